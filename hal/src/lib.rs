@@ -1,0 +1,1 @@
+//! Ports of the real machine, plain structs.

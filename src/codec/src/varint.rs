@@ -1,0 +1,116 @@
+//! Unsigned and zigzag integers in one to ten bytes, least significant group first (LEB128).
+//!
+//! A value has one accepted form only: a longer spelling of a small number is refused, so that equal
+//! messages are equal bytes.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Most bytes that one integer takes.
+pub const BYTES_MAX: usize = 10;
+
+/// Why an integer could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VarintError {
+    /// The input ended inside the integer.
+    Truncated,
+    /// More than 64 bits, or a form longer than needed.
+    Malformed,
+}
+
+impl fmt::Display for VarintError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            VarintError::Truncated => "integer is cut short",
+            VarintError::Malformed => "integer is longer than it needs to be or exceeds 64 bits",
+        })
+    }
+}
+
+/// Appends `value`.
+pub fn put(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Appends `value` so that small magnitudes of either sign are short.
+pub fn put_signed(out: &mut Vec<u8>, value: i64) {
+    put(out, zigzag(value));
+}
+
+/// Takes an unsigned integer off the front of `input`.
+pub fn take(input: &mut &[u8]) -> Result<u64, VarintError> {
+    let mut value = 0u64;
+    for (index, byte) in input.iter().take(BYTES_MAX).enumerate() {
+        let group = u64::from(byte & 0x7f);
+        if index == BYTES_MAX - 1 && *byte > 1 {
+            return Err(VarintError::Malformed);
+        }
+        value |= group << (7 * index);
+        if byte & 0x80 == 0 {
+            if index > 0 && group == 0 {
+                return Err(VarintError::Malformed);
+            }
+            *input = &input[index + 1..];
+            return Ok(value);
+        }
+    }
+    Err(if input.len() >= BYTES_MAX { VarintError::Malformed } else { VarintError::Truncated })
+}
+
+/// Takes a zigzag integer off the front of `input`.
+pub fn take_signed(input: &mut &[u8]) -> Result<i64, VarintError> {
+    take(input).map(unzigzag)
+}
+
+/// How many bytes [`put_signed`] would append.
+pub fn signed_bytes(value: i64) -> usize {
+    let bits = 64 - zigzag(value).leading_zeros() as usize;
+    bits.max(1).div_ceil(7)
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+fn unzigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(value: i64) {
+        let mut bytes = Vec::new();
+        put_signed(&mut bytes, value);
+        assert_eq!(bytes.len(), signed_bytes(value), "length of {value}");
+        let mut input = &bytes[..];
+        assert_eq!(take_signed(&mut input), Ok(value));
+        assert!(input.is_empty());
+        for cut in 0..bytes.len() {
+            assert_eq!(take(&mut &bytes[..cut]), Err(VarintError::Truncated));
+        }
+    }
+
+    #[test]
+    fn every_power_of_two_and_its_neighbours_come_back() {
+        for shift in 0..64 {
+            let value = 1i64 << shift;
+            for near in [value.wrapping_sub(1), value, value.wrapping_add(1)] {
+                check(near);
+                check(near.wrapping_neg());
+            }
+        }
+    }
+
+    #[test]
+    fn a_longer_spelling_than_needed_is_refused() {
+        assert_eq!(take(&mut &[0x80, 0x00][..]), Err(VarintError::Malformed));
+        assert_eq!(take(&mut &[0xff; 10][..]), Err(VarintError::Malformed));
+        assert_eq!(take(&mut &[0xff; 11][..]), Err(VarintError::Malformed));
+    }
+}

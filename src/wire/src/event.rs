@@ -1,0 +1,117 @@
+//! What happened, as a value.
+//!
+//! Loss is a record: what is evicted, skipped or unreadable is said here, and a gap without one of these is a bug.
+
+use core::fmt;
+
+use heapless::String;
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{TEXT_BYTES_MAX, VERSION_BYTES_MAX};
+use crate::ranges::SeqRange;
+use crate::stream::Stream;
+
+/// A short text inside an event.
+pub type Text = String<TEXT_BYTES_MAX>;
+
+/// Something that happened on a gateway. The order of the variants is that on the wire: add at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// The agent started.
+    Started {
+        /// The agent's version.
+        version: String<VERSION_BYTES_MAX>,
+    },
+    /// The agent stopped in good order.
+    Stopped,
+    /// Civil time moved against the clock that never steps.
+    ClockStepped {
+        /// By how much; positive is forwards.
+        by_ms: i64,
+    },
+    /// Batches of a stream will never be sent.
+    Lost {
+        /// The stream that had them.
+        stream: Stream,
+        /// Which ones.
+        range: SeqRange,
+        /// Why.
+        reason: LossReason,
+    },
+    /// A volume of the journal was damaged; what could be read was saved.
+    Quarantined {
+        /// The volume's name.
+        volume: Text,
+        /// Batches saved.
+        saved_count: u32,
+    },
+    /// Ticks were due and not taken.
+    TicksMissed {
+        /// How many.
+        count: u32,
+    },
+    /// Series found no place in the dictionary.
+    SeriesRefused {
+        /// How many in the worst tick.
+        count: u32,
+    },
+    /// The journal could not write; ticks wait in memory.
+    StorageFailed {
+        /// What the system said.
+        error: Text,
+    },
+    /// The journal writes again.
+    StorageRecovered,
+}
+
+/// Why batches will never be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LossReason {
+    /// Room was needed, and they were the least valuable.
+    Evicted,
+    /// They were damaged at rest.
+    Damaged,
+    /// Memory ran out while the journal could not write.
+    Refused,
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LossReason::Evicted => "to make room",
+            LossReason::Damaged => "damaged on the disk",
+            LossReason::Refused => "memory was full while the disk refused writes",
+        })
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Started { version } => write!(f, "agent {version} started"),
+            Event::Stopped => f.write_str("agent stopped"),
+            Event::ClockStepped { by_ms } => write!(f, "clock stepped by {by_ms} ms"),
+            Event::Lost { stream, range, reason } => {
+                write!(f, "{} {stream} batches lost ({} to {}): {reason}", range.count(), range.first, range.last)
+            }
+            Event::Quarantined { volume, saved_count } => {
+                write!(f, "volume {volume} was damaged and set aside; {saved_count} batches were saved from it")
+            }
+            Event::TicksMissed { count } => write!(f, "{count} ticks were due and not taken"),
+            Event::SeriesRefused { count } => write!(f, "{count} series found no place in the dictionary"),
+            Event::StorageFailed { error } => write!(f, "journal cannot write, keeping ticks in memory: {error}"),
+            Event::StorageRecovered => f.write_str("journal writes again"),
+        }
+    }
+}
+
+/// `text` cut to fit an event, at a character.
+pub fn text(text: &str) -> Text {
+    let mut cut = Text::new();
+    for character in text.chars() {
+        if cut.push(character).is_err() {
+            break;
+        }
+    }
+    cut
+}

@@ -1,0 +1,33 @@
+//! The words of Outpost, and the bytes they become.
+//!
+//! Both ends of the link and both stores speak these types, so that a batch is encoded once, on the
+//! gateway, and unpacked once, at the hub. Nothing here knows a clock, a socket or a disk.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`limits`] | every capacity, with its unit and its reason |
+//! | [`time`], [`id`], [`stream`] | instants and stamps; newtypes of numbers; lanes and streams |
+//! | [`metric`], [`series`] | the catalogue of host metrics; a metric with its labels |
+//! | [`event`] | what happened, as a value |
+//! | [`ranges`] | a bounded set of sequence numbers |
+//! | [`record`], [`batch`] | one batch: its header and checksum; what its payload holds |
+//! | [`message`], [`frame`] | what the two ends say; how it is cut for the link |
+//!
+//! Formats are version 0: they may change until the codec is settled, and have golden files afterwards.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod batch;
+pub mod event;
+pub mod frame;
+pub mod id;
+pub mod limits;
+pub mod message;
+pub mod metric;
+pub mod ranges;
+pub mod record;
+pub mod series;
+pub mod stream;
+pub mod time;

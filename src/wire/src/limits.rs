@@ -1,0 +1,61 @@
+//! Every capacity, with its unit and its reason.
+//!
+//! Whoever fills one of these has a case for "full": refuse, evict and say so, or wait.
+
+/// Series in one generation of a gateway's dictionary. A server of 64 cores and 40 disks has some 1,700;
+/// two integers of codec state for each are 64 KiB.
+pub const SERIES_COUNT_MAX: usize = 4096;
+
+/// Bytes of the names and labels of all series of one generation.
+pub const DICTIONARY_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a series' label text, `name="value"` pairs with their commas. The longest seen in the field are mount
+/// points under `/var/lib/kubelet`, near 200.
+pub const LABELS_BYTES_MAX: usize = 320;
+
+/// Bytes of a metric's name.
+pub const NAME_BYTES_MAX: usize = 96;
+
+/// Ticks in one run: an hour at ten seconds. A damaged batch costs the rest of its run, so runs stay short.
+pub const RUN_TICKS_MAX: u32 = 360;
+
+/// Bytes of a whole record: the keyframe of [`SERIES_COUNT_MAX`] series at their longest, and its header.
+pub const RECORD_BYTES_MAX: usize = 48 * 1024;
+
+/// Bytes at which a batch of ticks is closed early. Several batches fit into one group commit.
+pub const BATCH_BYTES_TARGET: usize = 8 * 1024;
+
+/// Bytes of one message on the link: a record with its checksum, or a welcome with every range.
+pub const MESSAGE_BYTES_MAX: usize = RECORD_BYTES_MAX + 4;
+
+/// Bytes of one frame's payload, so that a frame with its header fits a path datagram of 1,280 bytes (the
+/// smallest MTU of IPv6, RFC 8200 section 5) under either carrier.
+pub const FRAME_BYTES_MAX: usize = 1180;
+
+/// Ranges in a set of sequence numbers. Newest-first draining leaves two or three; each lost datagram one more.
+pub const RANGES_COUNT_MAX: usize = 32;
+
+/// Ranges above the cumulative number in one ack.
+pub const ACK_RANGES_MAX: usize = 8;
+
+/// Batches sent and not yet acked on one link.
+pub const IN_FLIGHT_COUNT_MAX: usize = 64;
+
+/// Bytes sent and not yet acked on one link.
+pub const IN_FLIGHT_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a host name (RFC 1035 section 2.3.4) or of a device's name at the hub.
+pub const HOSTNAME_BYTES_MAX: usize = 255;
+
+/// Bytes of a version string.
+pub const VERSION_BYTES_MAX: usize = 64;
+
+/// Bytes of a free text inside an event or a close.
+pub const TEXT_BYTES_MAX: usize = 200;
+
+// A batch that was closed at its target, with one more tick at its longest, is still a record.
+const _: () = assert!(BATCH_BYTES_TARGET + codec::run::tick_bytes_max(SERIES_COUNT_MAX / 2) <= RECORD_BYTES_MAX);
+const _: () = assert!(codec::run::tick_bytes_max(SERIES_COUNT_MAX) + 512 <= RECORD_BYTES_MAX);
+const _: () = assert!(IN_FLIGHT_BYTES_MAX >= MESSAGE_BYTES_MAX);
+const _: () = assert!(SERIES_COUNT_MAX <= u16::MAX as usize);
+const _: () = assert!(MESSAGE_BYTES_MAX < 1 << 20);

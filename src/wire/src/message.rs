@@ -1,0 +1,269 @@
+//! What the two ends of the link say.
+//!
+//! ```text
+//! gateway                                     hub
+//!   Hello   who, journal, clock, heads   ->
+//!                                        <-   Welcome  what is known, the time     or  Close  why not
+//!   Batch   one sealed record            ->
+//!                                        <-   Ack      durable: cumulative and ranges
+//!   Ping    backlog, clock               ->
+//!                                        <-   Pong
+//!                                        <-   Want     send that generation of the dictionary again
+//!   Enroll / Rotate / Leave              ->
+//!                                        <-   Enrolled / Rotated / Left
+//! ```
+//!
+//! `Batch` is the sealed record itself (see [`crate::record`]); every other body is postcard. Numbers are fixed: a
+//! field may be added at the end only together with a version.
+
+use core::fmt;
+
+use heapless::{String, Vec};
+use serde::{Deserialize, Serialize};
+
+use crate::id::{DeviceId, JournalId, Seq};
+use crate::limits::{ACK_RANGES_MAX, HOSTNAME_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
+use crate::ranges::{RangeSet, SeqRange};
+use crate::stream::{STREAM_COUNT, Stream};
+use crate::time::{Stamp, UnixTime};
+
+/// The version of the messages that this build speaks.
+pub const VERSION: u16 = 0;
+
+/// What a frame's `kind` byte says. The numbers are those on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// [`Hello`]
+    Hello = 1,
+    /// [`Welcome`]
+    Welcome = 2,
+    /// A sealed record.
+    Batch = 3,
+    /// [`Ack`]
+    Ack = 4,
+    /// [`Ping`]
+    Ping = 5,
+    /// [`Pong`]
+    Pong = 6,
+    /// [`Want`]
+    Want = 7,
+    /// [`Enroll`]
+    Enroll = 8,
+    /// [`Enrolled`]
+    Enrolled = 9,
+    /// [`Rotate`]
+    Rotate = 10,
+    /// Empty: the new key is accepted from now on.
+    Rotated = 11,
+    /// Empty: this device goes and will not come back.
+    Leave = 12,
+    /// Empty: the hub has noted it.
+    Left = 13,
+    /// [`Close`]
+    Close = 14,
+}
+
+impl Kind {
+    /// The kind with this number.
+    pub fn from_number(number: u8) -> Option<Kind> {
+        use Kind::*;
+        [Hello, Welcome, Batch, Ack, Ping, Pong, Want, Enroll, Enrolled, Rotate, Rotated, Leave, Left, Close]
+            .into_iter()
+            .find(|kind| *kind as u8 == number)
+    }
+}
+
+/// The SHA-256 of a raw public key (SubjectPublicKeyInfo, RFC 7250).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// The first words of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Lowest and highest version that the gateway speaks.
+    pub versions: (u16, u16),
+    /// Who is speaking; the hub checks it against the key.
+    pub device: DeviceId,
+    /// Whose sequence numbers these are.
+    pub journal: JournalId,
+    /// The gateway's clock as it spoke.
+    pub now: Stamp,
+    /// What its journal holds, by stream.
+    pub heads: Vec<Head, STREAM_COUNT>,
+    /// What is waiting.
+    pub backlog: Backlog,
+    /// The agent's version.
+    pub agent: String<VERSION_BYTES_MAX>,
+    /// What the machine calls itself.
+    pub hostname: String<HOSTNAME_BYTES_MAX>,
+}
+
+/// Where a stream stands in the gateway's journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The stream.
+    pub stream: Stream,
+    /// The number that the next batch will have.
+    pub next: Seq,
+}
+
+/// What a gateway has and the hub has not acked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backlog {
+    /// Batches.
+    pub batch_count: u64,
+}
+
+/// The hub's answer to [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The version that both will speak.
+    pub version: u16,
+    /// The hub's clock as it answered.
+    pub hub: UnixTime,
+    /// What the hub holds of this journal, by stream; nothing for a stream it has never seen.
+    pub progress: Vec<Progress, STREAM_COUNT>,
+    /// The key that the hub will change to, for the gateway to pin beside the present one.
+    pub next_key: Option<Fingerprint>,
+}
+
+/// What the hub holds of one stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The stream.
+    pub stream: Stream,
+    /// Batches that are durable at the hub, or known to be lost.
+    pub held: RangeSet,
+}
+
+/// Batches of one stream are durable at the hub.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The stream.
+    pub stream: Stream,
+    /// Every number below this one.
+    pub cumulative: Seq,
+    /// And these, lowest first.
+    pub ranges: Vec<SeqRange, ACK_RANGES_MAX>,
+}
+
+/// Sign of life, and what the hub shows of an idle gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {
+    /// The gateway's clock.
+    pub now: Stamp,
+    /// What is waiting.
+    pub backlog: Backlog,
+}
+
+/// The answer to [`Ping`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// The hub's clock.
+    pub hub: UnixTime,
+}
+
+/// The hub lacks a part of the dictionary and asks for all its batches again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    /// Which generation.
+    pub generation: u32,
+}
+
+/// The first words of a machine that holds a token. The key that speaks them becomes the device's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enroll {
+    /// Lowest and highest version that the machine speaks.
+    pub versions: (u16, u16),
+    /// The secret half of the token.
+    pub secret: [u8; 16],
+    /// What the machine calls itself; the hub names the device after it.
+    pub hostname: String<HOSTNAME_BYTES_MAX>,
+    /// The agent's version.
+    pub agent: String<VERSION_BYTES_MAX>,
+}
+
+/// The hub's answer to [`Enroll`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// The device's number from now on.
+    pub device: DeviceId,
+    /// The device's name at the hub.
+    pub name: String<HOSTNAME_BYTES_MAX>,
+}
+
+/// The device will speak with another key from its next connection on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotate {
+    /// The new key.
+    pub key: Fingerprint,
+}
+
+/// The last words on a link that one end gives up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Close {
+    /// Why.
+    pub reason: CloseReason,
+    /// More, for the person who reads the log.
+    pub detail: String<TEXT_BYTES_MAX>,
+}
+
+/// Why a link was given up. The order of the variants is that on the wire: add at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CloseReason {
+    /// The process is going away; come back.
+    Shutdown,
+    /// No version that both speak.
+    Version,
+    /// The peer broke the protocol.
+    Protocol,
+    /// The key is not enrolled here.
+    UnknownKey,
+    /// The device was revoked.
+    Revoked,
+    /// The device was retired.
+    Retired,
+    /// No such token.
+    TokenUnknown,
+    /// The token is past its time.
+    TokenExpired,
+    /// The token has no use left.
+    TokenUsed,
+    /// The device opened another link, which holds now.
+    Superseded,
+    /// The hub cannot store at the moment; come back later.
+    Busy,
+}
+
+impl CloseReason {
+    /// Whether coming back without a person's help is pointless.
+    pub fn is_final(self) -> bool {
+        use CloseReason::*;
+        matches!(self, Version | UnknownKey | Revoked | Retired | TokenUnknown | TokenExpired | TokenUsed)
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CloseReason::Shutdown => "the other end is shutting down",
+            CloseReason::Version => "no version that both ends speak: upgrade the older one",
+            CloseReason::Protocol => "the other end broke the protocol",
+            CloseReason::UnknownKey => "this device is not enrolled: make a token on the hub and run `outpost enroll`",
+            CloseReason::Revoked => "this device was revoked on the hub",
+            CloseReason::Retired => "this device was retired on the hub: enroll it again to bring it back",
+            CloseReason::TokenUnknown => "the hub does not know this token: was it made on another hub?",
+            CloseReason::TokenExpired => "the token has expired: make a new one with `outpost-hub token new`",
+            CloseReason::TokenUsed => "the token has no use left: make a new one with `outpost-hub token new`",
+            CloseReason::Superseded => "the same device opened another link: is its card cloned?",
+            CloseReason::Busy => "the hub cannot store at the moment",
+        })
+    }
+}

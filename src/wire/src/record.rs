@@ -1,0 +1,242 @@
+//! One batch as bytes: a checksum, a header, a payload.
+//!
+//! These bytes are made once, on the gateway. The journal keeps them, the link carries them, the hub
+//! stores them, and all three check the same checksum.
+//!
+//! ```text
+//! offset  field    type
+//! 0       crc      u32 LE          crc32 (IEEE) over everything behind it
+//! 4       stream   u8              wire::stream::Stream
+//! 5       flags    u8              bit 0: the payload is an LZ4 block, its plain length a varint before it
+//! 6       seq      varint
+//!         behind   varint          seq less the seq that opened the run; 0 is a keyframe
+//!         boot     u32 LE
+//!         uptime   varint          ms
+//!         unix     varint          ms + 1, 0 when unknown
+//!         payload  the rest        wire::batch
+//! ```
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use codec::varint;
+
+use crate::id::Seq;
+use crate::limits::RECORD_BYTES_MAX;
+use crate::stream::Stream;
+use crate::time::{BootId, Instant, Stamp, UnixTime};
+
+/// Bytes before the stream: the checksum.
+pub const CRC_BYTES: usize = 4;
+
+/// The smallest payload worth trying to compress: below it the LZ4 header eats the gain.
+const COMPRESS_BYTES_MIN: usize = 96;
+
+/// What a record says before its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The stream that numbers this batch.
+    pub stream: Stream,
+    /// The batch's number.
+    pub seq: Seq,
+    /// The number of the batch that opened its run; equal to `seq` in a keyframe.
+    pub run: Seq,
+    /// When the batch was opened.
+    pub stamp: Stamp,
+}
+
+impl Header {
+    /// Whether this batch opens its run.
+    pub fn is_keyframe(&self) -> bool {
+        self.run == self.seq
+    }
+}
+
+/// A record that passed its checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// What the record says of itself.
+    pub header: Header,
+    /// The payload as stored; see [`Record::payload`].
+    stored: &'a [u8],
+    compressed: bool,
+}
+
+/// Why bytes are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordError {
+    /// The checksum does not match: the bytes were damaged on the way or on the disk.
+    Crc {
+        /// The checksum that the record carries.
+        stored: u32,
+        /// The checksum of its bytes.
+        computed: u32,
+    },
+    /// The checksum matches and the header makes no sense: another version wrote it.
+    Header,
+    /// The payload does not unpack.
+    Payload,
+    /// The record exceeds [`RECORD_BYTES_MAX`] or is shorter than its checksum.
+    Size {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The stream is not known to this version.
+    Stream(u8),
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecordError::Crc { stored, computed } => {
+                write!(f, "record carries crc {stored:08x} and has {computed:08x}")
+            }
+            RecordError::Header => f.write_str("record header makes no sense"),
+            RecordError::Payload => f.write_str("record payload does not unpack"),
+            RecordError::Size { bytes } => write!(f, "record of {bytes} bytes is outside 6 to {RECORD_BYTES_MAX}"),
+            RecordError::Stream(number) => write!(f, "record of stream {number}, which this version does not know"),
+        }
+    }
+}
+
+/// Appends a record with this header and payload to `out`.
+///
+/// A payload that LZ4 makes smaller is stored so when `text` says that it is worth the attempt.
+///
+/// Panics: when the record would exceed [`RECORD_BYTES_MAX`]; batches are closed long before.
+pub fn seal(header: &Header, payload: &[u8], text: bool, out: &mut Vec<u8>) {
+    assert!(header.run <= header.seq, "a run is opened by an earlier batch or this one");
+    let start = out.len();
+    out.extend_from_slice(&[0; CRC_BYTES]);
+    out.push(header.stream.into());
+    let flags_at = out.len();
+    out.push(0);
+    varint::put(out, header.seq.0);
+    varint::put(out, header.seq.0 - header.run.0);
+    out.extend_from_slice(&header.stamp.boot.0.to_le_bytes());
+    varint::put(out, header.stamp.uptime.0);
+    varint::put(out, header.stamp.unix.map_or(0, |unix| unix.0.saturating_add(1)));
+    let payload_at = out.len();
+    if text && payload.len() >= COMPRESS_BYTES_MIN {
+        let packed = lz4_flex::block::compress(payload);
+        if packed.len() + 3 < payload.len() {
+            out[flags_at] = FLAG_LZ4;
+            varint::put(out, payload.len() as u64);
+            out.extend_from_slice(&packed);
+        }
+    }
+    if out.len() == payload_at {
+        out.extend_from_slice(payload);
+    }
+    assert!(out.len() - start <= RECORD_BYTES_MAX, "a batch is closed before it outgrows a record");
+    let crc = crc32fast::hash(&out[start + CRC_BYTES..]);
+    out[start..start + CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
+}
+
+const FLAG_LZ4: u8 = 1;
+
+impl<'a> Record<'a> {
+    /// Checks and reads what [`seal`] wrote.
+    ///
+    /// Errors: [`RecordError::Crc`] for damage; anything else passed its checksum and was written by another version.
+    pub fn open(bytes: &'a [u8]) -> Result<Record<'a>, RecordError> {
+        if bytes.len() < CRC_BYTES + 2 || bytes.len() > RECORD_BYTES_MAX {
+            return Err(RecordError::Size { bytes: bytes.len() });
+        }
+        let (crc, body) = bytes.split_at(CRC_BYTES);
+        let stored = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
+        let computed = crc32fast::hash(body);
+        if stored != computed {
+            return Err(RecordError::Crc { stored, computed });
+        }
+        let stream = Stream::try_from(body[0]).map_err(|unknown| RecordError::Stream(unknown.0))?;
+        let compressed = match body[1] {
+            0 => false,
+            FLAG_LZ4 => true,
+            _ => return Err(RecordError::Header),
+        };
+        let mut rest = &body[2..];
+        let mut number = || varint::take(&mut rest).map_err(|_| RecordError::Header);
+        let (seq, behind) = (number()?, number()?);
+        let run = seq.checked_sub(behind).ok_or(RecordError::Header)?;
+        let (boot, after) = rest.split_at_checked(4).ok_or(RecordError::Header)?;
+        rest = after;
+        let mut number = || varint::take(&mut rest).map_err(|_| RecordError::Header);
+        let (uptime, unix) = (number()?, number()?);
+        let stamp = Stamp {
+            boot: BootId(u32::from_le_bytes([boot[0], boot[1], boot[2], boot[3]])),
+            uptime: Instant(uptime),
+            unix: unix.checked_sub(1).map(UnixTime),
+        };
+        let header = Header { stream, seq: Seq(seq), run: Seq(run), stamp };
+        Ok(Record { header, stored: rest, compressed })
+    }
+
+    /// The payload, unpacked into `scratch` when it is compressed.
+    ///
+    /// Errors: [`RecordError::Payload`] when it does not unpack to at most [`RECORD_BYTES_MAX`] x 8.
+    pub fn payload<'b>(&self, scratch: &'b mut Vec<u8>) -> Result<&'b [u8], RecordError>
+    where
+        'a: 'b,
+    {
+        if !self.compressed {
+            return Ok(self.stored);
+        }
+        let mut packed = self.stored;
+        let bytes = varint::take(&mut packed).map_err(|_| RecordError::Payload)?;
+        if bytes > 8 * RECORD_BYTES_MAX as u64 {
+            return Err(RecordError::Payload);
+        }
+        scratch.clear();
+        scratch.resize(bytes as usize, 0);
+        match lz4_flex::block::decompress_into(packed, scratch) {
+            Ok(written) if written == scratch.len() => Ok(&scratch[..]),
+            _ => Err(RecordError::Payload),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: Header = Header {
+        stream: Stream::Raw,
+        seq: Seq(300),
+        run: Seq(298),
+        stamp: Stamp { boot: BootId(9), uptime: Instant(70_000), unix: Some(UnixTime(1_700_000_000_000)) },
+    };
+
+    fn check(header: Header, payload: &[u8], text: bool) -> usize {
+        let mut bytes = Vec::new();
+        seal(&header, payload, text, &mut bytes);
+        let record = Record::open(&bytes).unwrap();
+        assert_eq!(record.header, header);
+        assert_eq!(record.payload(&mut Vec::new()), Ok(payload));
+        for cut in 0..bytes.len() {
+            assert!(Record::open(&bytes[..cut]).is_err());
+        }
+        bytes.len()
+    }
+
+    #[test]
+    fn a_record_comes_back_compressed_or_not() {
+        check(HEADER, b"", false);
+        check(HEADER, b"short text", true);
+        check(Header { stamp: Stamp::default(), run: Seq(300), ..HEADER }, b"x", false);
+        let text = b"node_cpu_seconds_total".repeat(20);
+        assert!(check(HEADER, &text, true) < 100);
+        assert!(check(HEADER, &text, false) > 440);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_seen() {
+        let mut bytes = Vec::new();
+        seal(&HEADER, b"some payload", false, &mut bytes);
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(Record::open(&bytes), Err(RecordError::Crc { .. })));
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
