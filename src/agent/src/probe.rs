@@ -1,0 +1,1 @@
+//! From the text of `/proc` and `/sys` to values of the catalogue.
