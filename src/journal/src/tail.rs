@@ -1,0 +1,554 @@
+//! The mirrored log: the newest entries, twice.
+//!
+//! `tail.a` and `tail.b` hold the same bytes. A commit is written and synced to one, then to the other, so at
+//! every moment one of them is not in flight and holds all that was acknowledged. Both are preallocated, and
+//! used again for the next *generation* when the log is full: its checkpoint (`Begin`, slots, carried batches,
+//! `End`) is written to one file while the other still holds the generation before.
+//!
+//! Recovery takes the highest generation with a whole checkpoint, joins what both files hold of it, drops a last
+//! commit that is not whole (nobody was told of it), and brings first one file, then the other to that image. Leftovers of a
+//! dropped commit are zeroed, so that they cannot be taken for entries later.
+//!
+//! A file that fails is *stale*: the log goes on with the other one and restores it at the next commit.
+
+use std::io;
+
+use disk::{File, Folder};
+
+use crate::entry::{self, HEAD_BYTES, Head, Kind};
+
+const NAMES: [&str; 2] = ["tail.a", "tail.b"];
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Commits between two attempts to restore a stale file: each attempt writes the whole file to a disk that is failing.
+const RETRY_COMMITS: u32 = 64;
+
+/// Where an entry lies in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Offset of its head.
+    pub offset: u32,
+    /// Bytes of its body.
+    pub length: u32,
+}
+
+impl Place {
+    fn entry_bytes(self) -> usize {
+        HEAD_BYTES + self.length as usize
+    }
+}
+
+/// The mirrored log.
+#[derive(Debug)]
+pub struct Tail {
+    folder: Folder,
+    copies: [Option<Box<dyn File>>; 2],
+    stale: [bool; 2],
+    /// The commit at which a stale file is tried again.
+    retry_at: [u32; 2],
+    generation: u32,
+    commit: u32,
+    end: u64,
+    bytes_max: u64,
+    /// Entries of the next commit, and where its last one starts.
+    pending: Vec<u8>,
+    pending_last: usize,
+    written_bytes: u64,
+}
+
+/// What recovery found.
+#[derive(Debug)]
+pub struct Recovery {
+    /// The log.
+    pub tail: Tail,
+    /// Kept entries in order.
+    pub entries: Vec<(Kind, Place)>,
+    /// Whether bytes between kept entries were unreadable in both files: batches may be missing.
+    pub is_damaged: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    offset: u64,
+    head: Head,
+    /// Which files hold it.
+    copies: [bool; 2],
+}
+
+impl Found {
+    fn end(&self) -> u64 {
+        self.offset + self.head.entry_bytes()
+    }
+}
+
+impl Tail {
+    /// A new log, empty but for a checkpoint of `begin`, in two files of `bytes_max`.
+    pub fn create(folder: &Folder, bytes_max: u64, generation: u32, begin: &[u8]) -> io::Result<Tail> {
+        let mut tail = Tail {
+            folder: folder.clone(),
+            copies: [None, None],
+            stale: [true, true],
+            retry_at: [0, 0],
+            generation,
+            commit: 1,
+            end: 0,
+            bytes_max,
+            pending: Vec::new(),
+            pending_last: 0,
+            written_bytes: 0,
+        };
+        let mut image = Vec::new();
+        let head = |kind, first, last, length| Head { generation, commit: 0, kind, first, last, length };
+        entry::put(head(Kind::Begin, true, false, begin.len() as u32), begin, &mut image);
+        entry::put(head(Kind::End, false, true, 0), &[], &mut image);
+        for copy in 0..2 {
+            tail.build(copy, |file| file.write_at(0, &image))?;
+        }
+        folder.sync()?;
+        tail.end = image.len() as u64;
+        Ok(tail)
+    }
+
+    /// Recovers the log from its files. `None` when neither holds a whole checkpoint.
+    pub fn open(folder: &Folder, bytes_max: u64) -> io::Result<Option<Recovery>> {
+        let copies = NAMES.map(|name| folder.open(name).ok());
+        let mut found: [Vec<Found>; 2] = [Vec::new(), Vec::new()];
+        for (copy, file) in copies.iter().enumerate() {
+            if let Some(file) = file {
+                entry::scan(&**file, |offset, head, _| {
+                    found[copy].push(Found { offset, head, copies: [copy == 0, copy == 1] });
+                })?;
+            }
+        }
+        let Some(generation) = found.iter().filter_map(|found| whole_generation(found)).max() else {
+            return Ok(None);
+        };
+        let seen: Vec<Found> = join(found, generation);
+        let commit = seen.iter().map(|found| found.head.commit).max().unwrap_or(0);
+        let (kept, is_damaged) = keep(&seen);
+        let end = kept.last().map_or(0, Found::end);
+        let lengths = copies.iter().flatten().filter_map(|file| file.len().ok());
+        let bytes_max = lengths.chain([bytes_max]).max().unwrap_or(bytes_max);
+        let mut tail = Tail {
+            folder: folder.clone(),
+            stale: [copies[0].is_none(), copies[1].is_none()],
+            copies,
+            retry_at: [0, 0],
+            generation,
+            commit: commit + 1,
+            end,
+            bytes_max,
+            pending: Vec::new(),
+            pending_last: 0,
+            written_bytes: 0,
+        };
+        let garbage_end = seen.iter().map(Found::end).max().unwrap_or(0);
+        for copy in 0..2 {
+            tail.bring_up(copy, &kept, garbage_end)?;
+        }
+        let entries = kept
+            .iter()
+            .map(|found| (found.head.kind, Place { offset: found.offset as u32, length: found.head.length }))
+            .collect();
+        Ok(Some(Recovery { tail, entries, is_damaged }))
+    }
+
+    /// Every sound entry that the two files hold, of whatever generation, highest generation last: for when no
+    /// checkpoint is whole. Bodies come with their kind.
+    pub fn carve(folder: &Folder, mut each: impl FnMut(Kind, &[u8])) {
+        for name in NAMES {
+            if let Ok(file) = folder.open(name) {
+                // An unreadable file has nothing to carve.
+                let _ = entry::scan(&*file, |_, head, body| each(head.kind, body));
+            }
+        }
+    }
+
+    /// Brings one file to the image of the kept entries. The other one is not in flight meanwhile.
+    fn bring_up(&mut self, copy: usize, kept: &[Found], garbage_end: u64) -> io::Result<()> {
+        let missing: Vec<Found> = kept.iter().filter(|found| !found.copies[copy]).copied().collect();
+        let is_short = match &self.copies[copy] {
+            Some(file) => file.len()? < self.bytes_max,
+            None => true,
+        };
+        let mut buffer = Vec::new();
+        if is_short {
+            let other = self.copies[1 - copy].take();
+            let own = self.copies[copy].take();
+            let sources = [own, other];
+            self.build(copy, |file| {
+                for found in kept {
+                    read_from(sources.iter().flatten(), found, &mut buffer)?;
+                    file.write_at(found.offset, &buffer)?;
+                }
+                Ok(())
+            })?;
+            let [_, other] = sources;
+            self.copies[1 - copy] = other;
+            return self.folder.sync();
+        }
+        let end = self.end;
+        if missing.is_empty() && garbage_end <= end {
+            return Ok(());
+        }
+        let file = self.copies[copy].as_ref().expect("a file that is not short is open");
+        for found in &missing {
+            read_from(self.copies[1 - copy].iter(), found, &mut buffer)?;
+            file.write_at(found.offset, &buffer)?;
+            self.written_bytes += buffer.len() as u64;
+        }
+        if garbage_end > end {
+            let zeros = vec![0; (garbage_end - end) as usize];
+            file.write_at(end, &zeros)?;
+        }
+        file.sync()
+    }
+
+    /// Makes one file anew beside its name, filled by `fill`, and gives it the name.
+    fn build(&mut self, copy: usize, fill: impl FnOnce(&dyn File) -> io::Result<()>) -> io::Result<()> {
+        let temporary = format!("{}.tmp", NAMES[copy]);
+        let file = self.folder.create(&temporary)?;
+        // Zeros are written, not only reserved: a later write inside the file must not need room.
+        let zeros = vec![0; CHUNK_BYTES];
+        let mut at = 0;
+        while at < self.bytes_max {
+            let count = (self.bytes_max - at).min(CHUNK_BYTES as u64);
+            file.write_at(at, &zeros[..count as usize])?;
+            at += count;
+        }
+        fill(&*file)?;
+        file.sync()?;
+        self.folder.rename(&temporary, NAMES[copy])?;
+        self.folder.sync()?;
+        self.copies[copy] = Some(file);
+        self.stale[copy] = false;
+        self.written_bytes += self.bytes_max;
+        Ok(())
+    }
+
+    /// Bytes that an entry with a body of `length` needs more than the log has, if it does not fit.
+    pub fn fits(&self, length: usize) -> bool {
+        self.end + (self.pending.len() + HEAD_BYTES + length) as u64 <= self.bytes_max
+    }
+
+    /// Bytes of the log that are used, and of those that wait for the commit.
+    pub fn used_bytes(&self) -> (u64, usize) {
+        (self.end, self.pending.len())
+    }
+
+    /// The size of each file.
+    pub fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    /// Bytes written to the two files since the log was opened.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// Whether both files hold everything.
+    pub fn is_mirrored(&self) -> bool {
+        self.stale == [false, false]
+    }
+
+    /// Adds an entry to the next commit and says where it will lie.
+    ///
+    /// Panics: when it does not fit; see [`Tail::fits`].
+    pub fn append(&mut self, kind: Kind, body: &[u8]) -> Place {
+        assert!(self.fits(body.len()), "the caller starts a new generation before the log is full");
+        let first = self.pending.is_empty();
+        if !first {
+            let last = self.pending_last;
+            entry::set_last(&mut self.pending[last..], false);
+        }
+        self.pending_last = self.pending.len();
+        let place = Place { offset: self.end as u32 + self.pending_last as u32, length: body.len() as u32 };
+        let head = Head {
+            generation: self.generation,
+            commit: self.commit,
+            kind,
+            first,
+            last: true,
+            length: body.len() as u32,
+        };
+        entry::put(head, body, &mut self.pending);
+        place
+    }
+
+    /// Makes what was appended durable in both files, or in the one that still works.
+    ///
+    /// Errors: both files failed. What was appended stays, and the next commit tries again.
+    pub fn commit(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let before = self.stale;
+        let results = [self.write_copy(0), self.write_copy(1)];
+        let [Err(error), Err(_)] = results else {
+            self.stale = results.map(|result| result.is_err());
+            self.end += self.pending.len() as u64;
+            self.pending.clear();
+            self.commit += 1;
+            return Ok(());
+        };
+        // Neither file holds this commit for certain; each still holds what it held before.
+        self.stale = before;
+        Err(error)
+    }
+
+    fn write_copy(&mut self, copy: usize) -> io::Result<()> {
+        if self.stale[copy] {
+            if self.commit < self.retry_at[copy] {
+                return Err(io::Error::other("this file of the tail log failed before"));
+            }
+            self.retry_at[copy] = self.commit + RETRY_COMMITS;
+            self.restore(copy)?;
+        }
+        let file = self.copies[copy].as_ref().expect("a copy that is not stale is open");
+        file.write_at(self.end, &self.pending)?;
+        file.sync()?;
+        self.written_bytes += self.pending.len() as u64;
+        Ok(())
+    }
+
+    /// Makes a stale file anew from the other one.
+    fn restore(&mut self, copy: usize) -> io::Result<()> {
+        let source = self.copies[1 - copy].take();
+        let end = self.end;
+        let result = self.build(copy, |file| {
+            let source = source.as_ref().ok_or_else(|| io::Error::other("no sound copy of the tail log"))?;
+            copy_bytes(&**source, file, end)
+        });
+        self.copies[1 - copy] = source;
+        result
+    }
+
+    /// Reads the body of a durable entry into `body`, from whichever file holds it sound.
+    ///
+    /// Errors: neither does, or the power is off.
+    pub fn read(&self, place: Place, body: &mut Vec<u8>) -> io::Result<()> {
+        let mut failure = io::Error::other("no sound copy of the tail log");
+        for (copy, file) in self.copies.iter().enumerate() {
+            let Some(file) = file else { continue };
+            if self.stale[copy] && !self.stale[1 - copy] {
+                continue;
+            }
+            body.clear();
+            body.resize(place.entry_bytes(), 0);
+            match file.read_at(place.offset.into(), body) {
+                Ok(()) => match entry::parse(body) {
+                    Some((head, _)) if head.length == place.length && head.generation == self.generation => {
+                        body.drain(..HEAD_BYTES);
+                        return Ok(());
+                    }
+                    _ => failure = io::Error::new(io::ErrorKind::InvalidData, "tail entry is damaged"),
+                },
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Starts the next generation. Nothing may wait for a commit.
+    pub fn restart(&mut self, begin: &[u8]) -> io::Result<Restart<'_>> {
+        assert!(self.pending.is_empty(), "commit before the next generation");
+        // The file that is written first must not be the only sound one.
+        let target = if self.stale[1] { 1 } else { 0 };
+        if self.copies[target].is_none() {
+            self.restore(target)?;
+        }
+        let generation = self.generation + 1;
+        let mut restart = Restart { tail: self, target, generation, at: 0, chunk: Vec::new(), chunk_last: 0 };
+        restart.put(Kind::Begin, begin)?;
+        Ok(restart)
+    }
+}
+
+/// A checkpoint under construction in one file, while the other still holds the generation before.
+#[derive(Debug)]
+pub struct Restart<'a> {
+    tail: &'a mut Tail,
+    target: usize,
+    generation: u32,
+    /// Bytes already in the file; `chunk` follows.
+    at: u64,
+    chunk: Vec<u8>,
+    chunk_last: usize,
+}
+
+impl Restart<'_> {
+    /// Adds an entry and says where it lies.
+    pub fn put(&mut self, kind: Kind, body: &[u8]) -> io::Result<Place> {
+        if self.chunk.len() + HEAD_BYTES + body.len() > CHUNK_BYTES {
+            self.flush()?;
+        }
+        let place = Place { offset: (self.at + self.chunk.len() as u64) as u32, length: body.len() as u32 };
+        self.chunk_last = self.chunk.len();
+        let head = Head {
+            generation: self.generation,
+            commit: 0,
+            kind,
+            first: kind == Kind::Begin,
+            last: kind == Kind::End,
+            length: body.len() as u32,
+        };
+        entry::put(head, body, &mut self.chunk);
+        Ok(place)
+    }
+
+    /// Adds an entry of the generation before.
+    pub fn carry(&mut self, place: Place, body: &mut Vec<u8>) -> io::Result<Place> {
+        self.tail.read_untouched(1 - self.target, place, body)?;
+        self.put(Kind::Batch, body)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.at + self.chunk.len() as u64 > self.tail.bytes_max {
+            return Err(io::Error::other("checkpoint exceeds the tail log"));
+        }
+        let file = self.tail.copies[self.target].as_ref().expect("opened by restart");
+        // From here on this file holds no whole generation until `finish`.
+        self.tail.stale[self.target] = true;
+        file.write_at(self.at, &self.chunk)?;
+        self.tail.written_bytes += self.chunk.len() as u64;
+        self.at += self.chunk.len() as u64;
+        self.chunk.clear();
+        Ok(())
+    }
+
+    /// Makes the new generation durable in one file, then in the other.
+    ///
+    /// Errors: the first file failed; the generation before goes on in the other one.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.put(Kind::End, &[])?;
+        self.flush()?;
+        let (tail, target) = (self.tail, self.target);
+        tail.copies[target].as_ref().expect("opened by restart").sync()?;
+        tail.stale[target] = false;
+        tail.generation = self.generation;
+        tail.commit = 1;
+        tail.retry_at = [0, 0];
+        tail.end = self.at;
+        let other = 1 - target;
+        let copied = match (&tail.copies[target], &tail.copies[other]) {
+            (Some(from), Some(to)) if !tail.stale[other] => {
+                copy_bytes(&**from, &**to, self.at).and_then(|()| to.sync())
+            }
+            _ => Err(io::Error::other("stale")),
+        };
+        tail.written_bytes += self.at;
+        // A file that failed here is made anew by the next commit.
+        tail.stale[other] = copied.is_err();
+        Ok(())
+    }
+}
+
+impl Tail {
+    /// Reads from the file that the restart does not write; the other one may hold half of each generation.
+    fn read_untouched(&self, copy: usize, place: Place, body: &mut Vec<u8>) -> io::Result<()> {
+        let file = self.copies[copy].as_ref().ok_or_else(|| io::Error::other("no sound copy of the tail log"))?;
+        body.clear();
+        body.resize(place.entry_bytes(), 0);
+        file.read_at(place.offset.into(), body)?;
+        match entry::parse(body) {
+            Some((head, _)) if head.length == place.length && head.generation == self.generation => {
+                body.drain(..HEAD_BYTES);
+                Ok(())
+            }
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "tail entry is damaged")),
+        }
+    }
+}
+
+fn copy_bytes(from: &dyn File, to: &dyn File, end: u64) -> io::Result<()> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut at = 0;
+    while at < end {
+        let count = (end - at).min(CHUNK_BYTES as u64) as usize;
+        from.read_at(at, &mut chunk[..count])?;
+        to.write_at(at, &chunk[..count])?;
+        at += count as u64;
+    }
+    Ok(())
+}
+
+fn read_from<'a>(files: impl Iterator<Item = &'a Box<dyn File>>, found: &Found, entry: &mut Vec<u8>) -> io::Result<()> {
+    for file in files {
+        entry.clear();
+        entry.resize(found.head.entry_bytes() as usize, 0);
+        if file.read_at(found.offset, entry).is_ok() && entry::parse(entry).is_some_and(|(head, _)| head == found.head)
+        {
+            return Ok(());
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "an entry of the tail log changed while it was recovered"))
+}
+
+/// The highest generation of which this file holds a whole checkpoint.
+fn whole_generation(found: &[Found]) -> Option<u32> {
+    let generations = found.iter().filter(|found| found.offset == 0 && found.head.kind == Kind::Begin);
+    generations
+        .map(|found| found.head.generation)
+        .filter(|generation| {
+            let mut end = 0;
+            for found in found.iter().filter(|found| found.head.generation == *generation) {
+                if found.offset != end {
+                    return false;
+                }
+                if found.head.kind == Kind::End {
+                    return true;
+                }
+                end = found.end();
+            }
+            false
+        })
+        .max()
+}
+
+/// What both files hold of one generation, by offset.
+fn join(found: [Vec<Found>; 2], generation: u32) -> Vec<Found> {
+    let mut all: Vec<Found> = found.into_iter().flatten().filter(|found| found.head.generation == generation).collect();
+    // Of two entries at one offset the one of the later commit comes first.
+    all.sort_by_key(|found| (found.offset, u32::MAX - found.head.commit, !found.head.last));
+    let mut joined: Vec<Found> = Vec::with_capacity(all.len() / 2);
+    for found in all {
+        match joined.last_mut() {
+            Some(last) if last.offset == found.offset && last.head == found.head => {
+                last.copies = [last.copies[0] || found.copies[0], last.copies[1] || found.copies[1]];
+            }
+            _ => joined.push(found),
+        }
+    }
+    joined
+}
+
+/// The entries to keep, in order, and whether something between them is missing.
+fn keep(seen: &[Found]) -> (Vec<Found>, bool) {
+    let newest = seen.iter().map(|found| found.head.commit).max().unwrap_or(0);
+    let mut kept: Vec<Found> = Vec::with_capacity(seen.len());
+    let (mut end, mut is_damaged) = (0, false);
+    for found in seen {
+        let commit = kept.last().map_or(0, |last: &Found| last.head.commit);
+        // Behind the newest commit may lie leftovers of an older one; two entries never share a byte.
+        if found.offset < end || found.head.commit < commit {
+            continue;
+        }
+        is_damaged |= found.offset > end && found.head.commit < newest;
+        end = found.end();
+        kept.push(*found);
+    }
+    let start = kept.partition_point(|found| found.head.commit < newest);
+    if newest > 0 && !is_whole(&kept[start..]) {
+        kept.truncate(start);
+    } else if let Some(found) = kept.get(start) {
+        is_damaged |= start > 0 && found.offset > kept[start - 1].end();
+    }
+    (kept, is_damaged)
+}
+
+/// Whether these entries of one commit are all of it.
+fn is_whole(commit: &[Found]) -> bool {
+    commit.first().is_some_and(|found| found.head.first)
+        && commit.last().is_some_and(|found| found.head.last)
+        && commit.windows(2).all(|pair| pair[0].end() == pair[1].offset)
+}

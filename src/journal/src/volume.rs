@@ -1,0 +1,191 @@
+//! Immutable redb files: written once, read guarded, carved when damaged.
+//!
+//! A volume holds batches of one stream, ascending. Its name says which:
+//! `v<journal>-<stream>-<first seq>-<last seq>.redb`, so opening the journal need not open it. Each value is a whole
+//! [`entry`], so that a file that redb gives up on still yields every batch whose bytes are whole.
+
+use std::io;
+
+use disk::Folder;
+use disk::table::{Frozen, Live};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
+use wire::id::{JournalId, Seq};
+use wire::ranges::SeqRange;
+use wire::stream::Stream;
+
+use crate::entry::{self, HEAD_BYTES, Head, Kind};
+use crate::guard::guarded;
+
+const BATCHES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("batches");
+
+/// redb's cache for one volume. Its default is 1 GiB; reads here are mostly sequential, and the bar for the whole
+/// process is 6 MB.
+const CACHE_BYTES: usize = 128 * 1024;
+
+/// What a volume's name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// Whose numbers these are.
+    pub journal: JournalId,
+    /// The stream.
+    pub stream: Stream,
+    /// The lowest and highest number inside; there may be holes between.
+    pub range: SeqRange,
+}
+
+impl Name {
+    /// The file's name.
+    pub fn to_file_name(self) -> String {
+        let Name { journal, stream, range } = self;
+        format!("v{journal}-{stream}-{:016x}-{:016x}.redb", range.first.0, range.last.0)
+    }
+
+    /// Reads a file's name. `None` when it is not a volume's.
+    pub fn parse(file_name: &str) -> Option<Name> {
+        let mut parts = file_name.strip_prefix('v')?.strip_suffix(".redb")?.split('-');
+        let number = |text: &str, digits| (text.len() == digits).then(|| u64::from_str_radix(text, 16).ok()).flatten();
+        let journal = JournalId(number(parts.next()?, 8)? as u32);
+        let word = parts.next()?;
+        let stream = Stream::ALL.into_iter().find(|stream| stream.name() == word)?;
+        let first = Seq(number(parts.next()?, 16)?);
+        let last = Seq(number(parts.next()?, 16)?);
+        let name = Name { journal, stream, range: SeqRange { first, last } };
+        (first <= last && parts.next().is_none()).then_some(name)
+    }
+}
+
+/// Why a volume could not be used.
+#[derive(Debug)]
+pub enum VolumeError {
+    /// The file is damaged.
+    Damaged,
+    /// The disk failed or is full.
+    Io(io::Error),
+}
+
+impl From<io::Error> for VolumeError {
+    fn from(error: io::Error) -> Self {
+        VolumeError::Io(error)
+    }
+}
+
+fn from_redb(error: redb::Error) -> VolumeError {
+    match error {
+        redb::Error::Io(error) => VolumeError::Io(error),
+        _ => VolumeError::Damaged,
+    }
+}
+
+/// Writes a volume: the batches that `next` puts into the buffer, ascending, until it says `None`. Returns the file's size.
+///
+/// Errors: nothing under the volume's name exists then.
+pub fn write(
+    folder: &Folder,
+    name: Name,
+    mut next: impl FnMut(&mut Vec<u8>) -> io::Result<Option<Seq>>,
+) -> Result<u64, VolumeError> {
+    let file_name = name.to_file_name();
+    let temporary = format!("{file_name}.tmp");
+    let result = (|| {
+        let file = folder.create(&temporary)?;
+        let database = Builder::new()
+            .set_cache_size(CACHE_BYTES)
+            .create_with_backend(Live(file))
+            .map_err(|e| from_redb(e.into()))?;
+        let transaction = database.begin_write().map_err(|e| from_redb(e.into()))?;
+        {
+            let mut table = transaction.open_table(BATCHES).map_err(|e| from_redb(e.into()))?;
+            let (mut record, mut value) = (Vec::new(), Vec::new());
+            while let Some(seq) = next(&mut record)? {
+                value.clear();
+                let length = record.len() as u32;
+                let head = Head { generation: 0, commit: 0, kind: Kind::Batch, first: false, last: false, length };
+                entry::put(head, &record, &mut value);
+                table.insert(seq.0, &value[..]).map_err(|e| from_redb(e.into()))?;
+            }
+        }
+        transaction.commit().map_err(|e| from_redb(e.into()))?;
+        drop(database);
+        let file = folder.open(&temporary)?;
+        file.sync()?;
+        let bytes = file.len()?;
+        folder.rename(&temporary, &file_name)?;
+        folder.sync()?;
+        Ok(bytes)
+    })();
+    if result.is_err() {
+        // What is left of it is removed now, or when the journal is opened next.
+        let _ = folder.remove(&temporary);
+    }
+    result
+}
+
+/// An open volume.
+#[derive(Debug)]
+pub struct Reader {
+    /// What it holds.
+    pub name: Name,
+    database: Database,
+}
+
+impl Reader {
+    /// Opens a volume; it is never written.
+    pub fn open(folder: &Folder, name: Name) -> Result<Reader, VolumeError> {
+        let file = Frozen::new(folder.open(&name.to_file_name())?)?;
+        let opened = guarded(move || Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(file));
+        match opened {
+            Ok(Ok(database)) => Ok(Reader { name, database }),
+            Ok(Err(error)) => Err(from_redb(error.into())),
+            Err(_) => Err(VolumeError::Damaged),
+        }
+    }
+
+    /// Reads one record into `record`; `false` when the volume has none of that number.
+    pub fn read(&self, seq: Seq, record: &mut Vec<u8>) -> Result<bool, VolumeError> {
+        let found = guarded(|| -> Result<Option<bool>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(BATCHES)?;
+            let Some(value) = table.get(seq.0)? else { return Ok(None) };
+            let Some((_, body)) = entry::parse(value.value()) else { return Ok(Some(false)) };
+            record.clear();
+            record.extend_from_slice(body);
+            Ok(Some(true))
+        });
+        match found {
+            Ok(Ok(None)) => Ok(false),
+            Ok(Ok(Some(true))) => Ok(true),
+            Ok(Err(error)) => Err(from_redb(error)),
+            Ok(Ok(Some(false))) | Err(_) => Err(VolumeError::Damaged),
+        }
+    }
+
+    /// Reads every batch and checks it. Returns how many there are.
+    pub fn verify(&self) -> Result<u64, VolumeError> {
+        let checked = guarded(|| -> Result<Option<u64>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(BATCHES)?;
+            let mut count = 0;
+            for item in table.iter()? {
+                let (_, value) = item?;
+                if entry::parse(value.value()).is_none() {
+                    return Ok(None);
+                }
+                count += 1;
+            }
+            Ok(Some(count))
+        });
+        match checked {
+            Ok(Ok(Some(count))) => Ok(count),
+            Ok(Err(error)) => Err(from_redb(error)),
+            Ok(Ok(None)) | Err(_) => Err(VolumeError::Damaged),
+        }
+    }
+}
+
+/// Hands every whole batch of a damaged volume to `each`, in the order in which they lie there: its body is a sealed record.
+pub fn carve(folder: &Folder, name: Name, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    let file = folder.open(&name.to_file_name())?;
+    entry::scan(&*file, |_, head, body| {
+        if head.kind == Kind::Batch && head.generation == 0 && body.len() > HEAD_BYTES {
+            each(body);
+        }
+    })
+}
