@@ -1,1 +1,4 @@
 //! Ports of the real machine, plain structs.
+
+#[cfg(target_os = "linux")]
+pub mod linux;

@@ -1,0 +1,4 @@
+//! What is Linux about the machine.
+
+pub mod clock;
+pub mod folder;
