@@ -25,7 +25,7 @@ use crate::id::{DeviceId, JournalId, Seq};
 use crate::limits::{ACK_RANGES_MAX, HOSTNAME_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::ranges::{RangeSet, SeqRange};
 use crate::stream::{STREAM_COUNT, Stream};
-use crate::time::{Stamp, UnixTime};
+use crate::time::{Span, Stamp, UnixTime};
 
 /// The version of the messages that this build speaks.
 pub const VERSION: u16 = 0;
@@ -95,6 +95,8 @@ pub struct Hello {
     pub journal: JournalId,
     /// The gateway's clock as it spoke.
     pub now: Stamp,
+    /// The longest pause between two of its words; a longer silence means that it is gone.
+    pub heartbeat: Span,
     /// What its journal holds, by stream.
     pub heads: Vec<Head, STREAM_COUNT>,
     /// What is waiting.
