@@ -1,11 +1,25 @@
 //! The gateway's core.
 //!
 //! It is told the time and handed bytes, and answers with what to keep, to send and to raise. It owns no clock
-//! and no port.
+//! and no port: the gateway's process and the simulated world drive it in the same way.
+//!
+//! ```text
+//! reading -> probe -> sampler -> batch -> journal -> uplink -> link::Client -> bytes
+//! ```
 //!
 //! | module | what |
 //! |---|---|
+//! | [`agent`] | the core itself: one `step` |
 //! | [`probe`] | from the text of `/proc` and `/sys` to values of the catalogue |
+//! | [`dictionary`] | which slot of a tick is which series |
+//! | [`sampler`] | from values to batches of ticks |
+//! | [`uplink`] | what goes over the link next |
+//! | [`question`], [`history`] | what a person on site may ask, and the answers from the journal |
 #![forbid(unsafe_code)]
 
+pub mod dictionary;
+pub mod history;
 pub mod probe;
+pub mod question;
+pub mod sampler;
+pub mod uplink;

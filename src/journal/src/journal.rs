@@ -518,6 +518,19 @@ impl Journal {
         self.slots[STATE_SLOT].is_dirty = true;
     }
 
+    /// Gives no number below `seq` out again: the hub has seen numbers that this journal does not know, because the
+    /// card was put back to an older image.
+    pub fn skip_to(&mut self, stream: Stream, seq: Seq) {
+        let line = &mut self.lines[stream.index()];
+        if line.next < seq && line.durable == line.next {
+            let unused = SeqRange { first: line.next, last: Seq(seq.0 - 1) };
+            line.next = seq;
+            line.durable = seq;
+            let _ = line.done.insert_range(unused);
+            self.slots[STATE_SLOT].is_dirty = true;
+        }
+    }
+
     /// The number that opened the run of a durable batch. `None` when the journal does not hold it.
     pub fn run_of(&mut self, now: Stamp, stream: Stream, seq: Seq) -> io::Result<Option<Seq>> {
         let line = &self.lines[stream.index()];

@@ -82,7 +82,7 @@ pub enum DownReason {
     /// The hub sent a message that makes no sense here.
     Unexpected(u8),
     /// The hub gave the link up and said why.
-    Refused(Close),
+    Refused(Box<Close>),
     /// No answer in time: the link is half open, or the hub hangs.
     Silent,
     /// This end was told to stop.
@@ -249,7 +249,7 @@ impl Client {
         match (self.state, Kind::from_number(kind)) {
             (_, Some(Kind::Close)) => {
                 let close = talk::read::<Close>(bytes).ok_or(unexpected)?;
-                Err(DownReason::Refused(close))
+                Err(DownReason::Refused(Box::new(close)))
             }
             (State::Greeting { .. }, Some(Kind::Welcome)) => {
                 let welcome: Box<Welcome> = talk::read(bytes).map(Box::new).ok_or(unexpected.clone())?;

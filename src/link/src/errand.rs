@@ -1,5 +1,6 @@
 //! One question and its answer on a link of its own: enrol, rotate, leave.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use serde::Serialize;
@@ -35,7 +36,7 @@ impl Errand {
             }
             Some(Kind::Close) => {
                 let close: Close = talk::read(framed.bytes).ok_or(DownReason::Unexpected(framed.kind))?;
-                Err(DownReason::Refused(close))
+                Err(DownReason::Refused(Box::new(close)))
             }
             _ => Err(DownReason::Unexpected(framed.kind)),
         }

@@ -1,0 +1,513 @@
+//! The gateway's core: one `step`, in this order, for every driver.
+//!
+//! 1. take every input that is ready;
+//! 2. let time pass;
+//! 3. commit once, if something must be durable;
+//! 4. only then hand out what waited for the commit.
+//!
+//! Nothing leaves before it is durable: the uplink reads from the journal, and the journal hands out only what is committed.
+
+use std::collections::VecDeque;
+use std::io;
+
+use disk::Folder;
+use journal::Journal;
+use journal::journal::{OpenError, Settings as JournalSettings};
+use link::client::{Client, DownReason, Input as LinkInput, Output as LinkOutput, Timing};
+use wire::batch;
+use wire::event::{self, Event};
+use wire::id::{DeviceId, Seq};
+use wire::message::{Backlog, Fingerprint, Head, Hello, Ping, Welcome};
+use wire::ranges::RangeSet;
+use wire::stream::Stream;
+use wire::time::{Instant, Span, Stamp};
+
+use crate::history;
+use crate::probe::processes::Processes;
+use crate::probe::{self, Reading};
+use crate::question::{Answer, Question, SeriesSamples, Status};
+use crate::sampler::Sampler;
+use crate::uplink;
+
+/// Bytes of one dictionary batch, roughly.
+const DICTIONARY_BYTES_TARGET: usize = 16 * 1024;
+
+/// How far civil time may drift against the boot's clock between two steps before it counts as a step of the clock. NTP
+/// slews by 500 ppm at most (RFC 5905), half a second in a quarter of an hour.
+const CLOCK_STEP_MS: u64 = 2000;
+
+/// How long to wait after the disk refused a commit.
+const STORAGE_RETRY: Span = Span::seconds(5);
+
+/// What does not change while the agent runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who the agent is at the hub.
+    pub device: DeviceId,
+    /// The agent's version.
+    pub version: String,
+    /// What the machine calls itself.
+    pub hostname: String,
+    /// How large the journal may be.
+    pub journal: JournalSettings,
+    /// How long the parts of a link may take.
+    pub link: Timing,
+    /// Whether there is a hub to dial at all.
+    pub has_hub: bool,
+    /// How old a batch of ticks may become before it is closed and committed: what a power cut may cost.
+    pub batch_age_max: Span,
+}
+
+/// What the driver tells the core.
+#[derive(Debug)]
+pub enum Input {
+    /// What was read of the machine at one instant: a tick. The buffer comes back as [`Output::Reading`].
+    Reading(Box<Reading>),
+    /// So many ticks were due and could not be taken.
+    Missed(u32),
+    /// The connection that [`Output::Dial`] asked for stands.
+    Connected,
+    /// Bytes of the hub.
+    Received(Vec<u8>),
+    /// The connection is gone, or never came to be.
+    Disconnected,
+    /// A person on site asks.
+    Ask {
+        /// Comes back with the answer.
+        id: u64,
+        /// The question.
+        question: Question,
+    },
+    /// The process is asked to end. [`Output::Stopped`] follows in the same step.
+    Stop,
+}
+
+/// What the core tells the driver.
+#[derive(Debug)]
+pub enum Output {
+    /// A buffer to use again.
+    Reading(Box<Reading>),
+    /// Open a connection to the hub.
+    Dial,
+    /// Write these bytes.
+    Send(Vec<u8>),
+    /// Close the connection.
+    HangUp,
+    /// The link is up, or it ended for this reason: for the log.
+    Link(Option<DownReason>),
+    /// The hub will change to this key: pin it beside the present one.
+    Pin(Fingerprint),
+    /// The answer to a question.
+    Answer {
+        /// The question's.
+        id: u64,
+        /// The answer.
+        answer: Answer,
+    },
+    /// The disk refuses (why) or works again (`None`): for the log.
+    Storage(Option<String>),
+    /// All is committed; the process may end.
+    Stopped,
+}
+
+/// The gateway's core.
+#[derive(Debug)]
+pub struct Agent {
+    settings: Settings,
+    journal: Journal,
+    sampler: Sampler,
+    processes: Processes,
+    client: Client,
+    outputs: VecDeque<Output>,
+    record: Vec<u8>,
+    started: Instant,
+    /// Civil time less uptime, when last seen.
+    clock_offset_ms: Option<i64>,
+    hub_offset_ms: Option<i64>,
+    acked_at: Option<Instant>,
+    link_ended: Option<String>,
+    tick_count: u64,
+    missed_count: u64,
+    refused_count: u32,
+    /// Whether something was appended that must not wait for the next batch of ticks.
+    is_urgent: bool,
+    /// Ticks that were lost because the journal had no room, not yet said.
+    unsaid_missed_count: u32,
+    storage: Storage,
+}
+
+#[derive(Debug)]
+enum Storage {
+    Works,
+    Fails { error: String, retry_at: Instant },
+}
+
+impl Agent {
+    /// Opens the journal in `folder` and goes on where the last process ended. `seed` differs between gateways and starts.
+    ///
+    /// Errors: the disk refuses altogether; try again later.
+    pub fn open(folder: Folder, settings: Settings, seed: u64, now: Stamp) -> Result<Agent, OpenError> {
+        let mut journal = Journal::open(folder, settings.journal, seed, now)?;
+        let dictionary = history::dictionary(&mut journal, now);
+        let mut agent = Agent {
+            client: Client::new(settings.link, seed, now.uptime),
+            sampler: Sampler::new(dictionary),
+            processes: Processes::new(),
+            journal,
+            outputs: VecDeque::new(),
+            record: Vec::new(),
+            started: now.uptime,
+            clock_offset_ms: offset_ms(now),
+            hub_offset_ms: None,
+            acked_at: None,
+            link_ended: None,
+            tick_count: 0,
+            missed_count: 0,
+            refused_count: 0,
+            is_urgent: false,
+            unsaid_missed_count: 0,
+            storage: Storage::Works,
+            settings,
+        };
+        if !agent.settings.has_hub {
+            agent.client.stop(now.uptime);
+        }
+        let mut version = heapless::String::new();
+        // A version that does not fit is cut: it is for people.
+        agent.settings.version.chars().take_while(|character| version.push(*character).is_ok()).for_each(drop);
+        agent.say(now, &Event::Started { version });
+        Ok(agent)
+    }
+
+    /// Takes inputs, lets time pass, commits, sends. Drain [`Agent::poll_output`] afterwards.
+    pub fn step(&mut self, now: Stamp, inputs: impl IntoIterator<Item = Input>) {
+        self.watch_clock(now);
+        let mut questions = Vec::new();
+        let mut is_stopping = false;
+        for input in inputs {
+            match input {
+                Input::Reading(reading) => self.tick(now, reading),
+                Input::Missed(count) => self.miss(now, count),
+                Input::Connected => {
+                    let hello = self.hello(now);
+                    self.client.handle_input(now.uptime, LinkInput::Connected(&hello));
+                }
+                Input::Received(bytes) => self.client.handle_input(now.uptime, LinkInput::Received(&bytes)),
+                Input::Disconnected => self.client.handle_input(now.uptime, LinkInput::Disconnected),
+                Input::Ask { id, question } => questions.push((id, question)),
+                Input::Stop => is_stopping = true,
+            }
+            self.drain_link(now);
+        }
+        self.client.handle_timeout(now.uptime);
+        self.drain_link(now);
+        if is_stopping {
+            self.close_batch(now);
+            self.say(now, &Event::Stopped);
+        } else if self.sampler.is_due(now.uptime, self.settings.batch_age_max) {
+            self.close_batch(now);
+        }
+        self.commit(now, is_stopping);
+        // What the disk refuses now is asked for again in the next step.
+        let _ = uplink::fill(&mut self.journal, &mut self.client, now, &mut self.record);
+        if is_stopping {
+            self.client.stop(now.uptime);
+        }
+        self.drain_link(now);
+        for (id, question) in questions {
+            let answer = self.answer(now, &question);
+            self.outputs.push_back(Output::Answer { id, answer });
+        }
+        if is_stopping {
+            self.outputs.push_back(Output::Stopped);
+        }
+    }
+
+    /// What to tell the driver next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Agent::step`] has something to do without an input.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let commit = match &self.storage {
+            Storage::Fails { retry_at, .. } => Some(*retry_at),
+            Storage::Works => self.sampler.due_at(self.settings.batch_age_max),
+        };
+        [self.client.poll_timeout(), commit].into_iter().flatten().min()
+    }
+
+    /// The journal, for those who only look.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    fn say(&mut self, now: Stamp, event: &Event) {
+        let mut payload = Vec::new();
+        batch::put_event(Span(0), event, &mut payload);
+        // An event that finds no room is one of a disk that fails; that is said when it works again.
+        self.is_urgent |= self.journal.append(now, Stream::Event, None, now, &payload, true).is_ok();
+    }
+
+    fn watch_clock(&mut self, now: Stamp) {
+        let Some(offset_ms) = offset_ms(now) else { return };
+        if let Some(before_ms) = self.clock_offset_ms.replace(offset_ms)
+            && offset_ms.abs_diff(before_ms) > CLOCK_STEP_MS
+        {
+            // A batch is placed by its own stamp: the ticks before the step keep theirs.
+            self.close_batch(now);
+            self.say(now, &Event::ClockStepped { by_ms: offset_ms.wrapping_sub(before_ms) });
+        }
+    }
+
+    fn miss(&mut self, now: Stamp, count: u32) {
+        self.missed_count += u64::from(count);
+        self.say(now, &Event::TicksMissed { count });
+    }
+
+    fn tick(&mut self, now: Stamp, reading: Box<Reading>) {
+        self.take(&reading);
+        if self.sampler.refused_count() > 0 && self.sampler.dictionary().count() > self.live_count() {
+            // The list is full of series that are gone: the next generation holds those that are here.
+            self.close_batch(now);
+            self.sampler.end_run();
+            self.sampler.renew();
+            self.take(&reading);
+        }
+        let refused_count = self.sampler.refused_count();
+        if refused_count > self.refused_count {
+            self.say(now, &Event::SeriesRefused { count: refused_count });
+        }
+        self.refused_count = refused_count;
+        self.write_dictionary(now);
+        self.sampler.end(now);
+        self.tick_count += 1;
+        self.outputs.push_back(Output::Reading(reading));
+    }
+
+    fn take(&mut self, reading: &Reading) {
+        let (sampler, processes) = (&mut self.sampler, &mut self.processes);
+        sampler.begin();
+        probe::parse(reading, processes, &mut |metric, labels, value| sampler.put(metric, labels, value));
+    }
+
+    fn live_count(&self) -> usize {
+        self.sampler.latest().1.iter().flatten().count()
+    }
+
+    /// New series go into the journal before the first tick that has them.
+    fn write_dictionary(&mut self, now: Stamp) {
+        let mut payload = Vec::new();
+        while self.sampler.dictionary().has_news() {
+            self.sampler.dictionary().take_news(DICTIONARY_BYTES_TARGET, &mut payload);
+            let written = self.journal.append(now, Stream::Dictionary, None, now, &payload, true);
+            if written.is_err() {
+                // A hole in the list would leave every later series without a name.
+                self.lose_batch();
+                self.sampler.renew();
+                return;
+            }
+        }
+    }
+
+    fn close_batch(&mut self, now: Stamp) {
+        let Some((run, stamp, payload)) = self.sampler.open_batch() else { return };
+        match self.journal.append(now, Stream::Raw, run, stamp, payload, false) {
+            Ok(seq) => {
+                self.sampler.close_batch(seq);
+                self.is_urgent = true;
+            }
+            Err(error) => {
+                self.lose_batch();
+                self.storage_failed(now, &error);
+            }
+        }
+    }
+
+    fn lose_batch(&mut self) {
+        let lost_count = self.sampler.lose_batch();
+        self.unsaid_missed_count += lost_count;
+        self.missed_count += u64::from(lost_count);
+    }
+
+    fn commit(&mut self, now: Stamp, is_last: bool) {
+        let is_retry = matches!(self.storage, Storage::Fails { retry_at, .. } if retry_at <= now.uptime);
+        let is_waiting = matches!(self.storage, Storage::Fails { .. }) && !is_retry;
+        if !(self.is_urgent || is_retry || is_last) || is_waiting && !is_last {
+            return;
+        }
+        match self.journal.commit(now) {
+            Ok(()) => {
+                self.is_urgent = false;
+                self.storage_works(now);
+            }
+            Err(error) => self.storage_failed(now, &error),
+        }
+    }
+
+    fn storage_failed(&mut self, now: Stamp, error: &io::Error) {
+        let error = error.to_string();
+        if matches!(self.storage, Storage::Works) {
+            self.outputs.push_back(Output::Storage(Some(error.clone())));
+            self.say(now, &Event::StorageFailed { error: event::text(&error) });
+        }
+        self.storage = Storage::Fails { error, retry_at: now.uptime + STORAGE_RETRY };
+    }
+
+    fn storage_works(&mut self, now: Stamp) {
+        if matches!(self.storage, Storage::Works) {
+            return;
+        }
+        self.storage = Storage::Works;
+        self.outputs.push_back(Output::Storage(None));
+        self.say(now, &Event::StorageRecovered);
+        let count = std::mem::take(&mut self.unsaid_missed_count);
+        if count > 0 {
+            self.say(now, &Event::TicksMissed { count });
+        }
+    }
+
+    fn hello(&self, now: Stamp) -> Hello {
+        let mut hello = Hello {
+            versions: (wire::message::VERSION, wire::message::VERSION),
+            device: self.settings.device,
+            journal: self.journal.id(),
+            now,
+            heartbeat: self.settings.link.heartbeat,
+            heads: heapless::Vec::new(),
+            backlog: self.backlog(),
+            agent: heapless::String::new(),
+            hostname: heapless::String::new(),
+        };
+        for stream in Stream::ALL {
+            let head = Head { stream, next: self.journal.next(stream) };
+            hello.heads.push(head).expect("as many heads as streams");
+        }
+        self.settings.version.chars().take_while(|character| hello.agent.push(*character).is_ok()).for_each(drop);
+        self.settings.hostname.chars().take_while(|character| hello.hostname.push(*character).is_ok()).for_each(drop);
+        hello
+    }
+
+    fn backlog(&self) -> Backlog {
+        Backlog { batch_count: self.journal.backlog_count() }
+    }
+
+    /// Carries out what the client wants, until it wants nothing.
+    fn drain_link(&mut self, now: Stamp) {
+        while let Some(output) = self.client.poll_output() {
+            match output {
+                LinkOutput::Dial => self.outputs.push_back(Output::Dial),
+                LinkOutput::Send(bytes) => self.outputs.push_back(Output::Send(bytes)),
+                LinkOutput::HangUp(reason) => self.link_down(now, reason),
+                LinkOutput::Up(welcome) => self.link_up(now, &welcome),
+                LinkOutput::Acked(ack) => {
+                    if let Some(last) = ack.cumulative.0.checked_sub(1) {
+                        self.journal.ack(ack.stream, wire::ranges::SeqRange { first: Seq(0), last: Seq(last) });
+                    }
+                    ack.ranges.iter().for_each(|range| self.journal.ack(ack.stream, *range));
+                    self.acked_at = Some(now.uptime);
+                }
+                LinkOutput::Wanted(want) => {
+                    if want.generation == self.sampler.dictionary().mark().generation {
+                        self.journal.adopt(Stream::Dictionary, &RangeSet::new());
+                    }
+                }
+                LinkOutput::PingDue => {
+                    let ping = Ping { now, backlog: self.backlog() };
+                    self.client.ping(now.uptime, &ping);
+                }
+                LinkOutput::HubTime(pong) => self.hub_offset_ms = now.unix.map(|unix| pong.hub.0 as i64 - unix.0 as i64),
+            }
+        }
+    }
+
+    fn link_up(&mut self, now: Stamp, welcome: &Welcome) {
+        for stream in Stream::ALL {
+            let progress = welcome.progress.iter().find(|progress| progress.stream == stream);
+            let held = progress.map(|progress| progress.held.clone()).unwrap_or_default();
+            if let Some(last) = held.iter().next_back() {
+                self.journal.skip_to(stream, Seq(last.last.0.saturating_add(1)));
+            }
+            self.journal.adopt(stream, &held);
+        }
+        self.hub_offset_ms = now.unix.map(|unix| welcome.hub.0 as i64 - unix.0 as i64);
+        if let Some(key) = welcome.next_key {
+            self.outputs.push_back(Output::Pin(key));
+        }
+        self.link_ended = None;
+        self.outputs.push_back(Output::Link(None));
+    }
+
+    fn link_down(&mut self, now: Stamp, reason: DownReason) {
+        // A run that goes on over an outage would make the news after it wait for everything before it.
+        if let Some(run) = self.sampler.run()
+            && self.journal.done(Stream::Raw).first_missing(run) < self.journal.durable(Stream::Raw)
+        {
+            self.close_batch(now);
+            self.sampler.end_run();
+        }
+        self.link_ended = Some(reason.to_string());
+        self.outputs.push_back(Output::HangUp);
+        self.outputs.push_back(Output::Link(Some(reason)));
+    }
+
+    fn answer(&mut self, now: Stamp, question: &Question) -> Answer {
+        let failed = |error: io::Error| Answer::Failed(error.to_string());
+        match question {
+            Question::Status => Answer::Status(Box::new(self.status(now))),
+            Question::Latest => {
+                let (dictionary, values) = self.sampler.latest();
+                let series = (0..values.len().min(dictionary.count()))
+                    .filter_map(|slot| {
+                        let wire::series::Series { name, labels, kind, scale } = dictionary.series(slot);
+                        let series =
+                            wire::series::Series { name: name.into(), labels: labels.into(), kind, scale };
+                        Some(SeriesSamples { series, samples: vec![(now, values[slot]?)] })
+                    })
+                    .collect();
+                Answer::Samples { series, is_cut: false }
+            }
+            Question::Samples { names, since, sample_count_max } => {
+                let wants =
+                    |series: &wire::series::Series<&str>| names.is_empty() || names.iter().any(|name| name == series.name);
+                let dictionary = self.sampler.latest().0;
+                history::samples(&mut self.journal, dictionary, now, *since, *sample_count_max as usize, wants)
+                    .map_or_else(failed, |(series, is_cut)| Answer::Samples { series, is_cut })
+            }
+            Question::Events { count_max } => {
+                history::events(&mut self.journal, now, *count_max as usize).map_or_else(failed, Answer::Events)
+            }
+        }
+    }
+
+    fn status(&self, now: Stamp) -> Status {
+        let stat = self.journal.stat();
+        Status {
+            version: self.settings.version.clone(),
+            device: self.settings.device,
+            journal: self.journal.id(),
+            now,
+            started: self.started,
+            link: if self.settings.has_hub { self.client.state_name().into() } else { "no hub".into() },
+            link_ended: self.link_ended.clone(),
+            acked_at: self.acked_at,
+            hub_offset_ms: self.hub_offset_ms,
+            tick_count: self.tick_count,
+            missed_count: self.missed_count,
+            series_count: self.live_count() as u32,
+            backlog_count: stat.backlog_count,
+            in_flight_count: self.client.in_flight_count() as u32,
+            volume_bytes: stat.volume_bytes,
+            tail_bytes: stat.tail_bytes,
+            written_bytes: stat.written_bytes,
+            storage_error: match &self.storage {
+                Storage::Works => None,
+                Storage::Fails { error, .. } => Some(error.clone()),
+            },
+        }
+    }
+}
+
+fn offset_ms(now: Stamp) -> Option<i64> {
+    now.unix.map(|unix| unix.0 as i64 - now.uptime.0 as i64)
+}

@@ -1,0 +1,100 @@
+//! What a person on site may ask a running agent, and what it answers.
+//!
+//! The answers come from the gateway alone: from its memory and its journal, without a hub.
+
+use serde::{Deserialize, Serialize};
+use wire::event::Event;
+use wire::id::{DeviceId, JournalId};
+use wire::series::Series;
+use wire::time::{Instant, Span, Stamp};
+
+/// A question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// How are you?
+    Status,
+    /// The latest value of every series.
+    Latest,
+    /// Raw samples of every series whose name is in the list (all when empty), since so long ago.
+    Samples {
+        /// Names of metrics.
+        names: Vec<String>,
+        /// How far back.
+        since: Span,
+        /// Bound on samples in the answer.
+        sample_count_max: u32,
+    },
+    /// The newest events.
+    Events {
+        /// How many.
+        count_max: u32,
+    },
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Answer {
+    /// To [`Question::Status`].
+    Status(Box<Status>),
+    /// To [`Question::Latest`] and [`Question::Samples`]: by series, in the order of the dictionary.
+    Samples {
+        /// The series with their samples, oldest first.
+        series: Vec<SeriesSamples>,
+        /// Whether the bound cut older samples off.
+        is_cut: bool,
+    },
+    /// To [`Question::Events`]: newest first.
+    Events(Vec<(Stamp, Event)>),
+    /// The journal could not be read; why.
+    Failed(String),
+}
+
+/// One series and what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeriesSamples {
+    /// The series.
+    pub series: Series<String>,
+    /// When, by the boot's clock and by the calendar if that is known, and the value.
+    pub samples: Vec<(Stamp, i64)>,
+}
+
+/// How an agent is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent's version.
+    pub version: String,
+    /// Who it is at the hub; zero when it is not enrolled.
+    pub device: DeviceId,
+    /// Its journal's life.
+    pub journal: JournalId,
+    /// Its clock.
+    pub now: Stamp,
+    /// Since when it runs, in this boot.
+    pub started: Instant,
+    /// The link's state.
+    pub link: String,
+    /// Why the last link ended, if one did.
+    pub link_ended: Option<String>,
+    /// When the hub last said that something is durable.
+    pub acked_at: Option<Instant>,
+    /// Hub's clock less ours in ms when it was last told.
+    pub hub_offset_ms: Option<i64>,
+    /// Ticks taken since the start.
+    pub tick_count: u64,
+    /// Ticks that were due and not taken since the start.
+    pub missed_count: u64,
+    /// Series in the last tick.
+    pub series_count: u32,
+    /// Durable batches that the hub does not hold.
+    pub backlog_count: u64,
+    /// Batches sent and not acked.
+    pub in_flight_count: u32,
+    /// Bytes of the journal's volumes.
+    pub volume_bytes: u64,
+    /// Bytes used in the journal's tail.
+    pub tail_bytes: u64,
+    /// Bytes written to the disk since the start.
+    pub written_bytes: u64,
+    /// What the journal's last failure was, while it lasts.
+    pub storage_error: Option<String>,
+}

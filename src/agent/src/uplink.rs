@@ -1,0 +1,70 @@
+//! What goes over the link next: the journal's side of [`link::client::Client`].
+//!
+//! Urgent streams go first and in order. Of the raw stream the newest run goes first, and inside a run the oldest batch, because a
+//! batch is decoded after its predecessor: fresh news never queues behind a week of history.
+
+use std::io;
+
+use journal::Journal;
+use link::client::Client;
+use wire::id::Seq;
+use wire::limits::BATCH_BYTES_TARGET;
+use wire::ranges::SeqRange;
+use wire::stream::Stream;
+use wire::time::Stamp;
+
+/// Fills the client's window from the journal.
+///
+/// Errors: the disk refused to read; try again later.
+pub fn fill(journal: &mut Journal, client: &mut Client, now: Stamp, record: &mut Vec<u8>) -> io::Result<()> {
+    while client.can_send(BATCH_BYTES_TARGET) {
+        let Some((stream, seq)) = next(journal, client, now)? else {
+            journal.rest();
+            return Ok(());
+        };
+        if !journal.read(now, stream, seq, record)? {
+            if !journal.done(stream).contains(seq) {
+                journal.declare_lost(now, stream, SeqRange { first: seq, last: seq });
+            }
+            if !journal.done(stream).contains(seq) {
+                // No room to say it: after the next commit there is.
+                return Ok(());
+            }
+            continue;
+        }
+        if !client.can_send(record.len()) {
+            return Ok(());
+        }
+        client.send_batch(now.uptime, stream, seq, record);
+    }
+    Ok(())
+}
+
+fn next(journal: &mut Journal, client: &Client, now: Stamp) -> io::Result<Option<(Stream, Seq)>> {
+    for stream in [Stream::Event, Stream::Dictionary] {
+        if let Some(seq) = oldest_unsent(journal, client, stream, Seq(0)) {
+            return Ok(Some((stream, seq)));
+        }
+    }
+    let Some(newest) = newest_unsent(journal, client, Stream::Raw) else { return Ok(None) };
+    let run = journal.run_of(now, Stream::Raw, newest)?.unwrap_or(newest);
+    Ok(oldest_unsent(journal, client, Stream::Raw, run).map(|seq| (Stream::Raw, seq)))
+}
+
+/// The lowest durable number from `from` on that is neither done nor in flight.
+fn oldest_unsent(journal: &Journal, client: &Client, stream: Stream, from: Seq) -> Option<Seq> {
+    let mut seq = journal.done(stream).first_missing(from);
+    while client.is_in_flight(stream, seq) {
+        seq = journal.done(stream).first_missing(Seq(seq.0 + 1));
+    }
+    (seq < journal.durable(stream)).then_some(seq)
+}
+
+/// The highest durable number that is neither done nor in flight.
+fn newest_unsent(journal: &Journal, client: &Client, stream: Stream) -> Option<Seq> {
+    let mut seq = journal.done(stream).last_missing_below(journal.durable(stream))?;
+    while client.is_in_flight(stream, seq) {
+        seq = journal.done(stream).last_missing_below(seq)?;
+    }
+    Some(seq)
+}
