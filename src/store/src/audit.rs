@@ -1,10 +1,22 @@
 //! How much there is, and whether all of it is accounted for.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use codec::run::Tick;
+use redb::ReadableTable;
+use wire::batch::{Dictionary, events};
 use wire::id::DeviceId;
-use wire::time::UnixTime;
+use wire::series::Series;
+use wire::stream::Stream;
+use wire::time::{BootId, UnixTime};
 
 use crate::Store;
+use crate::boot::Calendar;
+use crate::dictionary::{Dictionaries, distinct_series_count};
 use crate::error::StoreError;
+use crate::range::Notes;
+use crate::run::{self, Run, Walker};
+use crate::table::{DeviceRow, ProgressRow, Row, View, streams_of};
 
 /// How much the store holds, from its index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +50,8 @@ pub struct DeviceStat {
     pub sample_count: u64,
     /// Bytes of its sealed records.
     pub record_bytes: u64,
+    /// Batches whose payload this version cannot read.
+    pub unreadable_count: u64,
 }
 
 /// What reading every record of a device found.
@@ -66,17 +80,235 @@ pub struct Audit {
 impl Store {
     /// How much is held in all.
     pub fn stat(&self) -> Result<Stat, StoreError> {
-        unimplemented!()
+        let view = self.view()?;
+        let mut stat = Stat { file_bytes: self.file_bytes()?, ..Stat::default() };
+        for entry in view.device.iter()? {
+            let (device, bytes) = entry?;
+            let row = DeviceRow::unpack(bytes.value())?;
+            stat.device_count += 1;
+            stat.series_count += distinct_series_count(&view, DeviceId(device.value()))?;
+            stat.batch_count += row.batch_count;
+            stat.sample_count += row.sample_count;
+            stat.record_bytes += row.record_bytes;
+        }
+        for entry in view.progress.iter()? {
+            stat.lost_count = stat.lost_count.saturating_add(ProgressRow::unpack(entry?.1.value())?.lost_count());
+        }
+        Ok(stat)
     }
 
     /// How much is held of each device, by its number.
     pub fn devices(&self) -> Result<Vec<DeviceStat>, StoreError> {
-        unimplemented!()
+        let view = self.view()?;
+        let mut devices = Vec::new();
+        for entry in view.device.iter()? {
+            let (device, bytes) = entry?;
+            let row = DeviceRow::unpack(bytes.value())?;
+            devices.push(DeviceStat {
+                device: DeviceId(device.value()),
+                received: row.received,
+                batch_count: row.batch_count,
+                sample_count: row.sample_count,
+                record_bytes: row.record_bytes,
+                unreadable_count: row.unreadable_count,
+            });
+        }
+        Ok(devices)
     }
 
     /// Reads every record of `device` and counts what it finds. As slow as that sounds.
     pub fn audit(&self, device: DeviceId) -> Result<Audit, StoreError> {
-        let _ = device;
-        unimplemented!()
+        let view = self.view()?;
+        let mut auditor = Auditor { view: &view, device, walker: Walker::default(), audit: Audit::default() };
+        auditor.progress()?;
+        auditor.ticks()?;
+        auditor.other_streams()?;
+        Ok(auditor.audit)
+    }
+}
+
+/// Every device of which anything is held.
+pub(crate) fn device_ids(view: &View) -> Result<Vec<DeviceId>, StoreError> {
+    view.device.iter()?.map(|entry| Ok(DeviceId(entry?.0.value()))).collect()
+}
+
+struct Auditor<'v> {
+    view: &'v View,
+    device: DeviceId,
+    walker: Walker,
+    audit: Audit,
+}
+
+/// A tick's place in a device's life.
+type Moment = (BootId, u64);
+
+/// A sample's place: its tick, and its series by name and labels.
+type SampleKey = (Moment, String, String);
+
+impl Auditor<'_> {
+    fn progress(&mut self) -> Result<(), StoreError> {
+        for entry in self.view.progress.range(streams_of(self.device.0))? {
+            let row = ProgressRow::unpack(entry?.1.value())?;
+            self.audit.gap_count = self.audit.gap_count.saturating_add(row.gap_count());
+            self.audit.lost_count = self.audit.lost_count.saturating_add(row.lost_count());
+        }
+        Ok(())
+    }
+
+    /// Counts samples in one pass. A tick that is not later than every tick of its boot before it may be there twice;
+    /// an honest journal has none, so only such moments are remembered and looked at again.
+    fn ticks(&mut self) -> Result<(), StoreError> {
+        let calendar = Calendar::of(self.view, self.device)?;
+        let mut series = BTreeSet::new();
+        let mut newest: BTreeMap<BootId, u64> = BTreeMap::new();
+        let mut suspects: BTreeSet<Moment> = BTreeSet::new();
+        let mut audit = self.audit;
+        let notes = self.each_tick(|run, names, tick, values| {
+            let boot = run.row.boot;
+            let Some(names) = names else { return };
+            let last = newest.get(&boot).copied();
+            if last.is_some_and(|last| tick.at_ms <= last) {
+                suspects.insert((boot, tick.at_ms));
+            }
+            newest.insert(boot, last.map_or(tick.at_ms, |last| last.max(tick.at_ms)));
+            audit.unplaced_tick_count += u64::from(calendar.began(boot).is_none());
+            for (name, value) in names.iter().zip(values) {
+                if value.is_some() {
+                    audit.sample_count += 1;
+                    if !series.contains(name) {
+                        series.insert(name.clone());
+                    }
+                }
+            }
+        })?;
+        audit.series_count = series.len() as u64;
+        audit.waiting_count += notes.waiting_count;
+        audit.unreadable_count += notes.unreadable_count;
+        audit.nameless_run_count += notes.nameless_run_count;
+        if !suspects.is_empty() {
+            audit.duplicate_count = self.duplicate_count(&suspects)?;
+        }
+        self.audit = audit;
+        Ok(())
+    }
+
+    fn duplicate_count(&mut self, suspects: &BTreeSet<Moment>) -> Result<u64, StoreError> {
+        let mut seen: BTreeSet<SampleKey> = BTreeSet::new();
+        let mut count = 0;
+        self.each_tick(|run, names, tick, values| {
+            let moment = (run.row.boot, tick.at_ms);
+            if !suspects.contains(&moment) {
+                return;
+            }
+            for (name, value) in names.unwrap_or(&[]).iter().zip(values) {
+                if value.is_some() && !seen.insert((moment, name.name.clone(), name.labels.clone())) {
+                    count += 1;
+                }
+            }
+        })?;
+        Ok(count)
+    }
+
+    /// Hands every tick that reads to `each`, with the names of its slots when they can be trusted.
+    fn each_tick(
+        &mut self,
+        mut each: impl FnMut(&Run, Option<&[Series<String>]>, Tick, &[Option<i64>]),
+    ) -> Result<Notes, StoreError> {
+        let mut notes = Notes::default();
+        let mut dictionaries = Dictionaries::new(self.device);
+        for journal in run::journals(self.view, self.device, Stream::Raw)? {
+            for run in run::runs(self.view, self.device, journal, Stream::Raw)? {
+                let run = run?;
+                let names = match run.row.mark() {
+                    Some(mark) => dictionaries.of(self.view, journal, mark.generation)?.named(&mark),
+                    None => None,
+                };
+                notes.nameless_run_count += u64::from(run.row.mark.is_some() && names.is_none());
+                self.walker.ticks(self.view, &run, &mut notes, |tick, values| {
+                    each(&run, names, tick, values);
+                    true
+                })?;
+            }
+        }
+        Ok(notes)
+    }
+
+    fn other_streams(&mut self) -> Result<(), StoreError> {
+        let mut notes = Notes::default();
+        for stream in [Stream::Event, Stream::Dictionary] {
+            for journal in run::journals(self.view, self.device, stream)? {
+                for run in run::runs(self.view, self.device, journal, stream)? {
+                    self.walker.payloads(self.view, &run?, &mut notes, |_, payload| match stream {
+                        Stream::Dictionary => Dictionary::open(payload)
+                            .is_ok_and(|dictionary| dictionary.entries().all(|entry| entry.is_ok())),
+                        _ => events(payload).all(|event| event.is_ok()),
+                    })?;
+                }
+            }
+        }
+        self.audit.unreadable_count += notes.unreadable_count;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::Change;
+    use crate::gateway::{Gateway, reseal, store_of};
+    use wire::event::Event;
+    use wire::id::Seq;
+    use wire::ranges::SeqRange;
+
+    #[test]
+    fn all_is_accounted_for() {
+        let mut gateway = Gateway::new(1);
+        let mut changes = vec![gateway.names(&[("up", ""), ("load", "")])];
+        changes.extend(gateway.run(0, 30, 10));
+        gateway.skip(Stream::Raw, 4);
+        changes.push(Change::Lost {
+            device: gateway.device,
+            journal: gateway.journal,
+            stream: Stream::Raw,
+            range: SeqRange { first: Seq(4), last: Seq(5) },
+        });
+        changes.extend(gateway.run(300_000, 30, 10));
+        changes.push(gateway.event(1, &Event::Stopped));
+        changes.push(reseal(&gateway.event(2, &Event::Stopped), |payload| payload.truncate(1)));
+        let store = store_of(&changes);
+        let expected = Audit {
+            series_count: 2,
+            sample_count: 120,
+            gap_count: 2,
+            lost_count: 2,
+            unreadable_count: 1,
+            ..Audit::default()
+        };
+        assert_eq!(store.audit(gateway.device).unwrap(), expected);
+        let stat = store.stat().unwrap();
+        assert_eq!((stat.device_count, stat.series_count, stat.sample_count), (1, 2, 120));
+        assert_eq!((stat.batch_count, stat.lost_count), (9, 2));
+        assert_eq!(store.devices().unwrap()[0].unreadable_count, 1);
+    }
+
+    #[test]
+    fn a_sample_that_is_there_twice_is_found() {
+        let mut gateway = Gateway::new(1);
+        let mut changes = vec![gateway.names(&[("up", ""), ("load", "")])];
+        changes.extend(gateway.run(0, 30, 10));
+        // Three ticks of the run again, in a run of their own.
+        changes.extend(gateway.run(100_000, 3, 3));
+        // Another boot has the same uptimes and no duplicates.
+        gateway.boot = BootId(2);
+        changes.extend(gateway.run(0, 30, 10));
+        let audit = store_of(&changes).audit(gateway.device).unwrap();
+        assert_eq!((audit.sample_count, audit.duplicate_count), (126, 6));
+    }
+
+    #[test]
+    fn an_empty_store_has_nothing_and_says_so() {
+        let store = store_of(&[]);
+        assert_eq!(store.audit(DeviceId(1)).unwrap(), Audit::default());
+        assert_eq!(Stat { file_bytes: 0, ..store.stat().unwrap() }, Stat::default());
     }
 }

@@ -2,10 +2,15 @@
 
 use wire::id::DeviceId;
 use wire::series::Series;
+use wire::stream::Stream;
 use wire::time::{BootId, Instant, UnixTime};
 
 use crate::Store;
+use crate::boot::{Calendar, place};
+use crate::dictionary::Dictionaries;
 use crate::error::StoreError;
+use crate::range::Notes;
+use crate::run::{self, Walker};
 
 /// The newest tick of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +25,81 @@ pub struct Latest {
     pub values: Vec<(Series<String>, i64)>,
 }
 
+/// Runs that are tried, newest first, before a journal is given up: one may wait for its keyframe, one for its names.
+const RUN_COUNT_MAX: usize = 4;
+
 impl Store {
     /// The newest tick of `device` that can be read; `None` when there is none.
+    ///
+    /// Of several journals the one whose tick lies latest on the calendar counts; a boot that nothing places stands
+    /// where its first batch arrived at the hub.
     pub fn latest(&self, device: DeviceId) -> Result<Option<Latest>, StoreError> {
-        let _ = device;
-        unimplemented!()
+        let view = self.view()?;
+        let calendar = Calendar::of(&view, device)?;
+        let mut dictionaries = Dictionaries::new(device);
+        let mut walker = Walker::default();
+        let mut newest: Option<(UnixTime, Latest)> = None;
+        for journal in run::journals(&view, device, Stream::Raw)? {
+            for run in run::runs_backwards(&view, device, journal, Stream::Raw)?.take(RUN_COUNT_MAX) {
+                let run = run?;
+                let Some(mark) = run.row.mark() else { continue };
+                let Some(names) = dictionaries.of(&view, journal, mark.generation)?.named(&mark) else { continue };
+                let (mut last, mut values) = (None, Vec::new());
+                walker.ticks(&view, &run, &mut Notes::default(), |tick, now| {
+                    last = Some(Instant(tick.at_ms));
+                    values.clear();
+                    values.extend_from_slice(now);
+                    true
+                })?;
+                let Some(uptime) = last else { continue };
+                let boot = run.row.boot;
+                let at = calendar.began(boot).map(|began| place(began, uptime));
+                let order = at.unwrap_or_else(|| calendar.received(boot));
+                if newest.as_ref().is_none_or(|(have, _)| *have <= order) {
+                    let values = names.iter().zip(&values).filter_map(|(name, value)| Some((name.clone(), (*value)?)));
+                    newest = Some((order, Latest { boot, uptime, at, values: values.collect() }));
+                }
+                break;
+            }
+        }
+        Ok(newest.map(|(_, latest)| latest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::{BEGAN, Gateway, store_of, value};
+
+    #[test]
+    fn the_newest_tick_that_reads_is_shown_with_its_names() {
+        let mut gateway = Gateway::new(1);
+        let mut changes = vec![gateway.names(&[("up", ""), ("load", "")])];
+        changes.extend(gateway.run(0, 10, 3));
+        // Of the newest run the keyframe has not come yet.
+        changes.extend_from_slice(&gateway.run(100_000, 10, 3)[1..]);
+        let store = store_of(&changes);
+        let latest = store.latest(gateway.device).unwrap().unwrap();
+        assert_eq!((latest.uptime, latest.at), (Instant(90_000), Some(UnixTime(BEGAN + 90_000))));
+        let values: Vec<_> = latest.values.iter().map(|(series, value)| (&series.name[..], *value)).collect();
+        assert_eq!(values, [("up", value(0, 90_000)), ("load", value(1, 90_000))]);
+        assert_eq!(store.latest(DeviceId(9)).unwrap(), None);
+    }
+
+    #[test]
+    fn the_newest_of_two_journals_counts_even_before_its_clock_is_set() {
+        let mut gateway = Gateway::new(1);
+        let mut changes = vec![gateway.names(&[("up", "")])];
+        changes.extend(gateway.run(0, 3, 3));
+        gateway.reimage(2, 5);
+        gateway.has_clock = false;
+        changes.push(gateway.names(&[("up", "")]));
+        changes.extend(gateway.run(60_000, 3, 3));
+        for change in &mut changes[2..] {
+            let crate::change::Change::Record { received, .. } = change else { continue };
+            received.0 += 3_600_000;
+        }
+        let latest = store_of(&changes).latest(gateway.device).unwrap().unwrap();
+        assert_eq!((latest.boot, latest.uptime, latest.at), (BootId(5), Instant(80_000), None));
     }
 }

@@ -1,0 +1,185 @@
+//! Runs: which of them a question must read, and reading one.
+
+use wire::batch::TickReader;
+use wire::id::{DeviceId, JournalId, Seq};
+use wire::record::{Header, Record};
+use wire::stream::Stream;
+use wire::time::{Instant, UnixTime};
+
+use codec::run::Tick;
+
+use crate::boot::place;
+use crate::error::StoreError;
+use crate::range::{Notes, UNREADABLE_COUNT_MAX, Unreadable};
+use crate::table::{BatchKey, Row, RunRow, View, streams_of};
+
+/// One run, as the index has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) device: DeviceId,
+    pub(crate) journal: JournalId,
+    pub(crate) stream: Stream,
+    /// The batch that opened it.
+    pub(crate) first: Seq,
+    /// The last number that can belong to it: the one before the next run, if one is held.
+    pub(crate) last: Seq,
+    pub(crate) row: RunRow,
+    /// No tick or event of it is later: the next run of the journal began then, in the same boot.
+    pub(crate) until: Option<Instant>,
+}
+
+impl Run {
+    /// Whether anything in the run can lie in the span, when its boot began at `began`.
+    pub(crate) fn overlaps(&self, began: UnixTime, from: UnixTime, to: UnixTime) -> bool {
+        place(began, self.row.first) <= to && self.until.is_none_or(|until| place(began, until) >= from)
+    }
+}
+
+/// The journals of which anything of `stream` is held or lost.
+pub(crate) fn journals(view: &View, device: DeviceId, stream: Stream) -> Result<Vec<JournalId>, StoreError> {
+    let mut journals = Vec::new();
+    for entry in view.progress.range(streams_of(device.0))? {
+        let (_, journal, number) = entry?.0.value();
+        if number == u8::from(stream) {
+            journals.push(JournalId(journal));
+        }
+    }
+    Ok(journals)
+}
+
+/// The runs of one stream, oldest first.
+pub(crate) fn runs(
+    view: &View,
+    device: DeviceId,
+    journal: JournalId,
+    stream: Stream,
+) -> Result<impl Iterator<Item = Result<Run, StoreError>> + use<>, StoreError> {
+    let key = |seq| (device.0, journal.0, u8::from(stream), seq);
+    let mut rows = view.run.range::<BatchKey>(key(0)..=key(u64::MAX))?.map(|entry| {
+        let (key, bytes) = entry?;
+        Ok::<_, StoreError>((Seq(key.value().3), RunRow::unpack(bytes.value())?))
+    });
+    let mut ahead = rows.next();
+    Ok(std::iter::from_fn(move || {
+        let (first, row) = match ahead.take()? {
+            Ok(row) => row,
+            Err(error) => return Some(Err(error)),
+        };
+        ahead = rows.next();
+        let next = ahead.as_ref().and_then(|next| next.as_ref().ok());
+        let last = next.map_or(Seq(u64::MAX), |(next, _)| Seq(next.0 - 1));
+        let until = next.filter(|(_, next)| next.boot == row.boot).map(|(_, next)| next.first);
+        Some(Ok(Run { device, journal, stream, first, last, row, until }))
+    }))
+}
+
+/// The newest run of a stream, and those before it, newest first. Without [`Run::until`].
+pub(crate) fn runs_backwards(
+    view: &View,
+    device: DeviceId,
+    journal: JournalId,
+    stream: Stream,
+) -> Result<impl Iterator<Item = Result<Run, StoreError>> + use<>, StoreError> {
+    let key = |seq| (device.0, journal.0, u8::from(stream), seq);
+    let mut last = Seq(u64::MAX);
+    Ok(view.run.range::<BatchKey>(key(0)..=key(u64::MAX))?.rev().map(move |entry| {
+        let (key, bytes) = entry?;
+        let first = Seq(key.value().3);
+        let run = Run { device, journal, stream, first, last, row: RunRow::unpack(bytes.value())?, until: None };
+        last = Seq(first.0.saturating_sub(1));
+        Ok(run)
+    }))
+}
+
+/// Reads records, and runs of them. Made once for a question: it holds two tables of a whole dictionary's size.
+#[derive(Default)]
+pub(crate) struct Walker {
+    reader: TickReader,
+    scratch: Vec<u8>,
+}
+
+impl Walker {
+    /// Hands every tick of a run that can be read to `each`, oldest first, until `each` says that it has enough.
+    ///
+    /// A record that is damaged, or that does not follow the one before it, ends the run: what comes after it waits,
+    /// and both are counted in `notes`.
+    pub(crate) fn ticks(
+        &mut self,
+        view: &View,
+        run: &Run,
+        notes: &mut Notes,
+        mut each: impl FnMut(Tick, &[Option<i64>]) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut next = Some(run.first);
+        let mut enough = false;
+        for_each_record(view, run, notes, |notes, seq, record| {
+            let header = record.header;
+            let follows = next == Some(seq) && header.run == run.first && header.stamp.boot == run.row.boot;
+            if !follows {
+                next = None;
+                notes.waiting_count += 1;
+                return true;
+            }
+            let read = record.payload(&mut self.scratch).is_ok_and(|payload| {
+                let read = self.reader.read(payload, header.is_keyframe(), |tick, values| {
+                    enough = enough || !each(tick, values);
+                });
+                read.is_ok()
+            });
+            next = read.then_some(Seq(seq.0.saturating_add(1)));
+            if !read {
+                note_unreadable(notes, run, seq);
+            }
+            !enough
+        })
+    }
+
+    /// Hands the payload of every record of a run to `each`, each on its own: for streams whose batches do not build
+    /// on each other. `each` says whether it could read it.
+    pub(crate) fn payloads(
+        &mut self,
+        view: &View,
+        run: &Run,
+        notes: &mut Notes,
+        mut each: impl FnMut(&Header, &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        for_each_record(view, run, notes, |notes, seq, record| {
+            if !record.payload(&mut self.scratch).is_ok_and(|payload| each(&record.header, payload)) {
+                note_unreadable(notes, run, seq);
+            }
+            true
+        })
+    }
+}
+
+/// Hands every record of a run that passes its checksum to `each`, in order, while `each` says that it wants more.
+fn for_each_record(
+    view: &View,
+    run: &Run,
+    notes: &mut Notes,
+    mut each: impl FnMut(&mut Notes, Seq, &Record<'_>) -> bool,
+) -> Result<(), StoreError> {
+    let key = |seq: Seq| (run.device.0, run.journal.0, u8::from(run.stream), seq.0);
+    for entry in view.record.range::<BatchKey>(key(run.first)..=key(run.last))? {
+        let (key, bytes) = entry?;
+        let seq = Seq(key.value().3);
+        // Reads of the engine verify nothing, so the gateway's checksum is what tells damage at rest. The number is
+        // compared because a record in the place of another one is damage too.
+        match Record::open(bytes.value()) {
+            Ok(record) if record.header.seq == seq && record.header.stream == run.stream => {
+                if !each(notes, seq, &record) {
+                    break;
+                }
+            }
+            _ => note_unreadable(notes, run, seq),
+        }
+    }
+    Ok(())
+}
+
+fn note_unreadable(notes: &mut Notes, run: &Run, seq: Seq) {
+    notes.unreadable_count += 1;
+    if notes.unreadable.len() < UNREADABLE_COUNT_MAX {
+        notes.unreadable.push(Unreadable { device: run.device, journal: run.journal, stream: run.stream, seq });
+    }
+}
