@@ -68,5 +68,8 @@ pub trait File: Debug + Send + Sync {
     fn set_len(&self, bytes: u64) -> io::Result<()>;
 
     /// Makes everything written so far durable.
+    ///
+    /// Errors: what was not synced before may be lost, and every later sync of this handle fails as well, because the
+    /// system would confirm bytes that it has dropped. Open the file anew and write them again.
     fn sync(&self) -> io::Result<()>;
 }

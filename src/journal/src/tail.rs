@@ -284,6 +284,12 @@ impl Tail {
         }
         let before = self.stale;
         let results = [self.write_copy(0), self.write_copy(1)];
+        for (copy, result) in results.iter().enumerate() {
+            if result.is_err() {
+                // A handle whose sync failed once never syncs again: see disk::File::sync.
+                self.copies[copy] = None;
+            }
+        }
         let [Err(error), Err(_)] = results else {
             self.stale = results.map(|result| result.is_err());
             self.end += self.pending.len() as u64;
@@ -304,15 +310,25 @@ impl Tail {
             self.retry_at[copy] = self.commit + RETRY_COMMITS;
             self.restore(copy)?;
         }
-        let file = self.copies[copy].as_ref().expect("a copy that is not stale is open");
+        self.reopen(copy)?;
+        let file = self.copies[copy].as_ref().expect("opened above");
         file.write_at(self.end, &self.pending)?;
         file.sync()?;
         self.written_bytes += self.pending.len() as u64;
         Ok(())
     }
 
+    /// Opens a file that was given up.
+    fn reopen(&mut self, copy: usize) -> io::Result<()> {
+        if self.copies[copy].is_none() {
+            self.copies[copy] = Some(self.folder.open(NAMES[copy])?);
+        }
+        Ok(())
+    }
+
     /// Makes a stale file anew from the other one.
     fn restore(&mut self, copy: usize) -> io::Result<()> {
+        self.reopen(1 - copy)?;
         let source = self.copies[1 - copy].take();
         let end = self.end;
         let result = self.build(copy, |file| {
@@ -329,10 +345,23 @@ impl Tail {
     pub fn read(&self, place: Place, body: &mut Vec<u8>) -> io::Result<()> {
         let mut failure = io::Error::other("no sound copy of the tail log");
         for (copy, file) in self.copies.iter().enumerate() {
-            let Some(file) = file else { continue };
             if self.stale[copy] && !self.stale[1 - copy] {
                 continue;
             }
+            let reopened;
+            let file = match file {
+                Some(file) => file,
+                None => match self.folder.open(NAMES[copy]) {
+                    Ok(file) => {
+                        reopened = file;
+                        &reopened
+                    }
+                    Err(error) => {
+                        failure = error;
+                        continue;
+                    }
+                },
+            };
             body.clear();
             body.resize(place.entry_bytes(), 0);
             match file.read_at(place.offset.into(), body) {
@@ -354,9 +383,8 @@ impl Tail {
         assert!(self.pending.is_empty(), "commit before the next generation");
         // The file that is written first must not be the only sound one.
         let target = if self.stale[1] { 1 } else { 0 };
-        if self.copies[target].is_none() {
-            self.restore(target)?;
-        }
+        self.reopen(target)?;
+        self.reopen(1 - target)?;
         let generation = self.generation + 1;
         let mut restart = Restart { tail: self, target, generation, at: 0, chunk: Vec::new(), chunk_last: 0 };
         restart.put(Kind::Begin, begin)?;
@@ -423,7 +451,10 @@ impl Restart<'_> {
         self.put(Kind::End, &[])?;
         self.flush()?;
         let (tail, target) = (self.tail, self.target);
-        tail.copies[target].as_ref().expect("opened by restart").sync()?;
+        if let Err(error) = tail.copies[target].as_ref().expect("opened by restart").sync() {
+            tail.copies[target] = None;
+            return Err(error);
+        }
         tail.stale[target] = false;
         tail.generation = self.generation;
         tail.commit = 1;
@@ -439,6 +470,9 @@ impl Restart<'_> {
         tail.written_bytes += self.at;
         // A file that failed here is made anew by the next commit.
         tail.stale[other] = copied.is_err();
+        if copied.is_err() {
+            tail.copies[other] = None;
+        }
         Ok(())
     }
 }

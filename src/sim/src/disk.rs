@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use disk::{Directory, File, Folder};
@@ -339,7 +340,7 @@ struct SimFolder {
 
 impl SimFolder {
     fn file(&self, file: u64) -> Box<dyn File> {
-        Box::new(SimFile { disk: self.disk.clone(), epoch: self.epoch, file })
+        Box::new(SimFile { disk: self.disk.clone(), epoch: self.epoch, file, has_failed: AtomicBool::new(false) })
     }
 }
 
@@ -422,6 +423,8 @@ struct SimFile {
     disk: SimDisk,
     epoch: u64,
     file: u64,
+    /// A sync failed: no later one succeeds.
+    has_failed: AtomicBool,
 }
 
 impl SimFile {
@@ -481,7 +484,13 @@ impl File for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut platter = self.disk.platter();
-        platter.call(self.epoch, 7, &[])?;
+        if self.has_failed.load(Ordering::Relaxed) {
+            return Err(io::Error::other("an earlier sync of this handle failed"));
+        }
+        if let Err(error) = platter.call(self.epoch, 7, &[]) {
+            self.has_failed.store(true, Ordering::Relaxed);
+            return Err(error);
+        }
         platter.sync_count += 1;
         let contents = platter.files.get_mut(&self.file).ok_or(io::ErrorKind::NotFound)?;
         for change in std::mem::take(&mut contents.in_flight) {
