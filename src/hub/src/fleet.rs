@@ -1,0 +1,335 @@
+//! Devices, their keys and names; enrolment tokens.
+//!
+//! Each device and each token is one row of the state store, written whole when it changes:
+//!
+//! ```text
+//! device/<id, 16 hex digits>      postcard Device
+//! token/<hash, 64 hex digits>     postcard Token
+//! ```
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use store::change::Change;
+use wire::id::{DeviceId, JournalId};
+use wire::message::{CloseReason, Fingerprint};
+use wire::time::UnixTime;
+
+/// Keys that one device may speak with: the present one and, while it rotates, the next.
+pub const KEY_COUNT_MAX: usize = 2;
+
+/// Tags on one device.
+pub const TAG_COUNT_MAX: usize = 32;
+
+/// Bytes of a name, a group, a tag's key or value.
+pub const LABEL_BYTES_MAX: usize = 128;
+
+const DEVICE: &str = "device/";
+const TOKEN: &str = "token/";
+
+/// Where a device stands. The order is that in the store: add at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Standing {
+    /// It may connect, and its silence means something.
+    Active,
+    /// It left, or was taken out of service: its silence means nothing, its history stays.
+    Retired,
+    /// Its key is not to be trusted.
+    Revoked,
+}
+
+/// What the hub knows of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its number.
+    pub id: DeviceId,
+    /// Its name, unique in the fleet.
+    pub name: String,
+    /// The group it belongs to.
+    pub group: Option<String>,
+    /// Free labels.
+    pub tags: BTreeMap<String, String>,
+    /// Keys that it may speak with, oldest first.
+    pub keys: Vec<Fingerprint>,
+    /// The key that it was last told the hub will change to.
+    pub told_key: Option<Fingerprint>,
+    /// Where it stands.
+    pub standing: Standing,
+    /// When it enrolled.
+    pub enrolled: UnixTime,
+    /// When it was last heard.
+    pub heard: Option<UnixTime>,
+    /// The life of its journal that it last spoke of.
+    pub journal: Option<JournalId>,
+    /// Batches that waited on it when it last said.
+    pub backlog_count: u64,
+    /// Its clock less the hub's in ms, when it last said; none when it did not know the time.
+    pub clock_offset_ms: Option<i64>,
+    /// Its agent's version.
+    pub version: String,
+    /// What the machine calls itself.
+    pub hostname: String,
+}
+
+/// A token that lets machines in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// SHA-256 of its secret; the secret itself is nowhere.
+    pub hash: [u8; 32],
+    /// How often it can still be used.
+    pub uses_left: u32,
+    /// When it ends.
+    pub expires: Option<UnixTime>,
+    /// The group of what it lets in.
+    pub group: Option<String>,
+    /// The tags of what it lets in.
+    pub tags: BTreeMap<String, String>,
+    /// When it was made.
+    pub made: UnixTime,
+}
+
+/// All devices and tokens, in memory.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    devices: BTreeMap<DeviceId, Device>,
+    tokens: BTreeMap<[u8; 32], Token>,
+}
+
+/// What an enrolment led to: the device, and the rows to make durable before it is told.
+#[derive(Debug)]
+pub struct Enrolment {
+    /// The device.
+    pub device: Device,
+    /// Rows to commit; none when the machine had enrolled before and asks again.
+    pub changes: Vec<Change>,
+}
+
+impl Fleet {
+    /// Takes the rows of the state store. Returns the keys of rows that do not read: a newer version wrote them.
+    pub fn load(rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> (Fleet, Vec<Vec<u8>>) {
+        let (mut fleet, mut unread) = (Fleet::default(), Vec::new());
+        for (key, value) in rows {
+            if key.starts_with(DEVICE.as_bytes())
+                && let Ok(device) = postcard::from_bytes::<Device>(&value)
+            {
+                fleet.devices.insert(device.id, device);
+            } else if key.starts_with(TOKEN.as_bytes())
+                && let Ok(token) = postcard::from_bytes::<Token>(&value)
+            {
+                fleet.tokens.insert(token.hash, token);
+            } else {
+                unread.push(key);
+            }
+        }
+        (fleet, unread)
+    }
+
+    /// The devices, by number.
+    pub fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.devices.values()
+    }
+
+    /// The tokens.
+    pub fn tokens(&self) -> impl Iterator<Item = &Token> {
+        self.tokens.values()
+    }
+
+    /// One device.
+    pub fn device(&self, id: DeviceId) -> Option<&Device> {
+        self.devices.get(&id)
+    }
+
+    /// The device that speaks with this key.
+    pub fn by_key(&self, key: Fingerprint) -> Option<&Device> {
+        self.devices.values().find(|device| device.keys.contains(&key))
+    }
+
+    /// The device of this name or number.
+    pub fn by_name(&self, name: &str) -> Option<&Device> {
+        let by_id = name.parse().ok().and_then(|id| self.devices.get(&id));
+        self.devices.values().find(|device| device.name == name).or(by_id)
+    }
+
+    /// Changes a device and returns its row.
+    ///
+    /// Panics: when there is no such device.
+    pub fn change(&mut self, id: DeviceId, change: impl FnOnce(&mut Device)) -> Change {
+        let device = self.devices.get_mut(&id).expect("the caller found the device");
+        change(device);
+        put_device(device)
+    }
+
+    /// Changes what is seen of a device with every word of it. Not worth a commit of its own: see [`Fleet::row`].
+    pub fn observe(&mut self, id: DeviceId, observe: impl FnOnce(&mut Device)) {
+        if let Some(device) = self.devices.get_mut(&id) {
+            observe(device);
+        }
+    }
+
+    /// A device's row as it stands.
+    pub fn row(&self, id: DeviceId) -> Option<Change> {
+        self.devices.get(&id).map(put_device)
+    }
+
+    /// Forgets a device and returns its row's removal.
+    pub fn delete(&mut self, id: DeviceId) -> Change {
+        self.devices.remove(&id);
+        Change::Delete { key: device_key(id) }
+    }
+
+    /// Adds a token and returns its row.
+    pub fn add_token(&mut self, token: Token) -> Change {
+        let change = put_token(&token);
+        self.tokens.insert(token.hash, token);
+        change
+    }
+
+    /// Lets a machine in, or says why not. A machine whose key is known and active is told again what it was told before,
+    /// so that an answer lost on the way costs no second use.
+    pub fn enroll(
+        &mut self,
+        key: Fingerprint,
+        secret: &[u8; 16],
+        hostname: &str,
+        version: &str,
+        now: UnixTime,
+    ) -> Result<Enrolment, CloseReason> {
+        if let Some(device) = self.by_key(key) {
+            match device.standing {
+                Standing::Active => return Ok(Enrolment { device: device.clone(), changes: Vec::new() }),
+                Standing::Revoked => return Err(CloseReason::Revoked),
+                Standing::Retired => {}
+            }
+        }
+        let hash = identity::token::secret_hash(secret);
+        let token = self.tokens.get_mut(&hash).ok_or(CloseReason::TokenUnknown)?;
+        if token.expires.is_some_and(|expires| expires <= now) {
+            return Err(CloseReason::TokenExpired);
+        }
+        token.uses_left = token.uses_left.checked_sub(1).ok_or(CloseReason::TokenUsed)?;
+        let token = token.clone();
+
+        let known = self.by_key(key).map(|device| device.id);
+        let id = known.unwrap_or_else(|| identity::key::device_id(key));
+        let wanted = if hostname.trim().is_empty() { "device" } else { hostname.trim() };
+        let name = match self.devices.get(&id) {
+            Some(device) => device.name.clone(),
+            None => self.free_name(wanted),
+        };
+        let device = Device {
+            id,
+            name,
+            group: token.group.clone(),
+            tags: token.tags.clone(),
+            keys: vec![key],
+            told_key: None,
+            standing: Standing::Active,
+            enrolled: now,
+            heard: None,
+            journal: None,
+            backlog_count: 0,
+            clock_offset_ms: None,
+            version: version.into(),
+            hostname: hostname.into(),
+        };
+        self.devices.insert(id, device.clone());
+        Ok(Enrolment { changes: vec![put_device(&device), put_token(&token)], device })
+    }
+
+    /// `wanted`, or `wanted-2` and so on when it is taken.
+    pub fn free_name(&self, wanted: &str) -> String {
+        let wanted: String = wanted.chars().take(LABEL_BYTES_MAX / 4).collect();
+        let is_taken = |name: &str| self.devices.values().any(|device| device.name == name);
+        if !is_taken(&wanted) {
+            return wanted;
+        }
+        (2u64..).map(|number| format!("{wanted}-{number}")).find(|name| !is_taken(name)).expect("numbers do not end")
+    }
+}
+
+fn device_key(id: DeviceId) -> Vec<u8> {
+    format!("{DEVICE}{id}").into_bytes()
+}
+
+fn put_device(device: &Device) -> Change {
+    let value = postcard::to_stdvec(device).expect("a vector takes every byte");
+    Change::Put { key: device_key(device.id), value }
+}
+
+fn put_token(token: &Token) -> Change {
+    let key = format!("{TOKEN}{}", Fingerprint(token.hash)).into_bytes();
+    Change::Put { key, value: postcard::to_stdvec(token).expect("a vector takes every byte") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet(uses_left: u32, expires: Option<UnixTime>) -> Fleet {
+        let mut fleet = Fleet::default();
+        let hash = identity::token::secret_hash(&[7; 16]);
+        let tags = BTreeMap::from([("site".into(), "north".into())]);
+        let made = UnixTime(1);
+        fleet.add_token(Token { hash, uses_left, expires, group: Some("pumps".into()), tags, made });
+        fleet
+    }
+
+    fn enroll(fleet: &mut Fleet, key: u8, now: u64) -> Result<Enrolment, CloseReason> {
+        fleet.enroll(Fingerprint([key; 32]), &[7; 16], "gw", "0.1.0", UnixTime(now))
+    }
+
+    #[test]
+    fn a_token_lets_in_as_many_as_it_has_uses() {
+        let mut fleet = fleet(2, None);
+        let first = enroll(&mut fleet, 1, 10).unwrap();
+        assert_eq!((first.device.name.as_str(), first.device.group.as_deref()), ("gw", Some("pumps")));
+        assert_eq!(enroll(&mut fleet, 2, 10).unwrap().device.name, "gw-2");
+        assert_eq!(enroll(&mut fleet, 3, 10).unwrap_err(), CloseReason::TokenUsed);
+    }
+
+    #[test]
+    fn asking_again_with_the_same_key_costs_no_use() {
+        let mut fleet = fleet(1, None);
+        let device = enroll(&mut fleet, 1, 10).unwrap().device;
+        let again = enroll(&mut fleet, 1, 11).unwrap();
+        assert_eq!(again.device, device);
+        assert!(again.changes.is_empty());
+    }
+
+    #[test]
+    fn each_reason_for_a_no_is_its_own() {
+        assert_eq!(enroll(&mut Fleet::default(), 1, 10).unwrap_err(), CloseReason::TokenUnknown);
+        let mut fleet = fleet(9, Some(UnixTime(100)));
+        let id = enroll(&mut fleet, 1, 99).unwrap().device.id;
+        assert_eq!(enroll(&mut fleet, 2, 100).unwrap_err(), CloseReason::TokenExpired);
+        fleet.change(id, |device| device.standing = Standing::Revoked);
+        assert_eq!(enroll(&mut fleet, 1, 50).unwrap_err(), CloseReason::Revoked);
+    }
+
+    #[test]
+    fn a_retired_device_comes_back_under_its_name() {
+        let mut fleet = fleet(2, None);
+        let id = enroll(&mut fleet, 1, 10).unwrap().device.id;
+        fleet.change(id, |device| {
+            device.standing = Standing::Retired;
+            device.name = "pump-7".into();
+        });
+        let back = enroll(&mut fleet, 1, 20).unwrap().device;
+        assert_eq!((back.id, back.name.as_str(), back.standing), (id, "pump-7", Standing::Active));
+    }
+
+    #[test]
+    fn rows_come_back_and_a_foreign_one_is_named() {
+        let mut fleet = fleet(2, None);
+        let mut rows = Vec::new();
+        for change in enroll(&mut fleet, 1, 10).unwrap().changes {
+            let Change::Put { key, value } = change else { panic!("rows are put") };
+            rows.push((key, value));
+        }
+        rows.push((b"device/zz".to_vec(), b"\xff".to_vec()));
+        let (back, unread) = Fleet::load(rows);
+        assert_eq!(back.devices().collect::<Vec<_>>(), fleet.devices().collect::<Vec<_>>());
+        assert_eq!(back.tokens().collect::<Vec<_>>(), fleet.tokens().collect::<Vec<_>>());
+        assert_eq!(unread, [b"device/zz".to_vec()]);
+    }
+}

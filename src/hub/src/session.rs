@@ -1,0 +1,102 @@
+//! One gateway's link and what of its journal is held.
+
+use link::server::Server;
+use wire::id::{DeviceId, JournalId, Seq};
+use wire::limits::ACK_RANGES_MAX;
+use wire::message::{Ack, Fingerprint, Progress};
+use wire::ranges::{RangeSet, SeqRange};
+use wire::stream::{STREAM_COUNT, Stream};
+use wire::time::Instant;
+
+/// One connection, as the driver numbers it. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PeerId(pub u64);
+
+/// One connection and who speaks over it.
+#[derive(Debug)]
+pub struct Session {
+    /// The key that the peer proved to have.
+    pub key: Fingerprint,
+    /// The protocol's end.
+    pub server: Server,
+    /// Who it is, once it said hello.
+    pub who: Option<Who>,
+}
+
+/// Who speaks, and what of its journal is durable here.
+#[derive(Debug)]
+pub struct Who {
+    /// The device.
+    pub device: DeviceId,
+    /// The life of its journal.
+    pub journal: JournalId,
+    /// By stream: what is durable, or known to be lost. Empty until the store has said.
+    held: [RangeSet; STREAM_COUNT],
+    /// Streams of which something became durable since the last ack.
+    unacked: [bool; STREAM_COUNT],
+}
+
+impl Session {
+    /// A connection that was just accepted.
+    pub fn new(key: Fingerprint, now: Instant) -> Session {
+        Session { key, server: Server::new(now), who: None }
+    }
+}
+
+impl Who {
+    /// A device that just said hello.
+    pub fn new(device: DeviceId, journal: JournalId) -> Who {
+        Who { device, journal, held: Default::default(), unacked: [false; STREAM_COUNT] }
+    }
+
+    /// Takes what the store holds. What was committed meanwhile is in it.
+    pub fn learn(&mut self, progress: &[Progress]) {
+        for progress in progress {
+            self.held[progress.stream.index()] = progress.held.clone();
+        }
+    }
+
+    /// Batches became durable, or known to be lost.
+    pub fn settled(&mut self, stream: Stream, range: SeqRange) {
+        // The store refused what its own set has no room for, so this one has room too.
+        if self.held[stream.index()].insert_range(range).is_ok() {
+            self.unacked[stream.index()] = true;
+        }
+    }
+
+    /// The next ack that is due.
+    pub fn poll_ack(&mut self) -> Option<Ack> {
+        let stream = Stream::ALL.into_iter().find(|stream| self.unacked[stream.index()])?;
+        self.unacked[stream.index()] = false;
+        let held = &self.held[stream.index()];
+        let cumulative = held.cumulative();
+        let above = || held.iter().filter(|range| range.first > cumulative);
+        // The highest ranges: the newest run is the one in flight.
+        let skipped = above().count().saturating_sub(ACK_RANGES_MAX);
+        Some(Ack { stream, cumulative, ranges: above().skip(skipped).collect() })
+    }
+
+    /// The lowest number that is neither held nor lost.
+    pub fn cumulative(&self, stream: Stream) -> Seq {
+        self.held[stream.index()].cumulative()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ack_carries_the_newest_ranges_when_there_are_too_many() {
+        let mut who = Who::new(DeviceId(1), JournalId(1));
+        let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
+        who.settled(Stream::Raw, range(0, 4));
+        for index in 1..=10 {
+            who.settled(Stream::Raw, range(index * 10, index * 10 + 3));
+        }
+        let ack = who.poll_ack().unwrap();
+        assert_eq!((ack.cumulative, ack.ranges.len()), (Seq(5), ACK_RANGES_MAX));
+        assert_eq!(ack.ranges.last(), Some(&range(100, 103)));
+        assert_eq!(who.poll_ack(), None);
+    }
+}
