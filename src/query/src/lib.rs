@@ -7,11 +7,23 @@
 //! | module | what |
 //! |---|---|
 //! | [`selector`] | which series are meant: `node_load1{instance="gw-1"}`, `rate(..[5m])` |
-//! | [`duration`] | spans: `30s`, `1h30m`, `7d` |
+//! | [`duration`], [`time`] | spans and moments as people write them; the calendar in UTC |
+//! | [`series`] | series with values, and an answer made of them |
+//! | [`step`] | samples on a grid of steps, and rates |
+//! | [`suggest`] | names near to one that was not found |
+//! | [`unit`], [`render`] | numbers with their unit; answers as a table, JSON or CSV |
+//! | [`fuzz`] | entry points for fuzzing |
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 pub mod duration;
+pub mod fuzz;
+pub mod render;
 pub mod selector;
+pub mod series;
+pub mod step;
+pub mod suggest;
+pub mod time;
+pub mod unit;
