@@ -116,6 +116,22 @@ impl Store {
         Ok(devices)
     }
 
+    /// Hands every tick of `device` that reads and whose names can be trusted to `each`: its boot, its instant, the
+    /// series of its slots, their values. In the order of journals and runs.
+    pub fn ticks(
+        &self,
+        device: DeviceId,
+        mut each: impl FnMut(BootId, Instant, &[Series<String>], &[Option<i64>]),
+    ) -> Result<Notes, StoreError> {
+        let view = self.view()?;
+        let mut auditor = Auditor { view: &view, device, walker: Walker::default(), audit: Audit::default() };
+        auditor.each_tick(|run, names, tick, values| {
+            if let Some(names) = names {
+                each(run.row.boot, Instant(tick.at_ms), names, values);
+            }
+        })
+    }
+
     /// Reads every record of `device` and counts what it finds. As slow as that sounds.
     pub fn audit(&self, device: DeviceId) -> Result<Audit, StoreError> {
         let view = self.view()?;

@@ -11,10 +11,13 @@ use wire::time::{BootId, Instant, Stamp, UnixTime};
 use crate::Store;
 use crate::change::Change;
 use crate::memory::Memory;
-use crate::range::{Question, Target};
+use crate::range;
 
-/// Every target: its name, and what it does with the bytes.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("store_records", records)];
+/// What a target does with the bytes.
+pub type Target = fn(&[u8]);
+
+/// Every target, with its name.
+pub const TARGETS: &[(&str, Target)] = &[("store_records", records)];
 
 /// Stores the bytes as records whose checksums are right, and asks everything about them.
 ///
@@ -49,10 +52,10 @@ fn records(mut bytes: &[u8]) {
     let store = Store::open(Arc::new(Memory::default()), 1024 * 1024).expect("memory never refuses");
     store.commit(&changes).expect("memory never refuses");
     let selector = Selector::parse("{__name__=~\".+\"}").expect("it is a selector");
-    let targets = [Target { device, labels: Vec::new() }];
+    let targets = [range::Target { device, labels: Vec::new() }];
     let (from, to) = (UnixTime(0), UnixTime(u64::MAX));
     // Too many samples is an answer too.
-    let _ = store.range(&Question { selector: &selector, targets: &targets, from, to, samples_max: 10_000 });
+    let _ = store.range(&range::Question { selector: &selector, targets: &targets, from, to, samples_max: 10_000 });
     store.events(None, from, to, 100).expect("memory never refuses");
     store.latest(device).expect("memory never refuses");
     store.missing_dictionaries(device).expect("memory never refuses");
