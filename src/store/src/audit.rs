@@ -8,7 +8,7 @@ use wire::batch::{Dictionary, events};
 use wire::id::DeviceId;
 use wire::series::Series;
 use wire::stream::Stream;
-use wire::time::{BootId, UnixTime};
+use wire::time::{BootId, Instant, UnixTime};
 
 use crate::Store;
 use crate::boot::Calendar;
