@@ -17,8 +17,8 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt::Write;
 
-/// `text` with its control characters spelled out.
-pub(crate) fn printable(text: &str) -> String {
+/// `text` with its control characters spelled out, for whoever shows what a device said.
+pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

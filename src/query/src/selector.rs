@@ -130,10 +130,7 @@ impl Selector {
 
     /// The name that every meant series has, if the selector says so: what to look for when nothing is found.
     pub fn name(&self) -> Option<&str> {
-        self.matchers.iter().find_map(|matcher| match &matcher.test {
-            Test::Equal(value) if matcher.label == NAME_LABEL => Some(value.as_str()),
-            _ => None,
-        })
+        self.matchers.iter().filter(|matcher| matcher.label == NAME_LABEL).find_map(Matcher::equal)
     }
 
     /// The conditions, in the order of the text; the name is one on [`NAME_LABEL`].
@@ -146,6 +143,14 @@ impl Matcher {
     /// The label that is looked at.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// The only value that satisfies the condition, if it asks for one: what to look for when nothing is found.
+    pub fn equal(&self) -> Option<&str> {
+        match &self.test {
+            Test::Equal(value) => Some(value),
+            _ => None,
+        }
     }
 
     /// Whether `value` satisfies the condition.
