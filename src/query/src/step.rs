@@ -16,7 +16,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::series::Point;
+use crate::series::{Point, Series};
 
 /// Steps of a grid. Prometheus refuses more than 11,000, and so every chart of it is made for less.
 pub const STEP_COUNT_MAX: u64 = 11_000;
@@ -88,15 +88,38 @@ impl Grid {
         (0..count as usize).map(move |index| from_ms + index as u64 * step_ms)
     }
 
-    /// How far before its first moment samples matter to [`values`].
-    pub fn lookback_ms(&self) -> u64 {
-        self.step_ms.max(LOOKBACK_MS)
+    /// How far before its first moment samples matter: to values, or to rates over a window.
+    pub fn reach_ms(&self, rate_window_ms: Option<u64>) -> u64 {
+        rate_window_ms.unwrap_or_else(|| self.step_ms.max(LOOKBACK_MS))
     }
+}
+
+/// Puts whole series on a grid: their values, or their rates when there is a window. Of several series with one name
+/// and the same labels one is made, and series without a value on the grid are left out.
+pub fn align(mut series: Vec<Series>, grid: &Grid, rate_window_ms: Option<u64>) -> Vec<Series> {
+    // A metric whose scale changed when an agent was upgraded is one series to the reader.
+    series.sort_by(|a, b| (&a.name, &a.labels).cmp(&(&b.name, &b.labels)));
+    series.dedup_by(|next, kept| {
+        let is_same = next.name == kept.name && next.labels == kept.labels;
+        if is_same {
+            kept.points.append(&mut next.points);
+            kept.points.sort_by_key(|point| point.at_ms);
+        }
+        is_same
+    });
+    for one in &mut series {
+        one.points = match rate_window_ms {
+            Some(window_ms) => rate(&one.points, grid, window_ms),
+            None => values(&one.points, grid),
+        };
+    }
+    series.retain(|one| !one.points.is_empty());
+    series
 }
 
 /// The value at each moment of the grid that has one. `points` are oldest first.
 pub fn values(points: &[Point], grid: &Grid) -> Vec<Point> {
-    let lookback_ms = grid.lookback_ms();
+    let lookback_ms = grid.reach_ms(None);
     let mut next = 0;
     let mut found = Vec::new();
     for at_ms in grid.times() {
@@ -142,6 +165,8 @@ pub fn rate(points: &[Point], grid: &Grid, window_ms: u64) -> Vec<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
+    use alloc::vec;
 
     fn points(list: &[(u64, f64)]) -> Vec<Point> {
         list.iter().map(|(at_s, value)| Point { at_ms: at_s * 1000, value: *value }).collect()
@@ -191,6 +216,18 @@ mod tests {
     fn two_samples_at_one_moment_divide_by_nothing() {
         let samples = points(&[(10, 1.0), (10, 2.0)]);
         assert_eq!(rate(&samples, &grid(10, 10, 10), 60_000), []);
+    }
+
+    #[test]
+    fn series_of_one_name_become_one_and_those_without_a_value_none() {
+        let series = |label: &str, list: &[(u64, f64)]| Series {
+            name: "up".to_string(),
+            labels: vec![("instance".to_string(), label.to_string())],
+            points: points(list),
+        };
+        let given = vec![series("b", &[(60, 2.0)]), series("a", &[(5000, 1.0)]), series("b", &[(0, 1.0)])];
+        assert_eq!(align(given.clone(), &grid(0, 60, 60), None), [series("b", &[(0, 1.0), (60, 2.0)])]);
+        assert_eq!(align(given, &grid(60, 60, 60), Some(120_000)), [series("b", &[(60, 1.0 / 60.0)])]);
     }
 
     #[test]
