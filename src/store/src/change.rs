@@ -67,8 +67,8 @@ pub enum RefusedReason {
     /// Another record is held under this number; it stays. Two machines speak for one device (a cloned card), or the
     /// device used a number twice. The number is part of the progress, so it is acked and not sent again.
     Conflict,
-    /// The numbers held have no room for one more range: see [`wire::limits::RANGES_COUNT_MAX`]. The record is not
-    /// acked and will be sent again, when older holes are closed.
+    /// The numbers held have no room for one more range: see [`wire::limits::RANGES_COUNT_MAX`]. Neither a record nor a
+    /// loss is acked then; they are sent again, when older holes are closed.
     RangesFull,
     /// The bytes are no record that this version reads. Its number is not known, so nothing is acked.
     Record(RecordError),

@@ -106,10 +106,18 @@ impl Draft<'_, '_> {
         let key = (device.0, journal.0, header.stream.into(), header.seq.0);
         let progress = row!(self.progress[stream_key], ProgressRow::default());
         // A number that was declared lost is a member and has no record: it is welcome after all.
-        if progress.held.contains(header.seq)
-            && let Some(held) = self.tables.record.get(&key)?
-        {
-            return Ok(if held.value() == bytes { Ok(()) } else { Err(RefusedReason::Conflict) });
+        if progress.held.contains(header.seq) {
+            let held = self.tables.record.get(&key)?.map(|held| Held::of(held.value(), bytes));
+            match held {
+                None => {}
+                Some(Held::Same) => return Ok(Ok(())),
+                Some(Held::Other) => return Ok(Err(RefusedReason::Conflict)),
+                Some(Held::Damaged) => {
+                    self.tables.record.insert(&key, bytes)?;
+                    self.read(device, journal, &record)?;
+                    return Ok(Ok(()));
+                }
+            }
         }
         if let Err(full) = progress.held.insert(header.seq) {
             return Ok(Err(full.into()));
@@ -253,6 +261,24 @@ impl Draft<'_, '_> {
 
 fn owned(series: &Series<&str>) -> Series<String> {
     Series { name: series.name.to_owned(), labels: series.labels.to_owned(), kind: series.kind, scale: series.scale }
+}
+
+/// What is held under the number of a record that comes.
+enum Held {
+    /// A record no longer: it was damaged at rest, and here it is again.
+    Damaged,
+    Other,
+    Same,
+}
+
+impl Held {
+    fn of(held: &[u8], bytes: &[u8]) -> Held {
+        match Record::open(held) {
+            _ if held == bytes => Held::Same,
+            Ok(_) => Held::Other,
+            Err(_) => Held::Damaged,
+        }
+    }
 }
 
 /// What one batch says without its neighbours.

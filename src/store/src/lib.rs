@@ -113,7 +113,8 @@ impl Store {
     /// A refused change alters nothing and stops no other. An empty answer means that every record is held, those
     /// that were held before included.
     ///
-    /// Errors: nothing was changed.
+    /// Errors: none of it is acked. After [`StoreError::Engine`] the engine answers nothing until the store is opened
+    /// again, because it cannot tell what of the commit reached the disk; opening finds all of the commit or none.
     /// Panics: when a key or a value exceeds its bound.
     pub fn commit(&self, changes: &[Change]) -> Result<Vec<Refused>, StoreError> {
         let transaction = self.database.begin_write()?;
@@ -201,6 +202,8 @@ mod tests {
     use super::*;
     use crate::change::RefusedReason;
     use crate::gateway::{CACHE_BYTES, Gateway, folder, store, store_of};
+    use crate::memory::Memory;
+    use std::sync::Arc;
     use wire::id::Seq;
     use wire::limits::RANGES_COUNT_MAX;
     use wire::ranges::SeqRange;
@@ -261,6 +264,44 @@ mod tests {
         drop(database);
         let error = Store::open(folder, CACHE_BYTES).unwrap_err();
         assert_eq!(error.to_string(), "store is of format 9, this hub reads format 0");
+    }
+
+    #[test]
+    fn a_store_may_be_shared_between_threads() {
+        fn check<T: Send + Sync>() {}
+        check::<Store>();
+    }
+
+    #[test]
+    fn a_disk_that_refuses_loses_nothing_and_the_store_goes_on_when_opened_again() {
+        let memory = Arc::new(Memory::default());
+        let mut gateway = Gateway::new(1);
+        let (first, second) = (gateway.run(0, 30, 10), gateway.run(300_000, 30, 10));
+        let store = Store::open(memory.clone(), CACHE_BYTES).unwrap();
+        store.commit(&first).unwrap();
+        memory.refuse_writes(true);
+        assert!(matches!(store.commit(&second), Err(StoreError::Engine(_))));
+        memory.refuse_writes(false);
+        assert!(matches!(store.commit(&second), Err(StoreError::Engine(_))));
+        drop(store);
+        let store = Store::open(memory, CACHE_BYTES).unwrap();
+        assert_eq!(held(&store, Stream::Raw), [(0, 2)]);
+        assert_eq!(store.commit(&second).unwrap(), []);
+        assert_eq!(held(&store, Stream::Raw), [(0, 5)]);
+    }
+
+    #[test]
+    fn a_record_damaged_at_rest_is_replaced_when_it_comes_again() {
+        let changes = Gateway::new(1).run(0, 30, 10);
+        let store = store_of(&changes);
+        let transaction = store.database.begin_write().unwrap();
+        let key = (1, 7, u8::from(Stream::Raw), 1);
+        transaction.open_table(crate::table::RECORD).unwrap().insert(key, &b"no longer a record"[..]).unwrap();
+        transaction.commit().unwrap();
+        assert_eq!(store.audit(DeviceId(1)).unwrap().unreadable_count, 1);
+        assert_eq!(store.commit(&changes).unwrap(), []);
+        assert_eq!(store.audit(DeviceId(1)).unwrap().unreadable_count, 0);
+        assert_eq!(store.stat().unwrap().batch_count, 3);
     }
 
     #[test]

@@ -229,9 +229,12 @@ impl Answer<'_> {
         names: &[Series<String>],
         places: &mut BTreeMap<Series<String>, usize>,
     ) -> Wanted {
+        let selector = self.question.selector;
         let mut wanted = Vec::new();
         for (slot, series) in names.iter().enumerate() {
-            if self.question.selector.matches(&series.name, pairs(&target.labels_of(series))) {
+            // Most selectors name a metric, and most series are others: their labels need not be unpacked.
+            let is_named = selector.name().is_none_or(|name| name == series.name);
+            if is_named && selector.matches(&series.name, pairs(&target.labels_of(series))) {
                 let place = *places.entry(series.clone()).or_insert_with(|| {
                     let device = target.device;
                     self.range.series.push(SeriesSamples { device, series: series.clone(), samples: Vec::new() });
