@@ -23,8 +23,7 @@ use wire::stream::Stream;
 use wire::time::{Instant, Span, Stamp};
 
 use crate::history;
-use crate::probe::processes::Processes;
-use crate::probe::{self, Reading};
+use crate::probe::{self, Carry, Reading};
 use crate::question::{Answer, Question, SeriesSamples, Status};
 use crate::sampler::Sampler;
 use crate::uplink;
@@ -116,7 +115,7 @@ pub struct Agent {
     settings: Settings,
     journal: Journal,
     sampler: Sampler,
-    processes: Processes,
+    carry: Box<Carry>,
     client: Client,
     outputs: VecDeque<Output>,
     record: Vec<u8>,
@@ -152,7 +151,7 @@ impl Agent {
         let mut agent = Agent {
             client: Client::new(settings.link, seed, now.uptime),
             sampler: Sampler::new(dictionary),
-            processes: Processes::new(),
+            carry: Box::new(Carry::new()),
             journal,
             outputs: VecDeque::new(),
             record: Vec::new(),
@@ -242,6 +241,16 @@ impl Agent {
         &self.journal
     }
 
+    /// Ticks that are in memory alone.
+    pub fn open_tick_count(&self) -> u32 {
+        self.sampler.open_tick_count()
+    }
+
+    /// Ticks that were due and not taken, or taken and lost before they were durable, since the start.
+    pub fn missed_count(&self) -> u64 {
+        self.missed_count
+    }
+
     fn say(&mut self, now: Stamp, event: &Event) {
         let mut payload = Vec::new();
         batch::put_event(Span(0), event, &mut payload);
@@ -286,9 +295,9 @@ impl Agent {
     }
 
     fn take(&mut self, reading: &Reading) {
-        let (sampler, processes) = (&mut self.sampler, &mut self.processes);
+        let (sampler, carry) = (&mut self.sampler, &mut *self.carry);
         sampler.begin();
-        probe::parse(reading, processes, &mut |metric, labels, value| sampler.put(metric, labels, value));
+        probe::parse(reading, carry, &mut |metric, labels, value| sampler.put(metric, labels, value));
     }
 
     fn live_count(&self) -> usize {
@@ -416,7 +425,9 @@ impl Agent {
                     let ping = Ping { now, backlog: self.backlog() };
                     self.client.ping(now.uptime, &ping);
                 }
-                LinkOutput::HubTime(pong) => self.hub_offset_ms = now.unix.map(|unix| pong.hub.0 as i64 - unix.0 as i64),
+                LinkOutput::HubTime(pong) => {
+                    self.hub_offset_ms = now.unix.map(|unix| pong.hub.0 as i64 - unix.0 as i64)
+                }
             }
         }
     }
@@ -460,16 +471,16 @@ impl Agent {
                 let series = (0..values.len().min(dictionary.count()))
                     .filter_map(|slot| {
                         let wire::series::Series { name, labels, kind, scale } = dictionary.series(slot);
-                        let series =
-                            wire::series::Series { name: name.into(), labels: labels.into(), kind, scale };
+                        let series = wire::series::Series { name: name.into(), labels: labels.into(), kind, scale };
                         Some(SeriesSamples { series, samples: vec![(now, values[slot]?)] })
                     })
                     .collect();
                 Answer::Samples { series, is_cut: false }
             }
             Question::Samples { names, since, sample_count_max } => {
-                let wants =
-                    |series: &wire::series::Series<&str>| names.is_empty() || names.iter().any(|name| name == series.name);
+                let wants = |series: &wire::series::Series<&str>| {
+                    names.is_empty() || names.iter().any(|name| name == series.name)
+                };
                 let dictionary = self.sampler.latest().0;
                 history::samples(&mut self.journal, dictionary, now, *since, *sample_count_max as usize, wants)
                     .map_or_else(failed, |(series, is_cut)| Answer::Samples { series, is_cut })

@@ -17,9 +17,12 @@
 //! | [`question`], [`history`] | what a person on site may ask, and the answers from the journal |
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod dictionary;
 pub mod history;
 pub mod probe;
 pub mod question;
 pub mod sampler;
 pub mod uplink;
+
+pub use agent::Agent;

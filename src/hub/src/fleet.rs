@@ -150,6 +150,13 @@ impl Fleet {
         self.devices.values().find(|device| device.name == name).or(by_id)
     }
 
+    /// Adds a device as it is and returns its row.
+    pub fn add_device(&mut self, device: Device) -> Change {
+        let change = put_device(&device);
+        self.devices.insert(device.id, device);
+        change
+    }
+
     /// Changes a device and returns its row.
     ///
     /// Panics: when there is no such device.

@@ -1,12 +1,30 @@
 //! The simulated world: everything that can happen to a gateway, in no time and from a seed.
 //!
+//! The gateway's core and the host's are the real ones; this is their third driver. It owns the time, and puts
+//! clocks, disks and links under them that do what real ones do at their worst.
+//!
 //! | module | what |
 //! |---|---|
 //! | [`rng`] | the one source of chance |
 //! | [`disk`] | a folder that loses power, tears and garbles blocks, fills up and fails |
-//! | [`power`] | a journal alone under that disk, and what must hold after every boot |
+//! | [`net`] | connections that delay, trickle, split, break and hang |
+//! | [`load`] | known signals as the text of `/proc` |
+//! | [`gateway`], [`host`] | the two machines |
+//! | [`fault`] | what can happen, and which of it happens in a run |
+//! | [`world`] | who goes next |
+//! | [`checker`] | what must be true |
+//! | [`scenario`] | worlds worth running |
+//! | [`power`] | a journal alone under the crash disk |
 #![forbid(unsafe_code)]
 
+pub mod checker;
 pub mod disk;
+pub mod fault;
+pub mod gateway;
+pub mod host;
+pub mod load;
+pub mod net;
 pub mod power;
 pub mod rng;
+pub mod scenario;
+pub mod world;

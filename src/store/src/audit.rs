@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use codec::run::Tick;
 use redb::ReadableTable;
 use wire::batch::{Dictionary, events};
+use wire::event::Event;
 use wire::id::DeviceId;
+use wire::ranges::SeqRange;
 use wire::series::Series;
 use wire::stream::Stream;
 use wire::time::{BootId, Instant, UnixTime};
@@ -114,6 +116,24 @@ impl Store {
             });
         }
         Ok(devices)
+    }
+
+    /// What the events of `device` said will never come.
+    pub fn lost(&self, device: DeviceId) -> Result<Vec<(Stream, SeqRange)>, StoreError> {
+        let view = self.view()?;
+        let (mut walker, mut notes, mut lost) = (Walker::default(), Notes::default(), Vec::new());
+        for journal in run::journals(&view, device, Stream::Event)? {
+            for run in run::runs(&view, device, journal, Stream::Event)? {
+                walker.payloads(&view, &run?, &mut notes, |_, payload| {
+                    lost.extend(events(payload).filter_map(|event| match event {
+                        Ok((_, Some(Event::Lost { stream, range, .. }))) => Some((stream, range)),
+                        _ => None,
+                    }));
+                    true
+                })?;
+            }
+        }
+        Ok(lost)
     }
 
     /// Hands every tick of `device` that reads and whose names can be trusted to `each`: its boot, its instant, the

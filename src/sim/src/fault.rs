@@ -1,0 +1,118 @@
+//! What can happen, and which of it happens in a run: so that runs differ in kind, not only in degree.
+
+use crate::disk::Cut;
+use crate::rng::Rng;
+
+/// One thing that happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A gateway loses power at one of its next storage calls, or now.
+    PowerCut {
+        /// Which.
+        gateway: usize,
+    },
+    /// A gateway's process is killed; the machine goes on.
+    Kill {
+        /// Which.
+        gateway: usize,
+    },
+    /// A gateway's link is gone for a while.
+    Outage {
+        /// Which.
+        gateway: usize,
+        /// How long.
+        lasts_ms: u64,
+        /// Whether the connection hangs instead of breaking.
+        is_silent: bool,
+    },
+    /// A gateway's civil time steps.
+    ClockStep {
+        /// Which.
+        gateway: usize,
+        /// By how much.
+        by_ms: i64,
+    },
+    /// A gateway's disk fails one call in so many, for a while.
+    DiskErrors {
+        /// Which.
+        gateway: usize,
+        /// One in so many.
+        one_in: u64,
+        /// How long.
+        lasts_ms: u64,
+    },
+    /// A gateway's disk has no room left for a while.
+    DiskFull {
+        /// Which.
+        gateway: usize,
+        /// How long.
+        lasts_ms: u64,
+    },
+    /// The hub's process is killed and started again.
+    HubKill,
+    /// The hub's machine loses power at one of its next storage calls, or now.
+    HubPowerCut,
+}
+
+/// Which faults a run has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    kinds: Vec<u8>,
+    /// Mean time between two faults.
+    pub mean_ms: u64,
+    /// How a gateway's power cut treats writes in flight.
+    pub cuts: Vec<Cut>,
+    /// Whether a gateway that boots may not know the time at first.
+    pub forgets_time: bool,
+}
+
+const KIND_COUNT: u8 = 8;
+const DISK_ERRORS: u8 = 4;
+
+impl Plan {
+    /// Chooses.
+    pub fn choose(rng: &mut Rng) -> Plan {
+        let kinds: Vec<u8> = (0..KIND_COUNT).filter(|_| rng.one_in(2)).collect();
+        // A disk that fails may hold the newest batches once instead of twice; a garbled block on top of that is one
+        // fault more than the journal promises to survive.
+        let cuts: Vec<Cut> = Cut::ALL
+            .into_iter()
+            .filter(|cut| !(kinds.contains(&DISK_ERRORS) && matches!(cut, Cut::Garbled(_))))
+            .collect();
+        Plan {
+            mean_ms: *rng.choose(&[5, 15, 60]) * 60_000,
+            cuts: if rng.one_in(2) { cuts } else { vec![*rng.choose(&cuts)] },
+            forgets_time: rng.one_in(3),
+            kinds,
+        }
+    }
+
+    /// A run in which nothing happens.
+    pub fn calm() -> Plan {
+        Plan { kinds: Vec::new(), mean_ms: u64::MAX, cuts: vec![Cut::Kept], forgets_time: false }
+    }
+
+    /// The next fault and the pause before it; `None` when this run has none.
+    pub fn next(&self, rng: &mut Rng, gateway_count: usize) -> Option<(u64, Fault)> {
+        if self.kinds.is_empty() {
+            return None;
+        }
+        let pause_ms = rng.between(1, 2 * self.mean_ms);
+        let gateway = rng.below(gateway_count as u64) as usize;
+        let lasts_ms = rng.between(1, *rng.clone().choose(&[20, 600, 7200])) * 1000;
+        let fault = match *rng.choose(&self.kinds) {
+            0 => Fault::PowerCut { gateway },
+            1 => Fault::Kill { gateway },
+            2 => Fault::Outage { gateway, lasts_ms, is_silent: rng.one_in(2) },
+            3 => {
+                let by_ms = rng.between(1, 48 * 3_600_000) as i64;
+                Fault::ClockStep { gateway, by_ms: if rng.one_in(2) { -by_ms } else { by_ms } }
+            }
+            DISK_ERRORS => Fault::DiskErrors { gateway, one_in: rng.between(2, 200), lasts_ms },
+            5 => Fault::DiskFull { gateway, lasts_ms },
+            6 => Fault::HubKill,
+            _ => Fault::HubPowerCut,
+        };
+        Some((pause_ms, fault))
+    }
+}
