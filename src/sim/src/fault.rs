@@ -99,7 +99,8 @@ impl Plan {
         }
         let pause_ms = rng.between(1, 2 * self.mean_ms);
         let gateway = rng.below(gateway_count as u64) as usize;
-        let lasts_ms = rng.between(1, *rng.clone().choose(&[20, 600, 7200])) * 1000;
+        let lasts_max = *rng.choose(&[20, 600, 7200, 36_000]);
+        let lasts_ms = rng.between(1, lasts_max) * 1000;
         let fault = match *rng.choose(&self.kinds) {
             0 => Fault::PowerCut { gateway },
             1 => Fault::Kill { gateway },

@@ -13,19 +13,28 @@ use crate::world::{Tally, World};
 
 const HOUR_MS: u64 = 3_600_000;
 
-/// One to three gateways under random faults for some hours. Half of them have a journal that is too small for their outages.
+/// A journal that an outage of some hours overflows.
+const TINY: Settings = Settings { bytes_max: 400 << 10, done_bytes_max: 140 << 10, ..SMALL };
+
+/// One to three gateways under random faults for some hours. Some have a journal that is too small for their outages.
 pub fn random(seed: u64) -> Result<Tally, String> {
     let mut rng = Rng::new(seed ^ 0x5eed);
     let plan = Plan::choose(&mut rng);
     let makes: Vec<Make> = (0..rng.between(1, 3))
-        .map(|_| Make {
-            size: if rng.one_in(4) { Size::Full } else { Size::Small },
-            interval: *rng.choose(&[Span::seconds(10), Span::seconds(30), Span::seconds(60)]),
-            journal: if rng.one_in(2) { SMALL } else { Settings { bytes_max: 64 << 20, ..SMALL } },
-            quality: Quality {
+        .map(|_| {
+            let quality = Quality {
                 delay_ms: *rng.choose(&[5, 100, 300, 1000]),
                 bytes_per_second: *rng.choose(&[500, 2500, 100_000]),
-            },
+            };
+            if rng.one_in(4) {
+                return Make { size: Size::Full, interval: Span::seconds(10), journal: TINY, quality };
+            }
+            Make {
+                size: if rng.one_in(4) { Size::Full } else { Size::Small },
+                interval: *rng.choose(&[Span::seconds(10), Span::seconds(30), Span::seconds(60)]),
+                journal: *rng.choose(&[SMALL, Settings { bytes_max: 64 << 20, ..SMALL }]),
+                quality,
+            }
         })
         .collect();
     let quiet_at_ms = rng.between(2, 12) * HOUR_MS;

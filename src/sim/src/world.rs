@@ -62,6 +62,8 @@ enum Happening {
     LinkUp { gateway: usize },
     /// A gateway's disk is well again.
     DiskWell { gateway: usize },
+    /// The last fault is over.
+    Quiet,
 }
 
 #[derive(Debug)]
@@ -146,6 +148,7 @@ impl World {
         for gateway in 0..makes.len() {
             world.after(gateway as u64, Happening::GatewayOn { gateway, is_boot: true });
         }
+        world.after(quiet_at_ms, Happening::Quiet);
         world.plan_fault();
         world
     }
@@ -268,12 +271,20 @@ impl World {
                 }
             }
             Happening::LinkUp { gateway } => self.gateways[gateway].is_link_up = true,
-            Happening::DiskWell { gateway } => {
-                self.gateways[gateway].disk.fail_one_in(0);
-                self.gateways[gateway].disk.set_capacity(u64::MAX);
+            Happening::DiskWell { gateway } => self.mend_disk(gateway),
+            Happening::Quiet => {
+                for gateway in 0..self.gateways.len() {
+                    self.gateways[gateway].is_link_up = true;
+                    self.mend_disk(gateway);
+                }
             }
         }
         Ok(())
+    }
+
+    fn mend_disk(&mut self, gateway: usize) {
+        self.gateways[gateway].disk.fail_one_in(0);
+        self.gateways[gateway].disk.set_capacity(u64::MAX);
     }
 
     fn plan_fault(&mut self) {
