@@ -1,5 +1,16 @@
 //! What is Linux about the machine.
 
+pub mod capacity;
 pub mod clock;
 pub mod folder;
+pub mod kept_file;
+pub mod processes;
 pub mod socket;
+pub mod sysfs;
+
+use nix::unistd::{SysconfVar, sysconf};
+
+/// Bytes of a page of memory: 4096, or 16384 and 65536 on some 64-bit ARM kernels.
+pub fn page_bytes() -> u32 {
+    sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(4096)
+}
