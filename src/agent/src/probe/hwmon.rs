@@ -17,7 +17,7 @@ use wire::metric::Metric;
 use crate::probe::put::{Put, metric};
 use crate::probe::text::{attribute, attributes, signed};
 
-/// Bytes of a chip's, a sensor's or a label's cleaned name. The rest is cut off.
+/// Bytes of a chip's or a sensor's name. The rest is cut off.
 const NAME_BYTES_MAX: usize = 64;
 
 type Name = Vec<u8, NAME_BYTES_MAX>;
@@ -55,10 +55,7 @@ pub fn parse(folder: &[u8], text: &[u8], put: &mut Put<'_>) {
     for (attribute, value) in attributes(text) {
         let Some(sensor) = Sensor::parse(attribute) else { continue };
         if sensor.property == b"label" {
-            let label = cleaned(&[value]);
-            if !label.is_empty() {
-                put(Metric::HwmonSensorLabel, &[("chip", &chip), ("label", &label), ("sensor", &sensor.name())], 1);
-            }
+            put(Metric::HwmonSensorLabel, &[("chip", &chip), ("label", value), ("sensor", &sensor.name())], 1);
         } else if let (Some(metric), Some(value)) = (sensor.metric(), signed(value)) {
             put(metric, &[("chip", &chip), ("sensor", &sensor.name())], value);
         }
@@ -191,7 +188,7 @@ mod tests {
                 (&series("node_hwmon_power_watt", "power1"), 14_000_000),
                 (&series("node_hwmon_temp_crit_celsius", "temp1"), 100_000),
                 (&series("node_hwmon_temp_celsius", "temp1"), -5_500),
-                ("node_hwmon_sensor_label{chip=\"platform_nct6775_656\",label=\"package_id_0\",sensor=\"temp1\"}", 1),
+                ("node_hwmon_sensor_label{chip=\"platform_nct6775_656\",label=\"Package id 0\",sensor=\"temp1\"}", 1),
             ],
         );
     }
