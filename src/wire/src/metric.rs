@@ -30,7 +30,7 @@ impl Metric {
     }
 
     /// This metric with canonical label text.
-    pub fn with<'a>(self, labels: &'a str) -> Series<&'a str> {
+    pub fn with(self, labels: &str) -> Series<&str> {
         let definition = self.definition();
         Series { name: definition.name, labels, kind: definition.kind as u8, scale: definition.scale }
     }
