@@ -55,6 +55,18 @@ impl Attributes {
         Attributes { handles: Arc::clone(handles), constants: Vec::new(), files: Vec::new() }
     }
 
+    /// Those of `folder` that are read once, and those that are read each time.
+    pub fn of(folder: &Path, constants: &[&str], measures: &[&str], handles: &Arc<Handles>) -> Attributes {
+        let mut attributes = Attributes::new(handles);
+        for name in constants {
+            attributes.remember(name, folder.join(name));
+        }
+        for name in measures {
+            attributes.measure(name, folder.join(name));
+        }
+        attributes
+    }
+
     /// Adds an attribute that is read each time.
     pub fn measure(&mut self, name: &str, path: PathBuf) {
         self.files.push((name.to_owned(), KeptFile::new(path, Shape::Whole, VALUE_BYTES_MAX, &self.handles)));
