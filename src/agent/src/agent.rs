@@ -35,6 +35,10 @@ const DICTIONARY_BYTES_TARGET: usize = 16 * 1024;
 /// slews by 500 ppm at most (RFC 5905), half a second in a quarter of an hour.
 const CLOCK_STEP_MS: u64 = 2000;
 
+/// How long a process that is asked to end waits for its last batches to be acked: a machine that goes with its process has no
+/// other chance to send them.
+const STOP_GRACE: Span = Span::seconds(5);
+
 /// How long to wait after the disk refused a commit.
 const STORAGE_RETRY: Span = Span::seconds(5);
 
@@ -77,7 +81,7 @@ pub enum Input {
         /// The question.
         question: Question,
     },
-    /// The process is asked to end. [`Output::Stopped`] follows in the same step.
+    /// The process is asked to end. [`Output::Stopped`] follows when the last batches are acked, or some seconds later.
     Stop,
 }
 
@@ -133,6 +137,17 @@ pub struct Agent {
     /// Ticks that were lost because the journal had no room, not yet said.
     unsaid_missed_count: u32,
     storage: Storage,
+    stop: Stop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// Nobody asked.
+    Runs,
+    /// The last batches are on their way.
+    Asked { until: Instant },
+    /// [`Output::Stopped`] was said.
+    Done,
 }
 
 #[derive(Debug)]
@@ -166,6 +181,7 @@ impl Agent {
             is_urgent: false,
             unsaid_missed_count: 0,
             storage: Storage::Works,
+            stop: Stop::Runs,
             settings,
         };
         if !agent.settings.has_hub {
@@ -182,7 +198,7 @@ impl Agent {
     pub fn step(&mut self, now: Stamp, inputs: impl IntoIterator<Item = Input>) {
         self.watch_clock(now);
         let mut questions = Vec::new();
-        let mut is_stopping = false;
+        let mut is_asked_to_stop = false;
         for input in inputs {
             match input {
                 Input::Reading(reading) => self.tick(now, reading),
@@ -194,30 +210,38 @@ impl Agent {
                 Input::Received(bytes) => self.client.handle_input(now.uptime, LinkInput::Received(&bytes)),
                 Input::Disconnected => self.client.handle_input(now.uptime, LinkInput::Disconnected),
                 Input::Ask { id, question } => questions.push((id, question)),
-                Input::Stop => is_stopping = true,
+                Input::Stop => is_asked_to_stop = self.stop == Stop::Runs,
             }
             self.drain_link(now);
         }
         self.client.handle_timeout(now.uptime);
         self.drain_link(now);
-        if is_stopping {
+        if is_asked_to_stop {
+            self.stop = Stop::Asked { until: now.uptime + STOP_GRACE };
             self.close_batch(now);
             self.say(now, &Event::Stopped);
         } else if self.sampler.is_due(now.uptime, self.settings.batch_age_max) {
             self.close_batch(now);
         }
-        self.commit(now, is_stopping);
+        self.commit(now, is_asked_to_stop);
         // What the disk refuses now is asked for again in the next step.
         let _ = uplink::fill(&mut self.journal, &mut self.client, now, &mut self.record);
-        if is_stopping {
-            self.client.stop(now.uptime);
-        }
         self.drain_link(now);
         for (id, question) in questions {
             let answer = self.answer(now, &question);
             self.outputs.push_back(Output::Answer { id, answer });
         }
-        if is_stopping {
+        self.stop_if_done(now);
+    }
+
+    fn stop_if_done(&mut self, now: Stamp) {
+        let Stop::Asked { until } = self.stop else { return };
+        if self.journal.backlog_count() == 0 || !self.client.is_online() || until <= now.uptime {
+            self.stop = Stop::Done;
+            // What was acked meanwhile need not be sent again by the next process.
+            self.commit(now, true);
+            self.client.stop(now.uptime);
+            self.drain_link(now);
             self.outputs.push_back(Output::Stopped);
         }
     }
@@ -233,7 +257,8 @@ impl Agent {
             Storage::Fails { retry_at, .. } => Some(*retry_at),
             Storage::Works => self.sampler.due_at(self.settings.batch_age_max),
         };
-        [self.client.poll_timeout(), commit].into_iter().flatten().min()
+        let stop = if let Stop::Asked { until } = self.stop { Some(until) } else { None };
+        [self.client.poll_timeout(), commit, stop].into_iter().flatten().min()
     }
 
     /// The journal, for those who only look.

@@ -15,6 +15,7 @@
 //! | [`checker`] | what must be true |
 //! | [`scenario`] | worlds worth running |
 //! | [`power`] | a journal alone under the crash disk |
+//! | [`lives`] | machines that live for minutes |
 #![forbid(unsafe_code)]
 
 pub mod checker;
@@ -22,6 +23,7 @@ pub mod disk;
 pub mod fault;
 pub mod gateway;
 pub mod host;
+pub mod lives;
 pub mod load;
 pub mod net;
 pub mod power;
