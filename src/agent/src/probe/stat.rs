@@ -2,7 +2,7 @@
 //!
 //! The counters of a CPU may step back by a jiffy or two (`proc_stat(5)` says so of `iowait`, and `idle` does it when
 //! a core leaves deep sleep), which would read as a reset to zero. So the highest value seen is
-//! held, as node_exporter does; when `idle` falls by [`RESET_JIFFIES`] the CPU was unplugged and counts anew.
+//! held, as node_exporter does; when `idle` falls by three seconds the CPU was unplugged and counts anew.
 
 use wire::metric::Metric;
 
