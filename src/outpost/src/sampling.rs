@@ -8,13 +8,13 @@
 //! ```
 //!
 //! A missing file is normal: other boards have it. What is lost for want of room or of descriptors is counted in the
-//! reading. Nothing here fails, and nothing waits longer than [`NETWORK_WAIT`](mounts::NETWORK_WAIT).
+//! reading. Nothing here fails, and nothing waits longer than half a second.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`devices`] | what is below `/sys`, and when to look for it |
-//! | [`mounts`] | what is mounted, and how full it is |
-//! | [`section`] | a section from a file that may be missing |
+//! | `devices` | what is below `/sys`, and when to look for it |
+//! | `mounts` | what is mounted, and how full it is |
+//! | `section` | a section from a file that may be missing |
 #![expect(clippy::disallowed_methods, reason = "a driver owns the clock")]
 
 mod devices;
