@@ -266,6 +266,14 @@ impl Agent {
         &self.journal
     }
 
+    /// The link's state, and why the last one ended.
+    pub fn link_words(&self) -> String {
+        match &self.link_ended {
+            None => self.client.state_name().into(),
+            Some(ended) => format!("{} ({ended})", self.client.state_name()),
+        }
+    }
+
     /// Ticks that are in memory alone.
     pub fn open_tick_count(&self) -> u32 {
         self.sampler.open_tick_count()

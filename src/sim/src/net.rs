@@ -77,6 +77,8 @@ impl Net {
         let arrives_ms = *free_at_ms + connection.quality.delay_ms;
         if bytes.len() > 1 && rng.one_in(8) {
             let (front, back) = bytes.split_at(rng.between(1, bytes.len() as u64 - 1) as usize);
+            // What is said next must not arrive between the pieces.
+            *free_at_ms += 1;
             return vec![(arrives_ms, front.to_vec()), (arrives_ms + 1, back.to_vec())];
         }
         vec![(arrives_ms, bytes.to_vec())]

@@ -215,7 +215,8 @@ impl World {
                             )
                         })
                         .collect();
-                    format!("gw-{} waits: {}", gateway.index, done.join(", "))
+                    let link = agent.link_words();
+                    format!("gw-{} waits, link {link}: {}", gateway.index, done.join(", "))
                 }
             })
             .collect();
