@@ -1,0 +1,11 @@
+//! What only several crates, or the real binaries, can show.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`fuzz`] | every parser of outside bytes over a corpus and seeded mutations of it |
+//! | [`memory`] | a collection allocates nothing in the cores |
+//! | [`process`] | both real binaries: killed, cut off, cut off again, and everything is there once |
+
+mod fuzz;
+mod memory;
+mod process;
