@@ -210,7 +210,7 @@ fn mutate(bytes: &mut Vec<u8>, others: &[Vec<u8>], rng: &mut Rng) {
 }
 
 fn mutation_count() -> u64 {
-    std::env::var("OUTPOST_MUTATION_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(20_000)
+    std::env::var("OUTPOST_MUTATION_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(100_000)
 }
 
 fn replay(targets: impl IntoIterator<Item = Target>, count: u64) {

@@ -732,7 +732,7 @@ fn lost_ranges(record: &Record<'_>) -> Vec<(Stream, SeqRange)> {
     let Ok(payload) = record.payload(&mut scratch) else { return Vec::new() };
     batch::events(payload)
         .filter_map(|event| match event {
-            Ok((_, Some(Event::Lost { stream, range, .. }))) if range.first <= range.last => Some((stream, range)),
+            Ok((_, Some(Event::Lost { stream, range, .. }))) => Some((stream, range)),
             _ => None,
         })
         .collect()

@@ -4,19 +4,40 @@
 //! `0..=a`, then a hole, then `b..=c`. Every number inside a range is a member; ranges neither touch nor
 //! overlap, and are in order.
 
+use core::fmt;
+
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Seq;
 use crate::limits::RANGES_COUNT_MAX;
 
-/// An inclusive range of sequence numbers.
+/// An inclusive range of sequence numbers. One that ends before it starts is refused when it is read from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "(Seq, Seq)")]
 pub struct SeqRange {
     /// The lowest member.
     pub first: Seq,
     /// The highest member, not below `first`.
     pub last: Seq,
+}
+
+/// A range ends before it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackwardRange;
+
+impl fmt::Display for BackwardRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("range ends before it starts")
+    }
+}
+
+impl TryFrom<(Seq, Seq)> for SeqRange {
+    type Error = BackwardRange;
+
+    fn try_from((first, last): (Seq, Seq)) -> Result<SeqRange, BackwardRange> {
+        if first <= last { Ok(SeqRange { first, last }) } else { Err(BackwardRange) }
+    }
 }
 
 impl SeqRange {
@@ -143,6 +164,12 @@ mod tests {
         assert_eq!(set(&[(0, 3), (8, 9), (4, 7)]), set(&[(0, 9)]));
         assert_eq!(set(&[(5, 5), (3, 3), (4, 4)]), set(&[(3, 5)]));
         assert_eq!(set(&[(u64::MAX, u64::MAX), (u64::MAX - 1, u64::MAX)]).count(), 2);
+    }
+
+    #[test]
+    fn a_backward_range_is_refused_when_it_is_read() {
+        assert!(postcard::from_bytes::<SeqRange>(&[3, 3]).is_ok());
+        assert!(postcard::from_bytes::<SeqRange>(&[3, 2]).is_err());
     }
 
     #[test]
