@@ -11,12 +11,31 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`server`] | the serving process, from open to closed |
+//! | [`listener`], [`lobby`], [`peer`] | who comes in, how many strangers at once, and one connection |
+//! | [`driver`] | the task that owns the core |
+//! | [`call`], [`socket`], [`desk`] | what the command line asks, where, and who answers |
+//! | [`samples`], [`books`], [`notes`] | answers from the store, and what they lack |
 //! | [`keys`], [`log`], [`table`] | key files; lines on stderr; tables |
 #![forbid(unsafe_code)]
 
+pub mod books;
+pub mod call;
+pub mod desk;
+pub mod driver;
 pub mod keys;
+pub mod listener;
 pub mod lobby;
 pub mod log;
 #[cfg(test)]
+mod machine;
+pub mod notes;
+#[cfg(test)]
+mod pair;
+pub mod peer;
+pub mod samples;
+#[cfg(test)]
 mod scratch;
+pub mod server;
+pub mod socket;
 pub mod table;

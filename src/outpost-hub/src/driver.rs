@@ -1,0 +1,308 @@
+//! The one task that owns the core: hands it what happens, carries out what it says.
+//!
+//! ```text
+//! connections --+                       +--> outboxes of connections
+//! calls --------+--> Hub::step(now) ----+--> replies to calls
+//! the store ----+                       +--> commits and reads, on threads that may block
+//! ```
+//!
+//! All that is ready goes into one step, so that a busy moment costs one commit.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hub::Hub;
+use hub::fleet::Standing;
+use hub::hub::{Input, Note, Output, Query, Rows, Ticket};
+use hub::request::{Reply, Request};
+use hub::session::PeerId;
+use store::Store;
+use store::change::Change;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use wire::id::{DeviceId, JournalId};
+use wire::message::{CloseReason, Fingerprint};
+
+use crate::listener::Gate;
+use crate::log::{self, Level, Limited};
+use crate::peer::FromPeer;
+
+/// Inputs that wait for the core. Of chunks of a connection these are 4 MiB; whoever finds no room waits, and TCP slows its
+/// peer down.
+pub const INPUT_COUNT_MAX: usize = 256;
+
+/// Connections of one enrolled key. A gateway dials again before the hub has noticed that its last link is dead, and then
+/// the newest counts.
+const CONNECTION_COUNT_MAX: usize = 4;
+
+/// Reads of the store at once.
+const READ_COUNT_MAX: usize = 4;
+
+/// A request of an administrator, and where the reply goes.
+#[derive(Debug)]
+pub struct Ask {
+    /// For what.
+    pub request: Request,
+    /// Where to.
+    pub reply: oneshot::Sender<Reply>,
+}
+
+/// What reaches the core.
+#[derive(Debug)]
+pub struct Inbox {
+    /// From connections.
+    pub peers: mpsc::Receiver<FromPeer>,
+    /// From calls.
+    pub asks: mpsc::Receiver<Ask>,
+}
+
+/// Owns the core.
+#[derive(Debug)]
+pub struct Driver {
+    hub: Hub,
+    store: Arc<Store>,
+    gate: Arc<Gate>,
+    peers: BTreeMap<PeerId, Peer>,
+    /// Connections that are gone, and of which the core has yet to say its last word.
+    gone: Vec<PeerId>,
+    greetings: Limited,
+    asks: BTreeMap<u64, oneshot::Sender<Reply>>,
+    ask_count: u64,
+    store_outcomes: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+    reads: Arc<Semaphore>,
+    is_committing: bool,
+    /// What follows from carrying out outputs, for the next step.
+    later: Vec<Input>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    key: Fingerprint,
+    address: SocketAddr,
+    outbox: mpsc::Sender<Vec<u8>>,
+}
+
+impl Driver {
+    /// The driver of a core that was just opened.
+    pub fn new(hub: Hub, store: Arc<Store>, gate: Arc<Gate>) -> Driver {
+        Driver {
+            hub,
+            store,
+            gate,
+            peers: BTreeMap::new(),
+            gone: Vec::new(),
+            greetings: Limited::default(),
+            asks: BTreeMap::new(),
+            ask_count: 0,
+            store_outcomes: mpsc::channel(INPUT_COUNT_MAX),
+            reads: Arc::new(Semaphore::new(READ_COUNT_MAX)),
+            is_committing: false,
+            later: Vec::new(),
+        }
+    }
+
+    /// Runs until `stop` resolves; then says good-bye to everyone and makes durable what is known.
+    pub async fn run(mut self, mut inbox: Inbox, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let mut inputs = std::mem::take(&mut self.later);
+            let pause = self.pause(!inputs.is_empty());
+            tokio::select! {
+                // What the store did frees memory and peers' windows: it goes first.
+                biased;
+                () = &mut stop => break,
+                Some(input) = self.store_outcomes.1.recv() => inputs.push(self.seen(input)),
+                Some(ask) = inbox.asks.recv() => inputs.push(self.asked(ask)),
+                Some(from) = inbox.peers.recv() => inputs.extend(self.heard(from)),
+                () = tokio::time::sleep(pause) => {}
+            }
+            while let Ok(input) = self.store_outcomes.1.try_recv() {
+                inputs.push(self.seen(input));
+            }
+            while let Ok(ask) = inbox.asks.try_recv() {
+                inputs.push(self.asked(ask));
+            }
+            while inputs.len() < INPUT_COUNT_MAX
+                && let Ok(from) = inbox.peers.try_recv()
+            {
+                inputs.extend(self.heard(from));
+            }
+            self.step(inputs);
+        }
+        self.close_down().await;
+    }
+
+    /// What was committed is acked first, so that no gateway sends it twice; then everyone is told to come back, and when
+    /// each was last heard is committed too.
+    async fn close_down(&mut self) {
+        self.settle().await;
+        let bytes = link::talk::close_frames(CloseReason::Shutdown, "");
+        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
+        for peer in &peers {
+            self.send(*peer, bytes.clone());
+        }
+        self.peers.clear();
+        self.step(peers.into_iter().map(|peer| Input::Disconnected { peer }).collect());
+        self.settle().await;
+    }
+
+    /// Waits until nothing is on its way to the store. Nothing new arrives meanwhile, so there is an end to it.
+    async fn settle(&mut self) {
+        while self.is_committing
+            && let Some(input) = self.store_outcomes.1.recv().await
+        {
+            let input = self.seen(input);
+            self.step(vec![input]);
+        }
+    }
+
+    fn pause(&self, has_input: bool) -> Duration {
+        let now = self.gate.now().uptime;
+        match self.hub.poll_timeout() {
+            _ if has_input => Duration::ZERO,
+            Some(at) => Duration::from_millis((at - now).0),
+            None => Duration::from_secs(3600),
+        }
+    }
+
+    fn seen(&mut self, input: Input) -> Input {
+        if matches!(input, Input::Committed { .. } | Input::CommitFailed { .. }) {
+            self.is_committing = false;
+        }
+        input
+    }
+
+    fn asked(&mut self, ask: Ask) -> Input {
+        self.ask_count += 1;
+        self.asks.insert(self.ask_count, ask.reply);
+        Input::Ask { id: self.ask_count, request: ask.request }
+    }
+
+    fn heard(&mut self, from: FromPeer) -> Vec<Input> {
+        match from {
+            FromPeer::Connected { peer, address, key, outbox } => {
+                let mut inputs = Vec::new();
+                let is_member = self.hub.fleet().by_key(key).is_some_and(|device| device.standing == Standing::Active);
+                if is_member {
+                    self.gate.lobby().leave(peer);
+                    inputs.extend(self.oldest_of_too_many(key));
+                }
+                self.peers.insert(peer, Peer { key, address, outbox });
+                inputs.push(Input::Connected { peer, key });
+                inputs
+            }
+            FromPeer::Received { peer, bytes } => vec![Input::Received { peer, bytes }],
+            FromPeer::Disconnected { peer } => {
+                self.gone.push(peer);
+                vec![Input::Disconnected { peer }]
+            }
+        }
+    }
+
+    /// Ends the oldest connection of a key that has as many as it may.
+    fn oldest_of_too_many(&mut self, key: Fingerprint) -> Option<Input> {
+        let same = self.peers.iter().filter(|(_, peer)| peer.key == key).map(|(peer, _)| *peer);
+        let mut same = same.filter(|peer| !self.gone.contains(peer));
+        let oldest = same.next()?;
+        if same.count() + 1 < CONNECTION_COUNT_MAX {
+            return None;
+        }
+        self.gone.push(oldest);
+        Some(Input::Disconnected { peer: oldest })
+    }
+
+    fn step(&mut self, inputs: Vec<Input>) {
+        self.hub.step(self.gate.now(), inputs);
+        while let Some(output) = self.hub.poll_output() {
+            match output {
+                Output::Send { peer, bytes } => self.send(peer, bytes),
+                Output::Close { peer } => self.gone.push(peer),
+                Output::Commit { ticket, changes } => self.commit(ticket, changes),
+                Output::Read { ticket, query } => self.read(ticket, query),
+                Output::Reply { id, reply } => {
+                    // Whoever asked may have gone.
+                    let _ = self.asks.remove(&id).map(|asked| asked.send(reply));
+                }
+                Output::Note(note) => self.note(&note),
+            }
+        }
+        // Without its outbox a connection ends when all is written.
+        for peer in std::mem::take(&mut self.gone) {
+            self.peers.remove(&peer);
+        }
+    }
+
+    fn send(&mut self, peer: PeerId, bytes: Vec<u8>) {
+        let Some(known) = self.peers.get(&peer) else { return };
+        // One that is gone has said so, and that waits in the inbox.
+        if let Err(TrySendError::Full(_)) = known.outbox.try_send(bytes) {
+            self.gate.complain("peer does not read, its link ends", &[("address", &known.address)]);
+            self.peers.remove(&peer);
+            self.later.push(Input::Disconnected { peer });
+        }
+    }
+
+    fn commit(&mut self, ticket: Ticket, changes: Vec<Change>) {
+        self.is_committing = true;
+        let (store, outcomes) = (self.store.clone(), self.store_outcomes.0.clone());
+        tokio::spawn(async move {
+            let committed = tokio::task::spawn_blocking(move || store.commit(&changes)).await;
+            let input = match committed.expect("a panic ends the process") {
+                Ok(refused) => Input::Committed { ticket, refused },
+                Err(error) => Input::CommitFailed { ticket, error: error.to_string() },
+            };
+            // The driver outlives its commits: see `settle`.
+            let _ = outcomes.send(input).await;
+        });
+    }
+
+    fn read(&mut self, ticket: Ticket, query: Query) {
+        let (store, outcomes, reads) = (self.store.clone(), self.store_outcomes.0.clone(), self.reads.clone());
+        tokio::spawn(async move {
+            let _permit = reads.acquire().await.expect("the semaphore is never closed");
+            let rows = tokio::task::spawn_blocking(move || match query {
+                Query::Progress { device, journal } => progress(&store, device, journal),
+            });
+            let rows = rows.await.expect("a panic ends the process");
+            let _ = outcomes.send(Input::Rows { ticket, rows }).await;
+        });
+    }
+
+    fn note(&self, note: &Note) {
+        match note {
+            Note::Enrolled { device, name } => {
+                log::write(Level::Info, "device enrolled", &[("name", name), ("device", device)]);
+            }
+            Note::Online { name } => {
+                self.greetings.write(self.gate.now().uptime, Level::Info, "device is online", &[("name", name)]);
+            }
+            Note::Refused { peer, reason, detail } => {
+                let known = self.peers.get(peer);
+                let address = known.map_or(String::new(), |known| known.address.to_string());
+                // The first digits of a key are the number of the device that enrolled with it.
+                let key = known.map_or(String::new(), |known| identity::key::device_id(known.key).to_string());
+                let reason = format!("{reason:?}");
+                let pairs: [(&str, &dyn Display); 4] =
+                    [("address", &address), ("key", &key), ("reason", &reason), ("detail", detail)];
+                self.gate.complain("link closed", &pairs[..if detail.is_empty() { 3 } else { 4 }]);
+            }
+            Note::NotStored { device, reason } => {
+                self.gate.complain("batch not stored", &[("device", device), ("reason", reason)]);
+            }
+            Note::StoreFailed { error } => log::write(Level::Error, "commit failed", &[("error", error)]),
+        }
+    }
+}
+
+fn progress(store: &Store, device: DeviceId, journal: JournalId) -> Option<Rows> {
+    let answer = store.progress(device, journal).and_then(|progress| {
+        let missing = store.missing_dictionaries(device)?;
+        let missing_generations =
+            missing.iter().filter(|missing| missing.journal == journal).map(|missing| missing.generation).collect();
+        Ok(Rows::Progress { progress: progress.into_iter().collect(), missing_generations })
+    });
+    answer.inspect_err(|error| log::write(Level::Error, "read failed", &[("device", &device), ("error", error)])).ok()
+}

@@ -1,0 +1,113 @@
+//! The door: who may come in, how many at once, and what happens when there is no room.
+//!
+//! ```text
+//! accept -> lobby -> handshake -> the hub knows the key -> out of the lobby
+//!                                 it does not           -> stays there until its errand is done: enrolling takes one word
+//! ```
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use hal::linux::clock::Clock;
+use hub::session::PeerId;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_rustls::rustls::ServerConfig;
+use wire::time::Stamp;
+
+use crate::lobby::Lobby;
+use crate::log::{self, Level, Limited};
+use crate::peer::{Connection, FromPeer};
+
+/// How long to wait when the system has no room for one more connection: others end meanwhile.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What is shared by all who deal with strangers.
+#[derive(Debug)]
+pub struct Gate {
+    clock: Clock,
+    lobby: Mutex<Lobby>,
+    complaints: Limited,
+}
+
+/// Takes connections in.
+#[derive(Debug)]
+pub struct Listener {
+    /// Where they arrive.
+    pub listener: TcpListener,
+    /// The key to show, now and from now on.
+    pub tls: watch::Receiver<Arc<ServerConfig>>,
+    /// Who waits.
+    pub gate: Arc<Gate>,
+    /// To whom their words go.
+    pub to_hub: mpsc::Sender<FromPeer>,
+    /// Held by each connection until its end.
+    pub alive: mpsc::Sender<Infallible>,
+}
+
+impl Gate {
+    /// A gate with nobody before it.
+    pub fn new(clock: Clock) -> Gate {
+        Gate { clock, lobby: Mutex::default(), complaints: Limited::default() }
+    }
+
+    /// This moment.
+    pub fn now(&self) -> Stamp {
+        self.clock.now()
+    }
+
+    /// Those who wait.
+    pub fn lobby(&self) -> MutexGuard<'_, Lobby> {
+        self.lobby.lock().expect("a panic ends the process")
+    }
+
+    /// Logs what a peer caused, within a budget for such lines.
+    pub fn complain(&self, message: &str, pairs: &[(&str, &dyn Display)]) {
+        self.complaints.write(self.now().uptime, Level::Warn, message, pairs);
+    }
+}
+
+impl Listener {
+    /// Takes connections in, until it is dropped.
+    pub async fn run(self) -> Infallible {
+        let mut peer_count = 0;
+        let mut has_said = false;
+        loop {
+            match self.listener.accept().await {
+                Ok((socket, address)) => {
+                    has_said = false;
+                    peer_count += 1;
+                    self.take_in(PeerId(peer_count), socket, address);
+                }
+                // That one changed its mind.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                // No descriptor or no memory is left. Whoever is connected is served on.
+                Err(error) => {
+                    if !has_said {
+                        log::write(Level::Error, "no room for another connection, trying again", &[("error", &error)]);
+                    }
+                    has_said = true;
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn take_in(&self, peer: PeerId, socket: tokio::net::TcpStream, address: SocketAddr) {
+        let (gate, to_hub, alive) = (self.gate.clone(), self.to_hub.clone(), self.alive.clone());
+        let tls = self.tls.borrow().clone();
+        let evicted = gate.lobby().enter(peer, address.ip());
+        tokio::spawn(async move {
+            let connection = Connection { peer, address, evicted, to_hub };
+            if let Err(error) = connection.run(socket, tls).await {
+                gate.complain("handshake failed", &[("address", &address), ("error", &error)]);
+            }
+            gate.lobby().leave(peer);
+            drop(alive);
+        });
+    }
+}

@@ -1,0 +1,198 @@
+//! The serving process: opens what it needs, starts the tasks, and closes down in order.
+//!
+//! ```text
+//! DIR/            0700
+//! ├── hub.key     0600   see keys.rs
+//! ├── hub.sock    0600   see socket.rs
+//! └── store/      0700   locked while a process serves
+//! ```
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hal::linux::clock::Clock;
+use hal::linux::folder::Folder;
+use hub::Hub;
+use hub::request::Request;
+use identity::key::Key;
+use identity::tls::server_config;
+use store::Store;
+use store::error::StoreError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use crate::desk::Desk;
+use crate::driver::{Ask, Driver, INPUT_COUNT_MAX, Inbox};
+use crate::keys::{Keys, KeysError};
+use crate::listener::{Gate, Listener};
+use crate::log::{self, Level};
+use crate::socket::Socket;
+
+/// Where a hub listens until told otherwise: where nobody else reaches it.
+pub const LISTEN_DEFAULT: &str = "127.0.0.1:7070";
+
+/// Bytes of the store's pages that are kept in memory.
+const CACHE_BYTES: usize = 32 << 20;
+
+/// Requests that wait for the core.
+const ASK_COUNT_MAX: usize = 16;
+
+/// For the last words to reach the peers.
+const CLOSE: Duration = Duration::from_secs(3);
+
+/// What a hub is told when it starts.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Where it listens: an address or a name, and a port; port 0 lets the system choose.
+    pub listen: String,
+}
+
+/// A hub that is open and listens, and has not begun to answer.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    listener: TcpListener,
+    socket: Socket,
+    clock: Clock,
+    keys: Keys,
+    present: Key,
+    next: Option<Key>,
+    store: Store,
+    hub: Hub,
+}
+
+/// Why a hub cannot start.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The system's clock or its folder refused; or another process serves.
+    System(io::Error),
+    /// There is a store and no key.
+    KeyLost {
+        /// The hub's folder.
+        folder: PathBuf,
+    },
+    /// A key could not be read or made.
+    Keys(KeysError),
+    /// The address is taken, or not this machine's.
+    Listen {
+        /// Which.
+        address: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The store does not open.
+    Store(StoreError),
+}
+
+impl Server {
+    /// Opens a hub: makes its folder and key when it is new, locks its store, listens.
+    pub fn open(settings: &Settings) -> Result<Server, ServeError> {
+        let folder = std::path::absolute(&settings.folder)?;
+        let clock = Clock::open(Path::new("/"))?;
+        let keys = Keys::new(&folder);
+        let store_path = folder.join("store");
+        let present = match keys.present()? {
+            Some(key) => key,
+            // A new key would lock out a whole fleet that trusts the lost one.
+            None if store_path.join(store::FILE_NAME).exists() => return Err(ServeError::KeyLost { folder }),
+            None => keys.init()?,
+        };
+        let next = keys.next()?;
+        let socket = Socket::open(&folder)?;
+        let store = Store::open(Folder::open(&store_path)?, CACHE_BYTES)?;
+        let (hub, unread) = Hub::open(store.scan(b"")?, clock.now());
+        for key in unread {
+            let row = String::from_utf8_lossy(&key).into_owned();
+            log::write(Level::Warn, "a row of the state does not read, a later version wrote it", &[("row", &row)]);
+        }
+        let listen = |error| ServeError::Listen { address: settings.listen.clone(), error };
+        let listener = TcpListener::bind(&settings.listen).map_err(listen)?;
+        listener.set_nonblocking(true).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        Ok(Server { address, listener, socket, clock, keys, present, next, store, hub })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` resolves: then takes nobody in any more, finishes the commit on its way, tells its peers to
+    /// come back, and returns.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let (to_hub, peers) = mpsc::channel(INPUT_COUNT_MAX);
+        let (to_core, asks) = mpsc::channel(ASK_COUNT_MAX);
+        let (alive, mut all_gone) = mpsc::channel(1);
+        let (stop_driver, driver_stops) = oneshot::channel::<()>();
+        let (tls_sender, tls) = watch::channel(server_config(&self.present));
+        let store = Arc::new(self.store);
+        let gate = Arc::new(Gate::new(self.clock));
+
+        let driver = Driver::new(self.hub, store.clone(), gate.clone());
+        let driver = tokio::spawn(driver.run(Inbox { peers, asks }, async {
+            let _ = driver_stops.await;
+        }));
+        // The files say which key is next. A crash between the two steps of a change leaves the state behind them.
+        let (reply, _) = oneshot::channel();
+        let request = Request::AnnounceKey(self.next.as_ref().map(Key::fingerprint));
+        to_core.send(Ask { request, reply }).await.expect("the driver has just started");
+
+        let socket_path = self.socket.path().to_owned();
+        let desk = Arc::new(Desk::new(self.address, store, to_core, tls_sender, self.keys));
+        let calls = tokio::spawn(self.socket.run(desk));
+        let listener = tokio::net::TcpListener::from_std(self.listener).expect("the runtime has room for one more");
+        let listener = tokio::spawn(Listener { listener, tls, gate, to_hub, alive }.run());
+
+        stop.await;
+        listener.abort();
+        calls.abort();
+        // Whoever calls from here on is told that nobody serves.
+        let _ = std::fs::remove_file(socket_path);
+        let _ = stop_driver.send(());
+        driver.await.expect("a panic ends the process");
+        let _ = timeout(CLOSE, all_gone.recv()).await;
+    }
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServeError::System(error) => error.fmt(f),
+            ServeError::KeyLost { folder } => write!(
+                f,
+                "{0} holds a store and no hub.key, and the fleet trusts no other key: restore hub.key from a copy; \
+                 or `outpost-hub init --dir {0}` makes a new one, and every machine must be enrolled again",
+                folder.display()
+            ),
+            ServeError::Keys(error) => error.fmt(f),
+            ServeError::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            ServeError::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+impl From<io::Error> for ServeError {
+    fn from(error: io::Error) -> Self {
+        ServeError::System(error)
+    }
+}
+
+impl From<KeysError> for ServeError {
+    fn from(error: KeysError) -> Self {
+        ServeError::Keys(error)
+    }
+}
+
+impl From<StoreError> for ServeError {
+    fn from(error: StoreError) -> Self {
+        ServeError::Store(error)
+    }
+}
