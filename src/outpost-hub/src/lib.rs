@@ -11,6 +11,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`args`], `options`, [`help`], [`cli`] | the command line: read, explained, carried out |
 //! | [`server`] | the serving process, from open to closed |
 //! | [`listener`], [`lobby`], [`peer`] | who comes in, how many strangers at once, and one connection |
 //! | [`driver`] | the task that owns the core |
@@ -19,10 +20,13 @@
 //! | [`keys`], [`log`], [`table`] | key files; lines on stderr; tables |
 #![forbid(unsafe_code)]
 
+pub mod args;
 pub mod books;
 pub mod call;
+pub mod cli;
 pub mod desk;
 pub mod driver;
+pub mod help;
 pub mod keys;
 pub mod listener;
 pub mod lobby;
@@ -30,6 +34,7 @@ pub mod log;
 #[cfg(test)]
 mod machine;
 pub mod notes;
+mod options;
 #[cfg(test)]
 mod pair;
 pub mod peer;

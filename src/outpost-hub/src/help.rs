@@ -1,0 +1,199 @@
+//! What `--help` says: one page a command, each with an example that works as it stands.
+
+use crate::args::Topic;
+
+/// The page on a topic.
+pub fn page(topic: Topic) -> &'static str {
+    match topic {
+        Topic::All => ALL,
+        Topic::Device => DEVICE,
+        Topic::Events => EVENTS,
+        Topic::Fleet => FLEET,
+        Topic::Init => INIT,
+        Topic::Key => KEY,
+        Topic::Query => QUERY,
+        Topic::Serve => SERVE,
+        Topic::Stat => STAT,
+        Topic::Token => TOKEN,
+    }
+}
+
+const ALL: &str = "\
+outpost-hub: where the machines of a fleet report to
+
+usage: outpost-hub [--dir DIR] COMMAND ..
+
+  serve     be the hub: listen to the fleet, answer the commands below
+  init      make the hub's folder and key, without serving
+  token     let new machines in
+  fleet     who there is, and how each stands
+  device    rename, group, tag, retire, revoke or delete a device
+  query     what was measured: node_load1, rate(node_cpu_seconds_total[5m])
+  events    what happened
+  stat      how much is held, and whether all of it is accounted for
+  key       the hub's key, and changing it
+
+  --dir DIR    the hub's folder: /var/lib/outpost-hub for root, otherwise
+               $XDG_STATE_HOME/outpost-hub (~/.local/state/outpost-hub)
+  --help       also behind each command, with an example
+  --version
+
+exit status: 0 done, 1 not possible or not found, 2 not understood
+
+the first machine:
+  outpost-hub serve --listen 0.0.0.0:7070 &
+  outpost-hub token new
+";
+
+const DEVICE: &str = "\
+usage: outpost-hub device rename NAME NEW-NAME
+       outpost-hub device group NAME GROUP | --none
+       outpost-hub device tag NAME KEY=VALUE         an empty value removes the tag
+       outpost-hub device retire NAME                out of service; its history stays
+       outpost-hub device revoke NAME                its key is not to be trusted; its history stays
+       outpost-hub device delete NAME --yes          forget it and everything it sent
+
+A device is meant by its name or its number of 16 digits. A retired device comes back when it is enrolled again.
+
+example:
+  outpost-hub device rename raspberrypi pump-7
+";
+
+const EVENTS: &str = "\
+usage: outpost-hub events [--device NAME] [--since SPAN | --from TIME] [--to TIME] [--count N] [--json]
+
+  --device NAME    of one device instead of all
+  --since SPAN     from so long ago (1d), or from a moment, to now; one day when nothing is said
+  --from, --to     moments: 2026-01-31T12:00Z, 2026-01-31, -2h, now
+  --count N        the newest N at the most: 1000 when nothing is said
+  --json           one line: {\"events\":[..],\"notes\":[..]}
+
+example:
+  outpost-hub events --device gw-1 --since 7d
+";
+
+const FLEET: &str = "\
+usage: outpost-hub fleet [--all] [--json]
+
+  --all     with the devices that were retired or revoked
+  --json    one line: [{\"name\":..,\"online\":true,..},..]
+
+  heard      since its last word; a device that is online speaks once a minute or more
+  backlog    batches that it has and the hub lacks, when it last said
+  clock      its clock less the hub's, when it last said
+
+example:
+  outpost-hub fleet --json | jq '.[] | select(.online | not) | .name'
+";
+
+const INIT: &str = "\
+usage: outpost-hub init
+
+Makes the hub's folder and key and prints the key's fingerprint. `serve` does the same when there is none; use this to know
+the fingerprint before. A key that is there stays.
+
+example:
+  outpost-hub init --dir /srv/hub
+";
+
+const KEY: &str = "\
+usage: outpost-hub key show
+       outpost-hub key rotate
+       outpost-hub key activate [--force]
+
+The fleet trusts the hub by its key. To change it: `rotate` makes the next key and tells each device when it connects;
+`activate` changes to it once all active devices know it, and names those that do not. With --force they are left behind and
+must be enrolled again. The key before is kept as hub.key.old. Tokens carry the key that they were made under: after a change
+make new ones.
+
+example:
+  outpost-hub key rotate
+  outpost-hub key activate
+";
+
+const QUERY: &str = "\
+usage: outpost-hub query EXPRESSION [--since SPAN | --from TIME] [--to TIME] [--step SPAN | --raw]
+                         [--steps | --json | --csv]
+
+  EXPRESSION       a selector of PromQL, or rate(..) of one: node_load1{device=\"gw-1\"}, {__name__=~\"node_.*\"};
+                   each series bears the label device, the name of its machine, and group if that has one.
+                   A label of the same name that it had before is called exported_device.
+  --since SPAN     from so long ago (1h30m, 7d), or from a moment, to now; one hour when nothing is said
+  --from, --to     moments: 2026-01-31T12:00Z, 2026-01-31, -2h, now
+  --step SPAN      between values; a sixtieth of the span, rounded, when nothing is said
+  --raw            samples as they were taken
+  --steps          one line a moment instead of one line a series
+  --json, --csv    for programs
+
+example:
+  outpost-hub query 'rate(node_network_receive_bytes_total{device=\"gw-1\"}[5m])' --since 1d
+";
+
+const SERVE: &str = "\
+usage: outpost-hub serve [--listen ADDRESS:PORT]
+
+  --listen ADDRESS:PORT    127.0.0.1:7070 when nothing is said, which nobody else reaches; 0.0.0.0:7070 or [::]:7070
+                           for all; port 0 for any that is free. The first line on stdout says which.
+
+Makes the folder and the key when there are none. Logs to stderr. SIGTERM and SIGINT end it in good order; nothing that
+was acknowledged is lost however it ends.
+
+example:
+  outpost-hub serve --listen 0.0.0.0:7070
+";
+
+const STAT: &str = "\
+usage: outpost-hub stat [--json]
+
+Reads every record and counts, so it takes its time.
+
+  lost          batches that will never come: their device said so
+  gaps          batches that are missing and that nobody declared lost; they may still be on their way
+  duplicates    samples that are there twice: a defect of ours
+
+example:
+  outpost-hub stat --json
+";
+
+const TOKEN: &str = "\
+usage: outpost-hub token new [--uses N] [--expires SPAN | never] [--group GROUP] [--tag KEY=VALUE]..
+       outpost-hub token list [--json]
+
+A token lets machines in. `new` prints it alone on stdout, and on stderr the command to run on the machine.
+
+  --uses N           so many machines: one when nothing is said
+  --expires SPAN     24h when nothing is said
+  --group, --tag     given to each machine that it lets in
+
+example:
+  outpost-hub token new --uses 40 --expires 7d --group pumps --tag site=north
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args;
+    use wire::time::UnixTime;
+
+    #[test]
+    fn every_command_has_a_page_with_an_example_and_the_front_names_it() {
+        for (name, topic) in Topic::NAMED {
+            let page = page(topic);
+            assert!(page.starts_with("usage: outpost-hub ") && page.contains("\nexample:\n  outpost-hub "), "{name}");
+            assert!(ALL.contains(&format!("\n  {name} ")), "{name}");
+            assert!(page.lines().all(|line| line.chars().count() <= 125), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_example_is_understood() {
+        for (_, topic) in Topic::NAMED {
+            let (_, examples) = page(topic).split_once("\nexample:\n").unwrap();
+            for line in examples.lines() {
+                let line = line.split(" | ").next().unwrap().trim().strip_prefix("outpost-hub ").unwrap();
+                let words: Vec<String> = line.split_inclusive(' ').map(|word| word.trim().replace('\'', "")).collect();
+                args::parse(words, UnixTime(1_767_225_600_000)).unwrap_or_else(|error| panic!("{line}: {error}"));
+            }
+        }
+    }
+}
