@@ -1,0 +1,322 @@
+//! The command line, read.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use identity::token::{Token, TokenError};
+use lexopt::prelude::*;
+use lexopt::{Arg, Parser};
+use query::selector::Expression;
+
+use crate::address::{Address, AddressError};
+use crate::failure::Failure;
+use crate::help::Topic;
+
+/// What to do, and with which folders.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    /// What to do.
+    pub(crate) command: Command,
+    /// The state folder, if it was named.
+    pub(crate) dir: Option<PathBuf>,
+    /// The file of settings, if it was named.
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Enroll this machine.
+    Enroll {
+        /// Where.
+        hub: Address,
+        /// With what; `None` reads it from standard input.
+        token: Option<Box<Token>>,
+        /// Under which name.
+        hostname: Option<String>,
+    },
+    /// Say what happened.
+    Events {
+        /// Since when, as it was typed.
+        since: Option<String>,
+        /// Whether for programs.
+        is_json: bool,
+    },
+    /// Say what there is.
+    Help(Topic),
+    /// Change the key.
+    KeyRotate,
+    /// Leave the hub.
+    Leave {
+        /// Whether even a hub that cannot be told is forgotten.
+        is_forced: bool,
+    },
+    /// Show samples.
+    Query(QueryArgs),
+    /// Run the agent.
+    Run,
+    /// Say how a running agent is.
+    Status {
+        /// Whether for programs.
+        is_json: bool,
+    },
+    /// Show what the machine does.
+    Top {
+        /// Whether once.
+        is_once: bool,
+    },
+    /// Say which release this is.
+    Version,
+}
+
+/// What `query` was asked.
+#[derive(Debug)]
+pub(crate) struct QueryArgs {
+    /// As it was typed.
+    pub(crate) text: String,
+    /// As it was read.
+    pub(crate) expression: Expression,
+    /// Since when, as it was typed.
+    pub(crate) since: Option<String>,
+    /// From value to value.
+    pub(crate) step_ms: Option<u64>,
+    /// In which form.
+    pub(crate) form: Form,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A line a value.
+    Csv,
+    /// All of it, for programs.
+    Json,
+    /// For people.
+    #[default]
+    Table,
+}
+
+/// What stands on the command line, before it is known which command takes what.
+#[derive(Debug, Default)]
+struct Raw {
+    words: Vec<String>,
+    config: Option<PathBuf>,
+    csv: bool,
+    dir: Option<PathBuf>,
+    force: bool,
+    help: bool,
+    hostname: Option<String>,
+    json: bool,
+    once: bool,
+    since: Option<String>,
+    step: Option<String>,
+    version: bool,
+}
+
+impl Invocation {
+    /// Reads what follows the program's name.
+    ///
+    /// Errors: [`Failure::Usage`], with what would be right.
+    pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Failure> {
+        let raw = Raw::parse(Parser::from_args(args)).map_err(|error| Failure::Usage(error.to_string()))?;
+        let (dir, config) = (raw.dir.clone(), raw.config.clone());
+        Ok(Invocation { command: raw.command()?, dir, config })
+    }
+}
+
+impl Raw {
+    fn parse(mut parser: Parser) -> Result<Raw, lexopt::Error> {
+        let mut raw = Raw::default();
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Long("config") => raw.config = Some(parser.value()?.into()),
+                Long("csv") => raw.csv = true,
+                Long("dir") => raw.dir = Some(parser.value()?.into()),
+                Long("force") => raw.force = true,
+                Long("help") | Short('h') => raw.help = true,
+                Long("hostname") => raw.hostname = Some(parser.value()?.string()?),
+                Long("json") => raw.json = true,
+                Long("once") => raw.once = true,
+                Long("since") => raw.since = Some(parser.value()?.string()?),
+                Long("step") => raw.step = Some(parser.value()?.string()?),
+                Long("version") | Short('V') => raw.version = true,
+                Arg::Value(word) => raw.words.push(word.string()?),
+                unknown => return Err(unknown.unexpected()),
+            }
+        }
+        Ok(raw)
+    }
+
+    fn command(mut self) -> Result<Command, Failure> {
+        if self.version {
+            return Ok(Command::Version);
+        }
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let Some(first) = words.first() else { return Ok(Command::Help(Topic::All)) };
+        let Some(topic) = Topic::named(if *first == "help" { words.get(1).unwrap_or(&"") } else { first }) else {
+            return Err(unknown(first));
+        };
+        if self.help || *first == "help" {
+            return Ok(Command::Help(topic));
+        }
+        self.refuse_options(topic)?;
+        match (topic, &words[1..]) {
+            (Topic::Enroll, [hub, token]) => {
+                let hub = hub.parse().map_err(|error: AddressError| Failure::Usage(format!("{hub:?}: {error}")))?;
+                let token = if *token == "-" { None } else { Some(Box::new(parse_token(token)?)) };
+                Ok(Command::Enroll { hub, token, hostname: self.hostname.take() })
+            }
+            (Topic::Enroll, _) => {
+                Err(usage("enroll takes a hub and a token, as in `outpost enroll hub.example.com:7443 op1_..`"))
+            }
+            (Topic::Key, ["rotate"]) => Ok(Command::KeyRotate),
+            (Topic::Key, _) => Err(usage("the one thing to do with a key is `outpost key rotate`")),
+            (Topic::Query, [text]) => {
+                let (text, since) = ((*text).to_owned(), self.since.take());
+                let form = self.form()?;
+                let step_ms = self.step.take().map(|step| parse_step(&step)).transpose()?;
+                let expression = Expression::parse(&text).map_err(|error| Failure::Usage(error.pointed(&text)))?;
+                Ok(Command::Query(QueryArgs { text, expression, since, step_ms, form }))
+            }
+            (Topic::Query, _) => Err(usage("query takes one expression, in quotes: `outpost query 'node_load1'`")),
+            (_, [extra, ..]) => Err(usage(&format!("{first} takes nothing more than its options, not {extra:?}"))),
+            (Topic::All, []) => Ok(Command::Help(Topic::All)),
+            (Topic::Events, []) => Ok(Command::Events { since: self.since.take(), is_json: self.json }),
+            (Topic::Leave, []) => Ok(Command::Leave { is_forced: self.force }),
+            (Topic::Run, []) => Ok(Command::Run),
+            (Topic::Status, []) => Ok(Command::Status { is_json: self.json }),
+            (Topic::Top, []) => Ok(Command::Top { is_once: self.once }),
+        }
+    }
+
+    fn form(&self) -> Result<Form, Failure> {
+        match (self.json, self.csv) {
+            (true, true) => Err(usage("--json and --csv are two forms of one answer: choose one")),
+            (true, false) => Ok(Form::Json),
+            (false, true) => Ok(Form::Csv),
+            (false, false) => Ok(Form::Table),
+        }
+    }
+
+    /// An option that a command does not know is a mistake, and not to be passed over.
+    fn refuse_options(&self, topic: Topic) -> Result<(), Failure> {
+        let given = [
+            ("--csv", self.csv, &[Topic::Query][..]),
+            ("--force", self.force, &[Topic::Leave]),
+            ("--hostname", self.hostname.is_some(), &[Topic::Enroll]),
+            ("--json", self.json, &[Topic::Events, Topic::Query, Topic::Status]),
+            ("--once", self.once, &[Topic::Top]),
+            ("--since", self.since.is_some(), &[Topic::Events, Topic::Query]),
+            ("--step", self.step.is_some(), &[Topic::Query]),
+        ];
+        match given.iter().find(|(_, is_given, topics)| *is_given && !topics.contains(&topic)) {
+            Some((option, ..)) => Err(usage(&format!("`outpost {}` has no option {option}", topic.name()))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads a token, from the command line or from standard input.
+pub(crate) fn parse_token(text: &str) -> Result<Token, Failure> {
+    text.parse().map_err(|error: TokenError| Failure::Usage(error.to_string()))
+}
+
+fn parse_step(text: &str) -> Result<u64, Failure> {
+    match query::duration::parse(text) {
+        Ok(0) => Err(usage("a step is longer than 0")),
+        Ok(step_ms) => Ok(step_ms),
+        Err(error) => Err(Failure::Usage(format!("--step: {error}"))),
+    }
+}
+
+fn unknown(command: &str) -> Failure {
+    let near =
+        query::suggest::near(command, Topic::ALL.iter().map(|topic| topic.name()).filter(|name| !name.is_empty()));
+    match near.first() {
+        Some(near) => usage(&format!("there is no command {command:?}; did you mean `outpost {near}`?")),
+        None => usage(&format!("there is no command {command:?}")),
+    }
+}
+
+fn usage(text: &str) -> Failure {
+    Failure::Usage(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::message::Fingerprint;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Invocation, Failure> {
+        Invocation::parse(line.split_whitespace().map(OsString::from))
+    }
+
+    fn check_error(line: &str, expected: &str) {
+        match parse(line) {
+            Err(Failure::Usage(error)) => assert!(error.contains(expected), "{line}: {error:?} lacks {expected:?}"),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_stand_anywhere() {
+        for line in ["--dir /x status --json", "status --json --dir=/x", "status --dir /x --json"] {
+            let Invocation { command, dir, config } = parse(line).unwrap();
+            assert!(matches!(command, Command::Status { is_json: true }), "{line}");
+            assert_eq!((dir, config), (Some(PathBuf::from("/x")), None), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_is_there_for_everything() {
+        for line in ["", "--help", "help", "-h"] {
+            assert!(matches!(parse(line).unwrap().command, Command::Help(Topic::All)), "{line}");
+        }
+        for line in ["query --help", "help query", "query node_load1 -h", "--help query"] {
+            assert!(matches!(parse(line).unwrap().command, Command::Help(Topic::Query)), "{line}");
+        }
+        assert!(matches!(parse("-V").unwrap().command, Command::Version));
+        assert!(matches!(parse("run --version").unwrap().command, Command::Version));
+    }
+
+    #[test]
+    fn a_machine_is_enrolled_with_a_token_or_with_what_is_typed() {
+        let token = Token { secret: [1; 16], hub: Fingerprint([2; 32]) };
+        let Command::Enroll { hub, token: read, hostname } =
+            parse(&format!("enroll hub.example.com:7443 {token} --hostname gw-1")).unwrap().command
+        else {
+            panic!("another command")
+        };
+        assert_eq!((hub.to_string().as_str(), hostname.as_deref()), ("hub.example.com:7443", Some("gw-1")));
+        assert_eq!(read.unwrap().hub, token.hub);
+        assert!(matches!(parse("enroll h:1 -").unwrap().command, Command::Enroll { token: None, .. }));
+        check_error("enroll hub.example.com op1_", "port is missing");
+        check_error("enroll h:1 op1_abc", "copy it again");
+        check_error("enroll h:1", "takes a hub and a token");
+    }
+
+    #[test]
+    fn a_question_is_read_before_anyone_is_asked() {
+        let line = "query rate(node_intr_total[5m]) --since 1h --step 1m --csv";
+        let Command::Query(args) = parse(line).unwrap().command else { panic!("another command") };
+        assert_eq!((args.step_ms, args.form, args.since.as_deref()), (Some(60_000), Form::Csv, Some("1h")));
+        check_error("query node_load1{", "^ expected a label name");
+        check_error("query node_load1 --step 0", "longer than 0");
+        check_error("query node_load1 --step 5", "expected a unit");
+        check_error("query node_load1 --csv --json", "choose one");
+        check_error("query", "takes one expression");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said_with_what_would_be() {
+        check_error("statsu", "did you mean `outpost status`");
+        check_error("xyz", "there is no command \"xyz\"");
+        check_error("status now", "not \"now\"");
+        check_error("run --json", "`outpost run` has no option --json");
+        check_error("leave --once", "has no option --once");
+        check_error("status --verbose", "--verbose");
+        check_error("key", "outpost key rotate");
+        check_error("status --dir", "missing argument");
+    }
+}

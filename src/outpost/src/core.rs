@@ -1,0 +1,376 @@
+//! The core's task: carries messages of the ports to [`Agent::step`], and its outputs to the ports.
+//!
+//! ```text
+//!  ports ── Message ──> queue ──> step, on a thread of its own ──> Output ──> ports
+//! ```
+//!
+//! The agent moves to that thread and back, so that a card that takes a minute to write stalls no port. A tick is stepped at
+//! its own time, however late the core gets to it; the rest happens now.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::agent::{Agent, Input, Output, Settings};
+use agent::probe::Reading;
+use agent::question::Answer;
+use disk::Folder;
+use hal::linux::clock::{Clock, random_seed};
+use journal::journal::OpenError;
+use link::client::DownReason;
+use smol::Timer;
+use smol::channel::{Receiver, Sender};
+use smol::future::FutureExt as _;
+use wire::message::{CloseReason, Fingerprint};
+use wire::time::{Instant, Span, Stamp, UnixTime};
+
+use crate::enrolment::{self, Enrolment};
+use crate::failure::Failure;
+use crate::keys::{self, Turn};
+use crate::link::Link;
+use crate::log;
+use crate::port::{LinkEvent, Message};
+use crate::state::StateFolder;
+use crate::worker::Worker;
+
+/// How long to wait before a journal that could not be opened is tried again.
+const OPEN_RETRY: Span = Span::seconds(30);
+
+/// Samples in one answer: some 6 MiB while it is made.
+const SAMPLE_COUNT_MAX: u32 = 65_536;
+
+/// Events in one answer.
+const EVENT_COUNT_MAX: u32 = 2000;
+
+/// Why a life of the core ends. Of two reasons the greater one holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum End {
+    /// The settings or the enrolment changed: begin again with the new ones.
+    Reload,
+    /// The process ends.
+    Stop,
+}
+
+/// What one life of the core needs.
+#[derive(Debug)]
+pub(crate) struct Core {
+    /// What the agent is told once.
+    pub(crate) settings: Settings,
+    /// The state folder.
+    pub(crate) folder: StateFolder,
+    /// The hub, if there is one.
+    pub(crate) enrolment: Option<Enrolment>,
+    /// The machine's clocks.
+    pub(crate) clock: Arc<Clock>,
+    /// What the ports say.
+    pub(crate) messages: Receiver<Message>,
+    /// Where buffers go back to.
+    pub(crate) free: Sender<Box<Reading>>,
+    /// The port to the hub.
+    pub(crate) link: Link,
+    /// The thread that may block.
+    pub(crate) worker: Worker,
+}
+
+/// What was in the queue, sorted.
+#[derive(Debug, Default)]
+struct Inbox {
+    ticks: Vec<(Instant, Box<Reading>)>,
+    inputs: Vec<Input>,
+    missed_count: u32,
+    end: Option<End>,
+}
+
+impl Core {
+    /// Runs the agent until it is to end. Everything is durable then.
+    ///
+    /// Errors: another process has the journal open.
+    pub(crate) async fn live(&mut self) -> Result<End, Failure> {
+        let mut missed_count = 0;
+        let mut agent = match self.open(&mut missed_count).await? {
+            Ok(agent) => agent,
+            Err(end) => return Ok(end),
+        };
+        let mut asked = Asked::default();
+        let (mut turn, mut last, mut ending) = (Turn::default(), Instant(0), None);
+        loop {
+            let messages = self.wait(agent.poll_timeout()).await;
+            let mut inbox = self.sort(messages, &mut asked);
+            inbox.missed_count += std::mem::take(&mut missed_count);
+            if ending.is_some() {
+                // What is sampled now would come after the last commit.
+                inbox.ticks.drain(..).for_each(|(_, reading)| drop(self.free.try_send(reading)));
+            }
+            ending = inbox.end.max(ending);
+            let clock = self.clock.clone();
+            let step = move || {
+                last = inbox.step(&mut agent, &clock, last);
+                (agent, last)
+            };
+            (agent, last) = self.worker.run(step).result().await;
+            let mut is_stopped = false;
+            while let Some(output) = agent.poll_output() {
+                is_stopped |= matches!(output, Output::Stopped);
+                self.carry_out(output, &mut turn, &mut asked).await;
+            }
+            if let Some(end) = ending.filter(|_| is_stopped) {
+                self.link.finish().await;
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Opens the journal, however long it takes; `Err` when the life ends before. Ticks that are due meanwhile are counted.
+    async fn open(&mut self, missed_count: &mut u32) -> Result<Result<Box<Agent>, End>, Failure> {
+        loop {
+            let (path, settings, clock) = (self.folder.file("journal"), self.settings.clone(), self.clock.clone());
+            let error = match self.worker.run(move || open(path, settings, &clock)).result().await {
+                Ok(agent) => return Ok(Ok(agent)),
+                Err(OpenError::Io(error)) => error,
+            };
+            if error.kind() == io::ErrorKind::WouldBlock {
+                return Err(Failure::Failed(format!(
+                    "{error}. Is the service running? `outpost status` asks it, `systemctl stop outpost` ends it"
+                )));
+            }
+            let reason = format!("the journal cannot be opened: {error}");
+            log::error("no journal, ticks are lost", &[("reason", &error), ("retry_s", &(OPEN_RETRY.0 / 1000))]);
+            let retry_at = self.clock.now().uptime + OPEN_RETRY;
+            while self.clock.now().uptime < retry_at {
+                for message in self.wait(Some(retry_at)).await {
+                    match message {
+                        Message::Ask { answer, .. } => drop(answer.try_send(Answer::Failed(reason.clone()))),
+                        Message::Link { .. } => {}
+                        Message::Missed(count) => *missed_count = missed_count.saturating_add(count),
+                        Message::Reload => return Ok(Err(End::Reload)),
+                        Message::Stop => return Ok(Err(End::Stop)),
+                        Message::Tick { reading, .. } => {
+                            *missed_count = missed_count.saturating_add(1);
+                            let _ = self.free.try_send(reading);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for a message or until `wake_at`, and takes every message that is there by then.
+    async fn wait(&self, wake_at: Option<Instant>) -> Vec<Message> {
+        let sleep = async {
+            match wake_at {
+                Some(wake_at) => {
+                    Timer::after(Duration::from_millis((wake_at - self.clock.now().uptime).0)).await;
+                }
+                None => smol::future::pending().await,
+            }
+            None
+        };
+        let first = async { Some(self.messages.recv().await.expect("this life holds a sender")) }.or(sleep).await;
+        first.into_iter().chain(std::iter::from_fn(|| self.messages.try_recv().ok())).collect()
+    }
+
+    fn sort(&self, messages: Vec<Message>, asked: &mut Asked) -> Inbox {
+        let mut inbox = Inbox::default();
+        for message in messages {
+            match message {
+                Message::Ask { question, answer } => {
+                    let id = asked.add(answer);
+                    inbox.inputs.push(Input::Ask { id, question: bounded(question) });
+                }
+                Message::Link { connection, .. } if connection != self.link.number() => {}
+                Message::Link { event: LinkEvent::Connected, .. } => inbox.inputs.push(Input::Connected),
+                Message::Link { event: LinkEvent::Disconnected, .. } => inbox.inputs.push(Input::Disconnected),
+                Message::Link { event: LinkEvent::Received(bytes), .. } => inbox.inputs.push(Input::Received(bytes)),
+                Message::Missed(count) => inbox.missed_count = inbox.missed_count.saturating_add(count),
+                Message::Reload => inbox.end = inbox.end.max(Some(End::Reload)),
+                Message::Stop => inbox.end = inbox.end.max(Some(End::Stop)),
+                Message::Tick { at, reading } => inbox.ticks.push((at, reading)),
+            }
+        }
+        inbox
+    }
+
+    async fn carry_out(&mut self, output: Output, turn: &mut Turn, asked: &mut Asked) {
+        match output {
+            Output::Answer { id, answer } => asked.answer(id, answer),
+            Output::Dial => {
+                let enrolment = self.enrolment.clone().expect("an agent without a hub does not dial");
+                self.link.dial(enrolment, *turn);
+            }
+            Output::HangUp => self.link.hang_up(),
+            Output::Link(None) => {
+                let hub = self.enrolment.as_ref().map(|enrolment| enrolment.address.to_string()).unwrap_or_default();
+                log::info("link up", &[("hub", &hub)]);
+                if *turn == Turn::Next {
+                    self.promote(turn).await;
+                }
+            }
+            Output::Link(Some(reason)) => {
+                if is_unknown_key(&reason) {
+                    *turn = turn.refused();
+                }
+                log_link_down(&reason);
+            }
+            Output::Pin(pin) => self.pin(pin).await,
+            // A buffer of a life before this one finds no place, and goes.
+            Output::Reading(reading) => drop(self.free.try_send(reading)),
+            Output::Send(bytes) => self.link.send(bytes),
+            Output::Stopped => {}
+            Output::Storage(None) => log::info("the journal can write again", &[]),
+            Output::Storage(Some(error)) => {
+                log::error("the journal cannot write, ticks are kept in memory", &[("reason", &error)]);
+            }
+        }
+    }
+
+    /// The hub let the next key in: it is the key from now on.
+    async fn promote(&self, turn: &mut Turn) {
+        let folder = self.folder.clone();
+        match self.worker.run(move || keys::promote(&folder)).result().await {
+            Ok(()) => {
+                *turn = Turn::Current;
+                log::info("the hub knows the next key, which is the key from now on", &[]);
+            }
+            // The next key stays where it is, and its turn with it.
+            Err(failure) => log::error("the next key cannot be stored as the key", &[("reason", &failure)]),
+        }
+    }
+
+    /// The hub will change to this key.
+    async fn pin(&mut self, pin: Fingerprint) {
+        let folder = self.folder.clone();
+        match self.worker.run(move || enrolment::add_pin(&folder, pin)).result().await {
+            Ok(false) => {}
+            Ok(true) => log::info("the hub will change its key, both are accepted", &[("next", &pin)]),
+            Err(failure) => log::error("the hub's next key cannot be stored", &[("reason", &failure)]),
+        }
+        if let Some(enrolment) = &mut self.enrolment
+            && !enrolment.pins.contains(&pin)
+        {
+            enrolment.pins.push(pin);
+        }
+    }
+}
+
+impl Inbox {
+    /// Steps the agent through what is here, never backwards in time. Returns when it stepped last.
+    fn step(&mut self, agent: &mut Agent, clock: &Clock, mut last: Instant) -> Instant {
+        let now = clock.now();
+        let is_ticks_only = self.inputs.is_empty() && self.missed_count == 0 && self.end.is_none();
+        let tick_count = self.ticks.len();
+        for (at, reading) in self.ticks.drain(..) {
+            last = last.max(at);
+            agent.step(moved(now, last), [Input::Reading(reading)]);
+        }
+        if is_ticks_only && tick_count > 0 {
+            return last;
+        }
+        let missed = (self.missed_count > 0).then_some(Input::Missed(self.missed_count));
+        let stop = self.end.map(|_| Input::Stop);
+        agent.step(now, missed.into_iter().chain(self.inputs.drain(..)).chain(stop));
+        last.max(now.uptime)
+    }
+}
+
+/// Who waits for an answer.
+#[derive(Debug, Default)]
+struct Asked {
+    next_id: u64,
+    waiting: BTreeMap<u64, Sender<Answer>>,
+}
+
+impl Asked {
+    fn add(&mut self, answer: Sender<Answer>) -> u64 {
+        self.next_id += 1;
+        self.waiting.insert(self.next_id, answer);
+        self.next_id
+    }
+
+    fn answer(&mut self, id: u64, answer: Answer) {
+        if let Some(waiting) = self.waiting.remove(&id) {
+            // Whoever asked may have gone.
+            let _ = waiting.try_send(answer);
+        }
+    }
+}
+
+fn open(path: PathBuf, settings: Settings, clock: &Clock) -> Result<Box<Agent>, OpenError> {
+    let folder: Folder = hal::linux::folder::Folder::open(&path)?;
+    Agent::open(folder, settings, random_seed(), clock.now()).map(Box::new)
+}
+
+/// A question whose answer has a bound, whatever the other end of the socket asked for.
+fn bounded(question: agent::question::Question) -> agent::question::Question {
+    use agent::question::Question;
+    match question {
+        Question::Samples { names, since, sample_count_max } => {
+            Question::Samples { names, since, sample_count_max: sample_count_max.min(SAMPLE_COUNT_MAX) }
+        }
+        Question::Events { count_max } => Question::Events { count_max: count_max.min(EVENT_COUNT_MAX) },
+        question @ (Question::Latest | Question::Status) => question,
+    }
+}
+
+/// `now` moved to an earlier instant, on the civil clock as it is now: one that was set since then was wrong then too.
+fn moved(now: Stamp, at: Instant) -> Stamp {
+    let ago = now.uptime - at;
+    Stamp { uptime: at, unix: now.unix.map(|unix| UnixTime(unix.0.saturating_sub(ago.0))), ..now }
+}
+
+fn is_unknown_key(reason: &DownReason) -> bool {
+    matches!(reason, DownReason::Refused(close) if close.reason == CloseReason::UnknownKey)
+}
+
+fn log_link_down(reason: &DownReason) {
+    match reason {
+        // The port has said more than the core knows.
+        DownReason::Disconnected | DownReason::Stopped => {}
+        DownReason::Refused(close) if close.reason.is_final() => {
+            log::error("the hub refuses this device", &[("reason", reason)]);
+        }
+        DownReason::Refused(_) | DownReason::Garbage(_) | DownReason::Silent | DownReason::Unexpected(_) => {
+            log::warning("link down", &[("reason", reason)]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent::question::Question;
+    use wire::time::BootId;
+
+    use super::*;
+
+    #[test]
+    fn a_tick_that_waited_keeps_its_time() {
+        let now = Stamp { boot: BootId(7), uptime: Instant(130_000), unix: Some(UnixTime(1_767_225_630_000)) };
+        let tick = moved(now, Instant(100_000));
+        assert_eq!((tick.uptime, tick.unix), (Instant(100_000), Some(UnixTime(1_767_225_600_000))));
+        assert_eq!(tick.boot, now.boot);
+        assert_eq!(moved(Stamp { unix: None, ..now }, Instant(100_000)).unix, None);
+    }
+
+    #[test]
+    fn no_question_has_an_answer_without_bound() {
+        let samples = Question::Samples { names: Vec::new(), since: Span(1), sample_count_max: u32::MAX };
+        let Question::Samples { sample_count_max, .. } = bounded(samples) else { panic!("another question") };
+        assert_eq!(sample_count_max, SAMPLE_COUNT_MAX);
+        assert_eq!(bounded(Question::Events { count_max: 5 }), Question::Events { count_max: 5 });
+    }
+
+    #[test]
+    fn an_answer_goes_to_whoever_asked() {
+        let mut asked = Asked::default();
+        let (one, first) = smol::channel::bounded(1);
+        let (other, second) = smol::channel::bounded(1);
+        let ids = [asked.add(one), asked.add(other)];
+        asked.answer(ids[1], Answer::Failed("second".to_owned()));
+        asked.answer(ids[0], Answer::Failed("first".to_owned()));
+        asked.answer(ids[0], Answer::Failed("again".to_owned()));
+        assert_eq!(first.try_recv(), Ok(Answer::Failed("first".to_owned())));
+        assert_eq!(second.try_recv(), Ok(Answer::Failed("second".to_owned())));
+        assert!(asked.waiting.is_empty());
+    }
+}

@@ -1,0 +1,214 @@
+//! What there is to say, and how.
+
+use wire::metric::DEFINITIONS;
+
+/// What help is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Topic {
+    /// Everything, shortly.
+    All,
+    /// `enroll`
+    Enroll,
+    /// `events`
+    Events,
+    /// `key`
+    Key,
+    /// `leave`
+    Leave,
+    /// `query`
+    Query,
+    /// `run`
+    Run,
+    /// `status`
+    Status,
+    /// `top`
+    Top,
+}
+
+impl Topic {
+    /// Every topic.
+    pub(crate) const ALL: [Topic; 9] = [
+        Topic::All,
+        Topic::Enroll,
+        Topic::Events,
+        Topic::Key,
+        Topic::Leave,
+        Topic::Query,
+        Topic::Run,
+        Topic::Status,
+        Topic::Top,
+    ];
+
+    /// The command that the topic is; empty for everything.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Topic::All => "",
+            Topic::Enroll => "enroll",
+            Topic::Events => "events",
+            Topic::Key => "key",
+            Topic::Leave => "leave",
+            Topic::Query => "query",
+            Topic::Run => "run",
+            Topic::Status => "status",
+            Topic::Top => "top",
+        }
+    }
+
+    /// The topic of a command.
+    pub(crate) fn named(name: &str) -> Option<Topic> {
+        Topic::ALL.into_iter().find(|topic| topic.name() == name)
+    }
+
+    /// What to say.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Topic::Query => format!(
+                "{QUERY}\nThere are {} metrics; `{{__name__=~\"node_memory.*\"}}` means many at once.\n",
+                DEFINITIONS.len()
+            ),
+            Topic::All => ALL.to_owned(),
+            Topic::Enroll => ENROLL.to_owned(),
+            Topic::Events => EVENTS.to_owned(),
+            Topic::Key => KEY.to_owned(),
+            Topic::Leave => LEAVE.to_owned(),
+            Topic::Run => RUN.to_owned(),
+            Topic::Status => STATUS.to_owned(),
+            Topic::Top => TOP.to_owned(),
+        }
+    }
+}
+
+const ALL: &str = "\
+outpost: watches this machine, keeps what it learned, and sends it to a hub when there is a way out
+
+  outpost run                   runs the agent; the service does this
+  outpost enroll HUB TOKEN      makes this machine a device of a hub
+  outpost leave                 ends that
+  outpost key rotate            gives this device a new key
+
+  outpost status                how the agent is
+  outpost top                   what the machine does now
+  outpost query EXPRESSION      samples of this machine, without the hub
+  outpost events                what happened
+
+  --dir DIR       the state folder: /var/lib/outpost for root, otherwise ~/.local/state/outpost
+  --config FILE   the settings: DIR/outpost.conf with --dir, otherwise /etc/outpost/outpost.conf for root and
+                  ~/.config/outpost/outpost.conf for others; no file is needed
+  --help          after a command, more about it
+  --version       the release
+
+Exit status: 0 done, 1 not done and the text says why, 2 the command line is wrong.
+";
+
+const ENROLL: &str = "\
+outpost enroll HUB TOKEN [--hostname NAME]
+
+Makes this machine a device of the hub at HUB (host:port). `outpost-hub token new` makes the TOKEN, which also names
+the hub's key, so that no other hub is spoken to. A running agent connects at once. Running it again does no harm.
+
+  TOKEN             `-` reads it from standard input, out of sight of `ps`
+  --hostname NAME   what the machine calls itself; the hub names the device after it
+
+Example: outpost enroll hub.example.com:7443 op1_60r2g1g0a80jasv6m0g20j10...
+";
+
+const EVENTS: &str = "\
+outpost events [--since TIME] [--json]
+
+What happened on this machine, oldest first: starts, missed ticks, losses, a disk that fails. Asks the running agent.
+
+  --since TIME   a span (1h, 7d) or a moment (2026-01-31, 2026-01-31T12:00Z)
+  --json         one JSON object a line
+
+Example: outpost events --since 1d
+";
+
+const KEY: &str = "\
+outpost key rotate
+
+Makes a new key for this device and tells the hub, with the old one. It may be cut off anywhere and run again; a running
+agent goes on with the new key at once.
+
+Example: outpost key rotate
+";
+
+const LEAVE: &str = "\
+outpost leave [--force]
+
+Tells the hub that this device will not come back, and forgets the hub. What was sampled stays on this machine.
+
+  --force   forget the hub even if it cannot be told
+
+Example: outpost leave
+";
+
+const QUERY: &str = "\
+outpost query EXPRESSION [--since TIME] [--step SPAN] [--json | --csv]
+
+Samples of this machine from its own journal, without the hub. Asks the running agent. EXPRESSION is a selector of
+PromQL, or `rate` over one; quote it.
+
+  --since TIME   a span (1h, 7d) or a moment (2026-01-31T12:00Z); 1h without it
+  --step SPAN    one value each SPAN (1m); without it, as sampled
+  --json, --csv  for programs
+
+Examples: outpost query node_load1
+          outpost query 'node_filesystem_avail_bytes{mountpoint=\"/\"}' --since 7d --step 6h
+          outpost query 'rate(node_network_receive_bytes_total{device=\"eth0\"}[5m])' --since 1d --csv
+";
+
+const RUN: &str = "\
+outpost run
+
+Runs the agent until SIGTERM or SIGINT; the service does this. SIGHUP reads the settings again. The log goes to standard
+error. One agent runs with a state folder at a time.
+
+Settings, in outpost.conf, one `key = value` a line, all optional:
+  hub                where the hub is (host:port), if not where this machine was enrolled
+  interval           from tick to tick, 1s to 1h (10s)
+  process_interval   from one walk through all processes to the next, or off (60s)
+  batch_age          how much of the newest a power cut may cost, 1s to 1h (60s)
+  journal_bytes_max  how much room the journal may take, from 16MiB on (512MiB)
+  heartbeat          longest pause on the link, 5s to 1d (60s)
+  hostname           what the machine calls itself, if not what the kernel says
+  root               where /proc and /sys are (/)
+
+Example: outpost run --dir /tmp/outpost
+";
+
+const STATUS: &str = "\
+outpost status [--json]
+
+How the running agent is: its link, what waits for the hub, its clock, ticks taken and missed, its journal.
+
+  --json   every number, for programs
+
+Example: outpost status
+";
+
+const TOP: &str = "\
+outpost top [--once]
+
+What the machine does now, each second: load, CPUs, memory, disks, network, processes. Reads the machine itself, with
+the same eyes as the agent, and needs no running one.
+
+  --once   one screen and no more; so is everything that does not go to a terminal
+
+Example: outpost top --once
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_an_example_and_no_line_is_too_long() {
+        for topic in Topic::ALL {
+            let text = topic.text();
+            assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+            assert!(topic == Topic::All || text.contains(&format!("outpost {}", topic.name())), "{text}");
+            assert!(topic == Topic::All || text.contains("Example"), "{text}");
+            assert_eq!(Topic::named(topic.name()), Some(topic));
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What the ports hand to the core's task: one bounded queue for all of them.
+
+use agent::probe::Reading;
+use agent::question::{Answer, Question};
+use smol::channel::Sender;
+use wire::time::Instant;
+
+/// Messages that wait for the core. A port that finds no room waits; only ticks do not, they are counted as missed.
+pub(crate) const QUEUE_COUNT_MAX: usize = 64;
+
+/// Readings in flight: one at the core while the next is taken.
+pub(crate) const READING_COUNT_MAX: usize = 2;
+
+/// What a port tells the core's task.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A person on site asks.
+    Ask {
+        /// What.
+        question: Question,
+        /// Where the answer goes. Nobody may wait there any more.
+        answer: Sender<Answer>,
+    },
+    /// Something happened to a connection.
+    Link {
+        /// Which one: what an older one has to say no longer counts.
+        connection: u32,
+        /// What.
+        event: LinkEvent,
+    },
+    /// Ticks were due and could not be taken.
+    Missed(u32),
+    /// The settings or the enrolment changed.
+    Reload,
+    /// The process is asked to end.
+    Stop,
+    /// The machine was read.
+    Tick {
+        /// When reading began.
+        at: Instant,
+        /// What was read.
+        reading: Box<Reading>,
+    },
+}
+
+/// What happens to a connection.
+#[derive(Debug)]
+pub(crate) enum LinkEvent {
+    /// It stands.
+    Connected,
+    /// It is gone, or never came to be.
+    Disconnected,
+    /// Bytes arrived.
+    Received(Vec<u8>),
+}

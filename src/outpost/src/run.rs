@@ -1,0 +1,171 @@
+//! `outpost run`: the ports around the core, and the lives of the core one after the other.
+//!
+//! | thread | what it does |
+//! |---|---|
+//! | main | every task: it only moves messages and waits |
+//! | `core` | steps the agent; waits for the disk |
+//! | `sampling` | reads `/proc` and `/sys` |
+//! | `async-io` | smol's: waits for sockets and timers when the main thread cannot |
+//! | `resolver` | one question to the name service; only while it lasts |
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use agent::agent::Settings as AgentSettings;
+use async_signal::{Signal, Signals};
+use hal::linux::clock::Clock;
+use link::client::Timing;
+use smol::channel::{Receiver, Sender, bounded};
+use smol::stream::StreamExt as _;
+use smol::{LocalExecutor, Task};
+use wire::id::DeviceId;
+
+use crate::core::{Core, End};
+use crate::enrolment::Enrolment;
+use crate::failure::Failure;
+use crate::link::Link;
+use crate::local;
+use crate::log;
+use crate::port::{Message, QUEUE_COUNT_MAX, READING_COUNT_MAX};
+use crate::sampling::Machine;
+use crate::settings::Settings;
+use crate::socket;
+use crate::state::StateFolder;
+use crate::ticks::{self, Schedule};
+use crate::worker::Worker;
+
+/// The agent's version.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Runs the agent with what is in `folder` and the settings at `config` until it is told to stop.
+///
+/// Errors: the settings are wrong, another agent runs there, or `/proc` is not mounted.
+pub(crate) fn run(folder: &StateFolder, config: PathBuf) -> Result<(), Failure> {
+    let settings = Settings::load(&config)?;
+    folder.create()?;
+    let executor: &'static LocalExecutor<'static> = Box::leak(Box::new(LocalExecutor::new()));
+    let process = Process { executor, folder: folder.clone(), config };
+    smol::block_on(executor.run(process.run(settings)))
+}
+
+struct Process {
+    executor: &'static LocalExecutor<'static>,
+    folder: StateFolder,
+    config: PathBuf,
+}
+
+impl Process {
+    async fn run(self, mut settings: Settings) -> Result<(), Failure> {
+        let (core, messages) = bounded(QUEUE_COUNT_MAX);
+        let socket = self.folder.file(local::SOCKET);
+        socket::serve(self.executor, &socket, core.clone())?;
+        self.executor.spawn(watch_signals(core.clone())).detach();
+        log::info("outpost started", &[("version", &VERSION), ("folder", &self.folder.path().display())]);
+        let mut connection = 0;
+        loop {
+            let (mut life, sampling) = self.life(&settings, core.clone(), messages.clone(), connection)?;
+            let end = life.live().await?;
+            connection = life.link.number();
+            sampling.cancel().await;
+            match end {
+                End::Reload => settings = self.reload(settings),
+                End::Stop => break,
+            }
+        }
+        log::info("outpost stopped", &[]);
+        // The next one replaces it if this fails.
+        let _ = std::fs::remove_file(&socket);
+        Ok(())
+    }
+
+    /// One life of the core, and the task that samples for it.
+    fn life(
+        &self,
+        settings: &Settings,
+        core: Sender<Message>,
+        messages: Receiver<Message>,
+        connection: u32,
+    ) -> Result<(Core, Task<()>), Failure> {
+        let clock = Clock::open(&settings.root).map_err(|error| {
+            Failure::Failed(format!("{error}: is /proc mounted, and is `root` in the settings right?"))
+        })?;
+        let clock = Arc::new(clock);
+        let enrolment = self.enrolment(settings);
+        let agent = AgentSettings {
+            device: enrolment.as_ref().map_or(DeviceId(0), |enrolment| enrolment.device),
+            version: VERSION.to_owned(),
+            hostname: hostname(settings),
+            journal: settings.journal(),
+            link: Timing { heartbeat: settings.heartbeat, ..Timing::default() },
+            has_hub: enrolment.is_some(),
+            batch_age_max: settings.batch_age,
+        };
+        let machine = Machine::new(&settings.root);
+        let (free, buffers) = bounded(READING_COUNT_MAX);
+        for _ in 0..READING_COUNT_MAX {
+            free.try_send(Box::new(machine.reading())).expect("there is room for all of them");
+        }
+        let schedule = Schedule::new(settings.interval, settings.process_interval, clock.now().uptime);
+        let sampling = ticks::run(schedule, machine, clock.clone(), buffers, core.clone());
+        let sampling = self.executor.spawn(sampling);
+        let link = Link::new(self.executor, self.folder.clone(), core, connection);
+        let (folder, worker) = (self.folder.clone(), Worker::start("core"));
+        Ok((Core { settings: agent, folder, enrolment, clock, messages, free, link, worker }, sampling))
+    }
+
+    /// The hub, with the address that the settings give it.
+    fn enrolment(&self, settings: &Settings) -> Option<Enrolment> {
+        match Enrolment::load(&self.folder) {
+            Ok(Some(mut enrolment)) => {
+                enrolment.address = settings.hub.clone().unwrap_or(enrolment.address);
+                Some(enrolment)
+            }
+            Ok(None) => {
+                log::info("not enrolled at a hub: everything is kept here", &[]);
+                None
+            }
+            Err(failure) => {
+                log::error("the enrolment cannot be read: everything is kept here", &[("reason", &failure)]);
+                None
+            }
+        }
+    }
+
+    fn reload(&self, settings: Settings) -> Settings {
+        match Settings::load(&self.config) {
+            Ok(settings) => {
+                log::info("settings and enrolment read again", &[]);
+                settings
+            }
+            Err(failure) => {
+                log::error("the settings are wrong: going on with those before", &[("reason", &failure)]);
+                settings
+            }
+        }
+    }
+}
+
+/// What the machine calls itself.
+pub(crate) fn hostname(settings: &Settings) -> String {
+    let kernel = || std::fs::read_to_string(settings.root.join("proc/sys/kernel/hostname")).ok();
+    settings.hostname.clone().or_else(kernel).map_or_else(String::new, |name| name.trim().to_owned())
+}
+
+/// Has the core end in good order at the first signal, and the process at once at the second.
+async fn watch_signals(core: Sender<Message>) {
+    let mut signals = match Signals::new([Signal::Term, Signal::Int, Signal::Hup]) {
+        Ok(signals) => signals,
+        Err(error) => return log::error("no signal will be heard", &[("reason", &error)]),
+    };
+    let mut is_stopping = false;
+    while let Some(Ok(signal)) = signals.next().await {
+        let message = match signal {
+            Signal::Hup => Message::Reload,
+            _ if is_stopping => std::process::exit(1),
+            _ => Message::Stop,
+        };
+        is_stopping |= matches!(message, Message::Stop);
+        // The queue is closed only when the process ends.
+        let _ = core.send(message).await;
+    }
+}

@@ -1,0 +1,269 @@
+//! The settings: lines `key = value` in `outpost.conf`, each with a default, so that no file is needed.
+//!
+//! | key | default | meaning |
+//! |---|---|---|
+//! | `hub` | what `enroll` stored | where the hub is, `host:port` |
+//! | `interval` | `10s` | from tick to tick, 1s to 1h |
+//! | `process_interval` | `60s` | from one walk through all processes to the next, or `off` |
+//! | `batch_age` | `60s` | how much of the newest a power cut may cost |
+//! | `journal_bytes_max` | `512MiB` | how much room the journal may take |
+//! | `heartbeat` | `60s` | longest pause on the link; shorter keeps a NAT open, longer saves bytes |
+//! | `hostname` | the machine's | what the machine calls itself |
+//! | `root` | `/` | where `/proc` and `/sys` are |
+//!
+//! `#` begins a comment. A key that is not known is an error: a setting that is silently ignored is worse than none.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use journal::journal::Settings as JournalSettings;
+use wire::limits::HOSTNAME_BYTES_MAX;
+use wire::time::Span;
+
+use crate::address::{Address, AddressError};
+use crate::failure::Failure;
+
+/// Bytes of a file of settings.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+const KEYS: [&str; 8] =
+    ["batch_age", "heartbeat", "hostname", "hub", "interval", "journal_bytes_max", "process_interval", "root"];
+
+/// What a person may set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Where the hub is, if the file says so.
+    pub(crate) hub: Option<Address>,
+    /// From tick to tick.
+    pub(crate) interval: Span,
+    /// From one walk through all processes to the next; `None` is never.
+    pub(crate) process_interval: Option<Span>,
+    /// How old a batch of ticks may become.
+    pub(crate) batch_age: Span,
+    /// How much room the journal may take.
+    pub(crate) journal_bytes_max: u64,
+    /// The longest pause between two words on the link.
+    pub(crate) heartbeat: Span,
+    /// What the machine calls itself, if not what the kernel says.
+    pub(crate) hostname: Option<String>,
+    /// Where `/proc` and `/sys` are.
+    pub(crate) root: PathBuf,
+}
+
+/// Why a text is no settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SettingsError {
+    /// The line, counted from 1.
+    pub(crate) line: usize,
+    /// What is wrong with it, and what would be right.
+    pub(crate) reason: String,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            hub: None,
+            interval: Span::seconds(10),
+            process_interval: Some(Span::seconds(60)),
+            batch_age: Span::seconds(60),
+            journal_bytes_max: JournalSettings::default().bytes_max,
+            heartbeat: Span::seconds(60),
+            hostname: None,
+            root: PathBuf::from("/"),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the file at `path`; the defaults when there is none.
+    ///
+    /// Errors: it cannot be read, or a line of it says nothing that is known.
+    pub(crate) fn load(path: &Path) -> Result<Settings, Failure> {
+        match std::fs::metadata(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Settings::default()),
+            Ok(file) if file.len() > FILE_BYTES_MAX => {
+                return Err(Failure::Failed(format!("{} exceeds {FILE_BYTES_MAX} bytes", path.display())));
+            }
+            _ => {}
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::at(path, &error))?;
+        Settings::parse(&text).map_err(|SettingsError { line, reason }| {
+            Failure::Failed(format!("{} line {line}: {reason}", path.display()))
+        })
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// Errors: the first line that says nothing that is known.
+    pub(crate) fn parse(text: &str) -> Result<Settings, SettingsError> {
+        let mut settings = Settings::default();
+        let mut seen: Vec<&str> = Vec::new();
+        for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            let line = line.split_once('#').map_or(line, |(before, _)| before).trim();
+            if line.is_empty() {
+                continue;
+            }
+            let wrong = |reason: String| SettingsError { line: index + 1, reason };
+            let Some((key, value)) = line.split_once('=') else {
+                return Err(wrong(format!("{line:?} is no setting: expected `key = value`")));
+            };
+            let (key, value) = (key.trim(), unquoted(value.trim()));
+            if seen.contains(&key) {
+                return Err(wrong(format!("{key} is set twice")));
+            }
+            seen.push(key);
+            settings.set(key, value).map_err(wrong)?;
+        }
+        Ok(settings)
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let span = |least, most| span(key, value, least, most);
+        match key {
+            "batch_age" => self.batch_age = span(Span::seconds(1), Span::minutes(60))?,
+            "heartbeat" => self.heartbeat = span(Span::seconds(5), Span::minutes(24 * 60))?,
+            "hostname" => {
+                if value.is_empty() || value.len() > HOSTNAME_BYTES_MAX {
+                    return Err(format!("hostname has 1 to {HOSTNAME_BYTES_MAX} bytes"));
+                }
+                self.hostname = Some(value.to_owned());
+            }
+            "hub" => self.hub = Some(value.parse().map_err(|error: AddressError| error.to_string())?),
+            "interval" => self.interval = span(Span::seconds(1), Span::minutes(60))?,
+            "journal_bytes_max" => self.journal_bytes_max = bytes(key, value)?,
+            "process_interval" if value == "off" => self.process_interval = None,
+            "process_interval" => self.process_interval = Some(span(Span::seconds(1), Span::minutes(24 * 60))?),
+            "root" if Path::new(value).is_absolute() => self.root = PathBuf::from(value),
+            "root" => return Err("root is the path of a folder from the root on, as in / or /host".to_owned()),
+            _ => {
+                let near = query::suggest::near(key, KEYS.into_iter());
+                let list = if near.is_empty() { KEYS.join(", ") } else { near.join(" or ") };
+                let verb = if near.is_empty() { "there are" } else { "did you mean" };
+                return Err(format!("{key:?} is no key of the settings; {verb} {list}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// How large the journal may be, with the parts of it in proportion.
+    pub(crate) fn journal(&self) -> JournalSettings {
+        let default = JournalSettings::default();
+        let done_bytes_max = default.done_bytes_max.min(self.journal_bytes_max / 4);
+        JournalSettings { bytes_max: self.journal_bytes_max, done_bytes_max, ..default }
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.reason)
+    }
+}
+
+fn unquoted(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
+}
+
+fn span(key: &str, value: &str, least: Span, most: Span) -> Result<Span, String> {
+    let bounds = || format!("{} to {}", query::duration::format(least.0), query::duration::format(most.0));
+    match query::duration::parse(value) {
+        Ok(span_ms) if (least.0..=most.0).contains(&span_ms) => Ok(Span(span_ms)),
+        Ok(_) => Err(format!("{key} of {value} is outside {}", bounds())),
+        Err(error) => Err(format!("{key}: {error}, from {}", bounds())),
+    }
+}
+
+/// The least that a journal can work in: its tail, twice, and some volumes.
+const JOURNAL_BYTES_MIN: u64 = 16 << 20;
+
+fn bytes(key: &str, value: &str) -> Result<u64, String> {
+    let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    let shift = match value[digits..].trim() {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err(format!("{key} is a number of bytes, as in 536870912, 512MiB or 2GiB")),
+    };
+    let count: u64 = value[..digits].parse().map_err(|_| format!("{key} is a number of bytes, as in 512MiB"))?;
+    let bytes = count.checked_mul(1 << shift).ok_or_else(|| format!("{key} of {value} is more than any disk has"))?;
+    if bytes < JOURNAL_BYTES_MIN {
+        return Err(format!("{key} of {value} is too little: a journal needs {} MiB", JOURNAL_BYTES_MIN >> 20));
+    }
+    Ok(bytes)
+}
+
+// A journal of the least size holds its tail.
+const _: () = assert!(JOURNAL_BYTES_MIN >= 4 * (2 << 20));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_error(text: &str, line: usize, expected: &str) {
+        let error = Settings::parse(text).expect_err(text);
+        assert_eq!(error.line, line, "{error}");
+        assert!(error.reason.contains(expected), "{error} lacks {expected:?}");
+    }
+
+    #[test]
+    fn no_text_is_all_defaults() {
+        assert_eq!(Settings::parse(""), Ok(Settings::default()));
+        assert_eq!(Settings::parse("\u{feff}# nothing\r\n\r\n   # here\n"), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = "
+            hub = hub.example.com:7443   # the one in the north
+            interval=1s
+            process_interval = off
+            batch_age = 2m
+            journal_bytes_max = 64 MiB
+            heartbeat = 15m
+            hostname = \"gw 17\"
+            root = /host
+        ";
+        let expected = Settings {
+            hub: Some("hub.example.com:7443".parse().unwrap()),
+            interval: Span::seconds(1),
+            process_interval: None,
+            batch_age: Span::minutes(2),
+            journal_bytes_max: 64 << 20,
+            heartbeat: Span::minutes(15),
+            hostname: Some("gw 17".to_owned()),
+            root: PathBuf::from("/host"),
+        };
+        assert_eq!(Settings::parse(text), Ok(expected));
+        assert!(KEYS.iter().all(|key| text.contains(key)));
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_named_with_what_would_be() {
+        check_error("\nintervall = 10s", 2, "did you mean interval");
+        check_error("zzzz = 1", 1, "there are batch_age, ");
+        check_error("interval", 1, "`key = value`");
+        check_error("interval = 10", 1, "unit of time");
+        check_error("interval = 10ms", 1, "outside 1s to 1h");
+        check_error("heartbeat = 1s", 1, "outside 5s to 1d");
+        check_error("hub = hub.example.com", 1, "port");
+        check_error("root = host", 1, "folder");
+        check_error("hostname =", 1, "1 to 255");
+        check_error("interval = 1s\ninterval = 2s", 2, "twice");
+        check_error("journal_bytes_max = 1MiB", 1, "needs 16 MiB");
+        check_error("journal_bytes_max = 1MB", 1, "512MiB");
+        check_error("journal_bytes_max = 99999999999GiB", 1, "any disk");
+    }
+
+    #[test]
+    fn a_small_journal_keeps_its_parts_in_proportion() {
+        let settings = Settings::parse("journal_bytes_max = 16MiB").unwrap();
+        assert_eq!(settings.journal().done_bytes_max, 4 << 20);
+        assert_eq!(Settings::default().journal(), JournalSettings::default());
+    }
+
+    #[test]
+    fn a_missing_file_is_all_defaults_and_a_folder_is_none() {
+        assert_eq!(Settings::load(Path::new("/nowhere/outpost.conf")), Ok(Settings::default()));
+        assert!(Settings::load(Path::new("/")).is_err());
+    }
+}
