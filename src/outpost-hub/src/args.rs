@@ -280,7 +280,7 @@ fn query(words: &mut Words, now: UnixTime) -> Result<Command, String> {
             None => "which series? as in node_load1".into(),
         });
     };
-    Expression::parse(expression).map_err(|error| error.pointed(expression))?;
+    Expression::parse(expression).map_err(|error| format!("this is no expression:\n{}", error.pointed(expression)))?;
     let (from, to) = rest.span(now, SINCE_DEFAULT_MS)?;
     let step = match rest.value("step") {
         _ if rest.has("raw") => None,

@@ -30,6 +30,11 @@ const FOLDER_OF_ROOT: &str = "/var/lib/outpost-hub";
 
 /// Carries out a command line without the program's name.
 pub fn run(given: impl Iterator<Item = OsString>) -> ExitCode {
+    let given: Vec<OsString> = given.collect();
+    if given.is_empty() {
+        let _ = io::stderr().write_all(help::page(args::Topic::All).as_bytes());
+        return ExitCode::from(2);
+    }
     let now = Clock::open(Path::new("/")).ok().and_then(|clock| clock.now().unix).unwrap_or_default();
     let done = match args::parse(given, now) {
         Ok(Args { command: Command::Help(topic), .. }) => show(help::page(topic)),

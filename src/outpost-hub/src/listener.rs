@@ -23,8 +23,11 @@ use crate::lobby::Lobby;
 use crate::log::{self, Level, Limited};
 use crate::peer::{Connection, FromPeer};
 
-/// How long to wait when the system has no room for one more connection: others end meanwhile.
+/// How long to wait when the system has no room for one more connection and nobody can be told to give way.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// For one that was told to give way to do so.
+const GIVE_WAY: Duration = Duration::from_millis(5);
 
 /// What is shared by all who deal with strangers.
 #[derive(Debug)]
@@ -85,13 +88,14 @@ impl Listener {
                 }
                 // That one changed its mind.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                // No descriptor or no memory is left. Whoever is connected is served on.
+                // No descriptor or no memory is left. Members are served on; a stranger makes room.
                 Err(error) => {
                     if !has_said {
                         log::write(Level::Error, "no room for another connection, trying again", &[("error", &error)]);
                     }
                     has_said = true;
-                    tokio::time::sleep(PAUSE).await;
+                    let has_told = self.gate.lobby().evict();
+                    tokio::time::sleep(if has_told { GIVE_WAY } else { PAUSE }).await;
                 }
             }
         }

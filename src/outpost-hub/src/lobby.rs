@@ -30,7 +30,7 @@ impl Lobby {
     /// an error once it waits no longer.
     pub fn enter(&mut self, peer: PeerId, address: IpAddr) -> oneshot::Receiver<()> {
         if self.waiting.len() >= WAITING_COUNT_MAX {
-            self.evict_one();
+            self.evict();
         }
         let (evict, evicted) = oneshot::channel();
         self.waiting.insert(peer, Waiting { source: source(address), evict });
@@ -48,17 +48,25 @@ impl Lobby {
         self.waiting.len()
     }
 
-    fn evict_one(&mut self) {
+    /// Tells the oldest of the source that has the most to give way. Whether there is anyone to tell.
+    pub fn evict(&mut self) -> bool {
         let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
         for waiting in self.waiting.values() {
             *counts.entry(waiting.source).or_default() += 1;
         }
         let most = counts.values().copied().max();
         let oldest = self.waiting.iter().find(|(_, waiting)| counts.get(&waiting.source).copied() == most);
-        if let Some(peer) = oldest.map(|(peer, _)| *peer)
-            && let Some(waiting) = self.waiting.remove(&peer)
-        {
+        let Some(peer) = oldest.map(|(peer, _)| *peer) else { return false };
+        if let Some(waiting) = self.waiting.remove(&peer) {
             // The task may have ended by itself meanwhile.
+            let _ = waiting.evict.send(());
+        }
+        true
+    }
+
+    /// Tells all to give way.
+    pub fn clear(&mut self) {
+        for waiting in std::mem::take(&mut self.waiting).into_values() {
             let _ = waiting.evict.send(());
         }
     }
@@ -101,6 +109,16 @@ mod tests {
             .collect();
         let evicted: Vec<bool> = all.iter_mut().map(|evicted| evicted.try_recv().is_ok()).collect();
         assert_eq!((evicted[0], evicted.iter().filter(|evicted| **evicted).count()), (true, 1));
+    }
+
+    #[test]
+    fn one_after_the_other_is_told_until_nobody_is_left() {
+        let mut lobby = Lobby::default();
+        let mut all: Vec<_> = (0..4).map(|number| lobby.enter(PeerId(number), address("192.0.2.1"))).collect();
+        assert!(lobby.evict());
+        lobby.clear();
+        assert!(!lobby.evict());
+        assert!(all.iter_mut().all(|evicted| evicted.try_recv().is_ok()));
     }
 
     #[test]

@@ -178,6 +178,7 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn connect(address: SocketAddr, key: &Key, pin: Fingerprint) -> Result<Link, std::io::Error> {
         let mut socket = TcpStream::connect(address)?;
+        socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut connection = ClientConnection::new(client_config(key, &[pin]), server_name()).unwrap();
         while connection.is_handshaking() {

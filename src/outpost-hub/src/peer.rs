@@ -110,8 +110,10 @@ impl Connection {
         }
         let (mut reader, mut writer) = tokio::io::split(stream);
         let is_flushed = tokio::select! {
-            () = hear(peer, &mut reader, &to_hub) => false,
+            // The last words go out even when there is another reason to end.
+            biased;
             is_flushed = say(&mut writer, words) => is_flushed,
+            () = hear(peer, &mut reader, &to_hub) => false,
             () = &mut evicted => false,
         };
         // The hub is closing down when nobody listens any more.

@@ -57,7 +57,8 @@ fn samples_within(
     samples_max: usize,
 ) -> Result<SamplesFound, String> {
     let text = &call.expression;
-    let expression = Expression::parse(text).map_err(|error| error.pointed(text))?;
+    let expression =
+        Expression::parse(text).map_err(|error| format!("this is no expression:\n{}", error.pointed(text)))?;
     let mut reader = Reader {
         store,
         expression: &expression,

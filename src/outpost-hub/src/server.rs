@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use identity::key::Key;
 use identity::tls::server_config;
 use store::Store;
 use store::error::StoreError;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
@@ -40,6 +41,9 @@ const CACHE_BYTES: usize = 32 << 20;
 
 /// Requests that wait for the core.
 const ASK_COUNT_MAX: usize = 16;
+
+/// Connections that the kernel holds until we take them: a fleet that comes back at once after a restart.
+const BACKLOG: u32 = 1024;
 
 /// For the last words to reach the peers.
 const CLOSE: Duration = Duration::from_secs(3);
@@ -92,6 +96,8 @@ pub enum ServeError {
 
 impl Server {
     /// Opens a hub: makes its folder and key when it is new, locks its store, listens.
+    ///
+    /// Panics: outside of a runtime.
     pub fn open(settings: &Settings) -> Result<Server, ServeError> {
         let folder = std::path::absolute(&settings.folder)?;
         let clock = Clock::open(Path::new("/"))?;
@@ -112,8 +118,7 @@ impl Server {
             log::write(Level::Warn, "a row of the state does not read, a later version wrote it", &[("row", &row)]);
         }
         let listen = |error| ServeError::Listen { address: settings.listen.clone(), error };
-        let listener = TcpListener::bind(&settings.listen).map_err(listen)?;
-        listener.set_nonblocking(true).map_err(listen)?;
+        let listener = bind(&settings.listen).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         Ok(Server { address, listener, socket, clock, keys, present, next, store, hub })
     }
@@ -146,8 +151,7 @@ impl Server {
         let socket_path = self.socket.path().to_owned();
         let desk = Arc::new(Desk::new(self.address, store, to_core, tls_sender, self.keys));
         let calls = tokio::spawn(self.socket.run(desk));
-        let listener = tokio::net::TcpListener::from_std(self.listener).expect("the runtime has room for one more");
-        let listener = tokio::spawn(Listener { listener, tls, gate, to_hub, alive }.run());
+        let listener = tokio::spawn(Listener { listener: self.listener, tls, gate: gate.clone(), to_hub, alive }.run());
 
         stop.await;
         listener.abort();
@@ -156,8 +160,29 @@ impl Server {
         let _ = std::fs::remove_file(socket_path);
         let _ = stop_driver.send(());
         driver.await.expect("a panic ends the process");
+        // Those in a handshake have nothing to be told.
+        gate.lobby().clear();
         let _ = timeout(CLOSE, all_gone.recv()).await;
     }
+}
+
+/// Listens on the first address of `listen` that the system lets us have.
+fn bind(listen: &str) -> io::Result<TcpListener> {
+    let mut refusal = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in listen.to_socket_addrs()? {
+        let bound = (|| {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            // A restart need not wait for the last connections to be forgotten.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        })();
+        match bound {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refusal = error,
+        }
+    }
+    Err(refusal)
 }
 
 impl fmt::Display for ServeError {

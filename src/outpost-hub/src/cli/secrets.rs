@@ -1,5 +1,6 @@
 //! `init`, `key` and `token`: what lets hub and machines trust each other.
 
+use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -63,7 +64,7 @@ pub fn new_token(folder: &Path, new: TokenNew) -> Result<(), String> {
     let request = Request::TokenNew { hash: secret_hash(&token.secret), uses, expires_in, group, tags };
     let Reply::Done = admin(folder, request)? else { return Err(nonsense()) };
     show(&format!("{token}\n"))?;
-    eprintln!("{}", instruction(&address, &hostname(), &token.to_string()));
+    let _ = writeln!(io::stderr(), "{}", instruction(&address, &hostname(), &token.to_string()));
     Ok(())
 }
 
