@@ -130,6 +130,8 @@ pub struct Agent {
     acked_at: Option<Instant>,
     link_ended: Option<String>,
     tick_count: u64,
+    /// When the last tick was taken.
+    ticked: Stamp,
     missed_count: u64,
     refused_count: u32,
     /// Whether something was appended that must not wait for the next batch of ticks.
@@ -176,6 +178,7 @@ impl Agent {
             acked_at: None,
             link_ended: None,
             tick_count: 0,
+            ticked: now,
             missed_count: 0,
             refused_count: 0,
             is_urgent: false,
@@ -324,6 +327,7 @@ impl Agent {
         self.write_dictionary(now);
         self.sampler.end(now);
         self.tick_count += 1;
+        self.ticked = now;
         self.outputs.push_back(Output::Reading(reading));
     }
 
@@ -505,7 +509,7 @@ impl Agent {
                     .filter_map(|slot| {
                         let wire::series::Series { name, labels, kind, scale } = dictionary.series(slot);
                         let series = wire::series::Series { name: name.into(), labels: labels.into(), kind, scale };
-                        Some(SeriesSamples { series, samples: vec![(now, values[slot]?)] })
+                        Some(SeriesSamples { series, samples: vec![(self.ticked, values[slot]?)] })
                     })
                     .collect();
                 Answer::Samples { series, is_cut: false }
@@ -514,8 +518,9 @@ impl Agent {
                 let wants = |series: &wire::series::Series<&str>| {
                     names.is_empty() || names.iter().any(|name| name == series.name)
                 };
-                let dictionary = self.sampler.latest().0;
-                history::samples(&mut self.journal, dictionary, now, *since, *sample_count_max as usize, wants)
+                let (open, dictionary) = (self.sampler.open_batch(), self.sampler.latest().0);
+                let count_max = *sample_count_max as usize;
+                history::samples(&mut self.journal, open, dictionary, now, *since, count_max, wants)
                     .map_or_else(failed, |(series, is_cut)| Answer::Samples { series, is_cut })
             }
             Question::Events { count_max } => {

@@ -1,9 +1,10 @@
 //! Answers from the journal: samples and events of this gateway, without a hub.
 
+use std::collections::VecDeque;
 use std::io;
 
 use journal::Journal;
-use wire::batch::{self, TickReader};
+use wire::batch::{self, DictionaryMark, TickReader};
 use wire::event::Event;
 use wire::id::{Seq, SeriesId};
 use wire::limits::SERIES_COUNT_MAX;
@@ -53,77 +54,151 @@ pub fn dictionary(journal: &mut Journal, now: Stamp) -> Dictionary {
     dictionary
 }
 
-/// Samples of the series that `wants` names, since `since`, at most `sample_count_max`, newest runs first until the bound.
-/// The second value says whether the bound was met.
+/// The batch that ticks go into: the number that opened its run (`None` when it does), its stamp, its payload so far.
+pub type OpenBatch<'a> = (Option<Seq>, Stamp, &'a [u8]);
+
+/// Samples of the series that `wants` names, since `since`: the newest `sample_count_max` of them, those of the open batch
+/// included. The second value says whether older ones were left out.
 ///
 /// Errors: the disk refused to read.
 pub fn samples(
     journal: &mut Journal,
+    open: Option<OpenBatch<'_>>,
     dictionary: &Dictionary,
     now: Stamp,
     since: Span,
     sample_count_max: usize,
     wants: impl Fn(&Series<&str>) -> bool,
 ) -> io::Result<(Vec<SeriesSamples>, bool)> {
-    let wanted: Vec<usize> = (0..dictionary.count()).filter(|slot| wants(&dictionary.series(*slot))).collect();
-    let mut found: Vec<SeriesSamples> = Vec::with_capacity(wanted.len());
-    for slot in &wanted {
-        let Series { name, labels, kind, scale } = dictionary.series(*slot);
-        let series = Series { name: name.into(), labels: labels.into(), kind, scale };
-        found.push(SeriesSamples { series, samples: Vec::new() });
+    let mut collected = Collected::new(dictionary, now, since, sample_count_max, wants);
+    if let Some((None, stamp, payload)) = open {
+        collected.take(payload, true, stamp);
+        collected.end_run();
     }
-    let mut place = vec![usize::MAX; SERIES_COUNT_MAX];
-    wanted.iter().enumerate().for_each(|(index, slot)| place[*slot] = index);
-
-    let (mut reader, mut record, mut scratch) = (TickReader::new(), Vec::new(), Vec::new());
-    let (mut end, mut sample_count, mut is_cut) = (journal.durable(Stream::Raw), 0, false);
+    // A batch that was appended and is not durable yet is missing between the journal and the open one.
+    let is_joined = journal.next(Stream::Raw) == journal.durable(Stream::Raw);
+    let (mut record, mut scratch) = (Vec::new(), Vec::new());
+    let mut end = journal.durable(Stream::Raw);
     for _ in 0..RUN_COUNT_MAX {
         let Some(last) = end.0.checked_sub(1).map(Seq) else { break };
         let Some(first) = journal.run_of(now, Stream::Raw, last)? else { break };
-        let mut oldest_wanted = false;
-        let mut of_run: Vec<(usize, Stamp, i64)> = Vec::new();
+        let mut reaches_back = false;
+        let mut is_read = true;
         for seq in first.0..end.0 {
-            if !journal.read(now, Stream::Raw, Seq(seq), &mut record)? {
-                break;
-            }
-            let Ok(opened) = Record::open(&record) else { break };
+            is_read = journal.read(now, Stream::Raw, Seq(seq), &mut record)?;
+            let Some(opened) = is_read.then(|| Record::open(&record).ok()).flatten() else { break };
             let stamp = opened.header.stamp;
             let Ok(payload) = opened.payload(&mut scratch) else { break };
-            let read = reader.read(payload, seq == first.0, |tick, values| {
-                let at = at_instant(stamp, Instant(tick.at_ms));
-                if is_within(at, now, since) {
-                    oldest_wanted |= seq == first.0;
-                    for (slot, value) in values.iter().enumerate() {
-                        if let (Some(value), true) = (value, place[slot] != usize::MAX) {
-                            of_run.push((place[slot], at, *value));
-                        }
-                    }
-                }
-            });
-            if read.is_err() || reader.mark().generation != dictionary.mark().generation {
+            let taken = collected.take(payload, seq == first.0, stamp);
+            reaches_back |= seq == first.0 && taken == Taken::Within;
+            is_read = taken != Taken::Nothing;
+            if !is_read {
                 break;
             }
         }
-        sample_count += of_run.len();
-        if sample_count > sample_count_max {
-            is_cut = true;
-            break;
+        if let Some((Some(run), stamp, payload)) = open
+            && run == first
+            && is_read
+            && is_joined
+        {
+            collected.take(payload, false, stamp);
         }
-        // Runs come newest first, the samples of each oldest first.
-        for (index, stamp, value) in of_run.into_iter().rev() {
-            found[index].samples.push((stamp, value));
-        }
-        if !oldest_wanted {
+        collected.end_run();
+        if !reaches_back || collected.is_cut {
             break;
         }
         end = first;
     }
     journal.rest();
-    for series in &mut found {
-        series.samples.reverse();
+    Ok(collected.finish())
+}
+
+/// What a batch had for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// Ticks, all of them before the span.
+    Before,
+    /// Nothing that can be read, and so nothing behind it either.
+    Nothing,
+    /// Ticks in the span.
+    Within,
+}
+
+/// An answer in the making. Runs come newest first, the samples of each oldest first.
+struct Collected<'a> {
+    dictionary: &'a Dictionary,
+    now: Stamp,
+    since: Span,
+    /// The place of each slot in `found`; `usize::MAX` when it is not wanted.
+    place: Vec<usize>,
+    /// Newest first until the answer is finished.
+    found: Vec<SeriesSamples>,
+    reader: TickReader,
+    of_run: VecDeque<(usize, Stamp, i64)>,
+    /// Samples that there is still room for.
+    room: usize,
+    is_cut: bool,
+}
+
+impl<'a> Collected<'a> {
+    fn new(
+        dictionary: &'a Dictionary,
+        now: Stamp,
+        since: Span,
+        room: usize,
+        wants: impl Fn(&Series<&str>) -> bool,
+    ) -> Collected<'a> {
+        let mut place = vec![usize::MAX; SERIES_COUNT_MAX];
+        let mut found: Vec<SeriesSamples> = Vec::new();
+        for slot in (0..dictionary.count()).filter(|slot| wants(&dictionary.series(*slot))) {
+            let Series { name, labels, kind, scale } = dictionary.series(slot);
+            place[slot] = found.len();
+            let series = Series { name: name.into(), labels: labels.into(), kind, scale };
+            found.push(SeriesSamples { series, samples: Vec::new() });
+        }
+        let (reader, of_run) = (TickReader::new(), VecDeque::new());
+        Collected { dictionary, now, since, place, found, reader, of_run, room, is_cut: false }
     }
-    found.retain(|series| !series.samples.is_empty());
-    Ok((found, is_cut))
+
+    /// Takes what a batch has. The newest samples stay when there is no room for all of a run.
+    fn take(&mut self, payload: &[u8], keyframe: bool, stamp: Stamp) -> Taken {
+        // A run of an older generation names its slots otherwise.
+        let generation = |mark: DictionaryMark| mark.generation;
+        if keyframe && batch::take_mark(&mut &*payload).map(generation) != Ok(self.dictionary.mark().generation) {
+            return Taken::Nothing;
+        }
+        let mut taken = Taken::Before;
+        let Collected { reader, of_run, place, now, since, room, is_cut, .. } = self;
+        let read = reader.read(payload, keyframe, |tick, values| {
+            let at = at_instant(stamp, Instant(tick.at_ms));
+            if !is_within(at, *now, *since) {
+                return;
+            }
+            taken = Taken::Within;
+            for (slot, value) in values.iter().enumerate() {
+                let (Some(value), true) = (value, place[slot] != usize::MAX) else { continue };
+                of_run.push_back((place[slot], at, *value));
+                if of_run.len() > *room {
+                    of_run.pop_front();
+                    *is_cut = true;
+                }
+            }
+        });
+        if read.is_ok() { taken } else { Taken::Nothing }
+    }
+
+    fn end_run(&mut self) {
+        self.room -= self.of_run.len();
+        for (index, stamp, value) in self.of_run.drain(..).rev() {
+            self.found[index].samples.push((stamp, value));
+        }
+    }
+
+    fn finish(mut self) -> (Vec<SeriesSamples>, bool) {
+        self.found.iter_mut().for_each(|series| series.samples.reverse());
+        self.found.retain(|series| !series.samples.is_empty());
+        (self.found, self.is_cut)
+    }
 }
 
 /// The newest events, newest first.

@@ -13,15 +13,16 @@ use wire::time::{Instant, Span, Stamp};
 pub enum Question {
     /// How are you?
     Status,
-    /// The latest value of every series.
+    /// The value of every series in the last tick.
     Latest,
-    /// Raw samples of every series whose name is in the list (all when empty), since so long ago.
+    /// Raw samples of every series whose name is in the list (all when empty), since so long ago, those that are in memory
+    /// alone included.
     Samples {
         /// Names of metrics.
         names: Vec<String>,
         /// How far back.
         since: Span,
-        /// Bound on samples in the answer.
+        /// Bound on samples in the answer: the newest come first.
         sample_count_max: u32,
     },
     /// The newest events.

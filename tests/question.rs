@@ -1,0 +1,95 @@
+//! What a person on site is answered, by an agent on a simulated disk.
+
+use agent::Agent;
+use agent::agent::{Input, Output, Settings};
+use agent::probe::{Reading, Source};
+use agent::question::{Answer, Question, SeriesSamples};
+use sim::disk::SimDisk;
+use sim::rng::Rng;
+use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
+
+fn stamp(uptime_s: u64) -> Stamp {
+    let uptime_ms = uptime_s * 1000;
+    Stamp { boot: BootId(1), uptime: Instant(uptime_ms), unix: Some(UnixTime(1_800_000_000_000 + uptime_ms)) }
+}
+
+fn agent(batch_age_s: u64) -> Agent {
+    let settings = Settings {
+        device: wire::id::DeviceId(0),
+        version: "0.1.0".into(),
+        hostname: "gw".into(),
+        journal: sim::power::SMALL,
+        link: link::client::Timing::default(),
+        has_hub: false,
+        batch_age_max: Span::seconds(batch_age_s),
+    };
+    Agent::open(SimDisk::new(Rng::new(1)).folder(), settings, 1, stamp(0)).expect("the simulated disk has room")
+}
+
+/// A tick each second, in which the load averages are the tick's number.
+fn tick(agent: &mut Agent, ticks: std::ops::Range<u64>) {
+    for number in ticks {
+        let mut reading = Box::new(Reading::new(4096));
+        let text = format!("{number}.00 {number}.00 {number}.00 1/1 1\n");
+        let filled: Result<(), ()> = reading.append(Source::Loadavg, b"", |bytes| {
+            bytes.extend_from_slice(text.as_bytes());
+            Ok(())
+        });
+        filled.expect("nothing fails here");
+        agent.step(stamp(number), [Input::Reading(reading)]);
+        while agent.poll_output().is_some() {}
+    }
+}
+
+fn ask(agent: &mut Agent, now_s: u64, question: Question) -> (Vec<SeriesSamples>, bool) {
+    agent.step(stamp(now_s), [Input::Ask { id: 1, question }]);
+    while let Some(output) = agent.poll_output() {
+        if let Output::Answer { answer: Answer::Samples { series, is_cut }, .. } = output {
+            return (series, is_cut);
+        }
+    }
+    panic!("a question has an answer in the same step")
+}
+
+fn check(agent: &mut Agent, now_s: u64, since_s: u64, sample_count_max: u32, expected: std::ops::Range<u64>) {
+    let question =
+        Question::Samples { names: vec!["node_load1".into()], since: Span::seconds(since_s), sample_count_max };
+    let (series, is_cut) = ask(agent, now_s, question);
+    let found: Vec<(Instant, i64)> = series[0].samples.iter().map(|(at, value)| (at.uptime, *value)).collect();
+    let expected: Vec<(Instant, i64)> = expected.map(|number| (Instant(number * 1000), number as i64 * 100)).collect();
+    assert_eq!(found, expected);
+    assert_eq!(is_cut, found.len() == sample_count_max as usize);
+}
+
+#[test]
+fn samples_of_the_open_batch_are_answered_with_those_of_the_journal() {
+    // Opening its run, and going on with one.
+    let mut agent = agent(10);
+    tick(&mut agent, 1..6);
+    check(&mut agent, 6, 60, 100, 1..6);
+    tick(&mut agent, 6..45);
+    check(&mut agent, 45, 600, 100, 1..45);
+    check(&mut agent, 45, 20, 100, 25..45);
+    // Over the end of a run, which has 360 ticks.
+    tick(&mut agent, 45..800);
+    check(&mut agent, 800, 2000, 10_000, 1..800);
+    check(&mut agent, 800, 500, 10_000, 300..800);
+}
+
+#[test]
+fn the_newest_samples_are_answered_when_there_is_no_room_for_all() {
+    let mut agent = agent(10);
+    tick(&mut agent, 1..800);
+    for count in [1, 5, 100, 500] {
+        check(&mut agent, 800, 2000, count, 800 - u64::from(count)..800);
+    }
+}
+
+#[test]
+fn the_latest_values_have_the_time_of_their_tick() {
+    let mut agent = agent(60);
+    tick(&mut agent, 1..8);
+    let (series, _) = ask(&mut agent, 9, Question::Latest);
+    assert_eq!(series.len(), 3);
+    assert!(series.iter().all(|series| series.samples == [(stamp(7), 700)]), "{series:?}");
+}
