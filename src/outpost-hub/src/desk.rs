@@ -17,6 +17,7 @@ use crate::driver::Ask;
 use crate::keys::{Keys, KeysError};
 use crate::log::{self, Level};
 use crate::samples;
+use crate::store_handle::StoreHandle;
 
 /// Questions to the store at once. Each may hold [`samples::SAMPLE_COUNT_MAX`] samples, and a processor.
 const QUESTION_COUNT_MAX: usize = 2;
@@ -28,7 +29,7 @@ const NAME_COUNT_MAX: usize = 20;
 #[derive(Debug)]
 pub struct Desk {
     address: SocketAddr,
-    store: Arc<Store>,
+    store: Arc<StoreHandle>,
     asks: mpsc::Sender<Ask>,
     tls: watch::Sender<Arc<ServerConfig>>,
     /// Held while keys change.
@@ -40,7 +41,7 @@ impl Desk {
     /// A desk of the process that listens on `address`; changes of the key go to `tls`.
     pub fn new(
         address: SocketAddr,
-        store: Arc<Store>,
+        store: Arc<StoreHandle>,
         asks: mpsc::Sender<Ask>,
         tls: watch::Sender<Arc<ServerConfig>>,
         keys: Keys,
@@ -97,8 +98,8 @@ impl Desk {
         let members = self.members().await?;
         let _permit = self.questions.acquire().await.expect("the semaphore is never closed");
         let store = self.store.clone();
-        let answered = tokio::task::spawn_blocking(move || answer(&store, &members));
-        answered.await.expect("a panic ends the process")
+        let answered = tokio::task::spawn_blocking(move || store.read(|store| answer(store, &members)));
+        answered.await.expect("a panic ends the process").map_err(|error| error.to_string())?
     }
 
     async fn hub(&self) -> Result<Outcome, String> {

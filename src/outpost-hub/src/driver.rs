@@ -7,6 +7,9 @@
 //! ```
 //!
 //! All that is ready goes into one step, so that a busy moment costs one commit.
+//!
+//! When a commit fails, what the core has in memory is no longer what is on the disk. Then everyone is sent away for a while,
+//! the store is opened again, and a new core goes on from its rows.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -19,16 +22,18 @@ use hub::fleet::Standing;
 use hub::hub::{Input, Note, Output, Query, Rows, Ticket};
 use hub::request::{Reply, Request};
 use hub::session::PeerId;
-use store::Store;
 use store::change::Change;
+use store::{StateRow, Store};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use wire::id::{DeviceId, JournalId};
 use wire::message::{CloseReason, Fingerprint};
+use wire::time::Stamp;
 
 use crate::listener::Gate;
 use crate::log::{self, Level, Limited};
 use crate::peer::FromPeer;
+use crate::store_handle::StoreHandle;
 
 /// Inputs that wait for the core. Of chunks of a connection these are 4 MiB; whoever finds no room waits, and TCP slows its
 /// peer down.
@@ -40,6 +45,9 @@ const CONNECTION_COUNT_MAX: usize = 4;
 
 /// Reads of the store at once.
 const READ_COUNT_MAX: usize = 4;
+
+/// From a failed commit to the next attempt to open the store: whoever fills a disk often empties it.
+const REOPEN: Duration = Duration::from_secs(2);
 
 /// A request of an administrator, and where the reply goes.
 #[derive(Debug)]
@@ -63,7 +71,7 @@ pub struct Inbox {
 #[derive(Debug)]
 pub struct Driver {
     hub: Hub,
-    store: Arc<Store>,
+    store: Arc<StoreHandle>,
     gate: Arc<Gate>,
     peers: BTreeMap<PeerId, Peer>,
     /// Connections that are gone, and of which the core has yet to say its last word.
@@ -74,6 +82,8 @@ pub struct Driver {
     store_outcomes: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     reads: Arc<Semaphore>,
     is_committing: bool,
+    /// Why the last commit failed, until a new core goes on.
+    failure: Option<String>,
     /// What follows from carrying out outputs, for the next step.
     later: Vec<Input>,
 }
@@ -87,7 +97,7 @@ struct Peer {
 
 impl Driver {
     /// The driver of a core that was just opened.
-    pub fn new(hub: Hub, store: Arc<Store>, gate: Arc<Gate>) -> Driver {
+    pub fn new(hub: Hub, store: Arc<StoreHandle>, gate: Arc<Gate>) -> Driver {
         Driver {
             hub,
             store,
@@ -100,6 +110,7 @@ impl Driver {
             store_outcomes: mpsc::channel(INPUT_COUNT_MAX),
             reads: Arc::new(Semaphore::new(READ_COUNT_MAX)),
             is_committing: false,
+            failure: None,
             later: Vec::new(),
         }
     }
@@ -131,6 +142,13 @@ impl Driver {
                 inputs.extend(self.heard(from));
             }
             self.step(inputs);
+            if let Some(failure) = self.failure.take() {
+                self.send_away(CloseReason::Busy, "the hub cannot store");
+                tokio::select! {
+                    () = &mut stop => break,
+                    () = self.begin_again(&failure, &mut inbox.asks) => {}
+                }
+            }
         }
         self.close_down().await;
     }
@@ -139,14 +157,55 @@ impl Driver {
     /// each was last heard is committed too.
     async fn close_down(&mut self) {
         self.settle().await;
-        let bytes = link::talk::close_frames(CloseReason::Shutdown, "");
+        let inputs = self.send_away(CloseReason::Shutdown, "");
+        self.step(inputs);
+        self.settle().await;
+    }
+
+    /// Tells all peers to come back later. What the core is to hear of it comes back.
+    fn send_away(&mut self, reason: CloseReason, detail: &str) -> Vec<Input> {
+        let bytes = link::talk::close_frames(reason, detail);
         let peers: Vec<PeerId> = self.peers.keys().copied().collect();
         for peer in &peers {
             self.send(*peer, bytes.clone());
         }
         self.peers.clear();
-        self.step(peers.into_iter().map(|peer| Input::Disconnected { peer }).collect());
-        self.settle().await;
+        peers.into_iter().map(|peer| Input::Disconnected { peer }).collect()
+    }
+
+    /// Opens the store again and lets a new core go on from it. Until then requests are refused.
+    async fn begin_again(&mut self, failure: &str, asks: &mut mpsc::Receiver<Ask>) {
+        let refusal = || Reply::Refused(format!("the hub cannot store: {failure}"));
+        for (_, asked) in std::mem::take(&mut self.asks) {
+            let _ = asked.send(refusal());
+        }
+        // What the old core asked for is of no use to the new one, which counts its tickets from the start again.
+        self.store_outcomes = mpsc::channel(INPUT_COUNT_MAX);
+        self.later.clear();
+        let mut has_said = false;
+        loop {
+            let pause = tokio::time::sleep(REOPEN);
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = &mut pause => break,
+                    Some(ask) = asks.recv() => drop(ask.reply.send(refusal())),
+                }
+            }
+            let store = self.store.clone();
+            let reopened = tokio::task::spawn_blocking(move || store.reopen()).await.expect("a panic ends the process");
+            match reopened {
+                Ok(rows) => {
+                    self.hub = open(rows, self.gate.now());
+                    self.is_committing = false;
+                    log::write(Level::Info, "store is open again", &[]);
+                    return;
+                }
+                Err(error) if !has_said => log::write(Level::Error, "store does not open", &[("error", &error)]),
+                Err(_) => {}
+            }
+            has_said = true;
+        }
     }
 
     /// Waits until nothing is on its way to the store. Nothing new arrives meanwhile, so there is an end to it.
@@ -169,8 +228,13 @@ impl Driver {
     }
 
     fn seen(&mut self, input: Input) -> Input {
-        if matches!(input, Input::Committed { .. } | Input::CommitFailed { .. }) {
-            self.is_committing = false;
+        match &input {
+            Input::Committed { .. } => self.is_committing = false,
+            Input::CommitFailed { error, .. } => {
+                self.is_committing = false;
+                self.failure = Some(error.clone());
+            }
+            _ => {}
         }
         input
     }
@@ -220,6 +284,8 @@ impl Driver {
             match output {
                 Output::Send { peer, bytes } => self.send(peer, bytes),
                 Output::Close { peer } => self.gone.push(peer),
+                // After a failed one the next would fail as well, and not for what is in it.
+                Output::Commit { .. } if self.failure.is_some() => {}
                 Output::Commit { ticket, changes } => self.commit(ticket, changes),
                 Output::Read { ticket, query } => self.read(ticket, query),
                 Output::Reply { id, reply } => {
@@ -239,7 +305,7 @@ impl Driver {
         let Some(known) = self.peers.get(&peer) else { return };
         // One that is gone has said so, and that waits in the inbox.
         if let Err(TrySendError::Full(_)) = known.outbox.try_send(bytes) {
-            self.gate.complain("peer does not read, its link ends", &[("address", &known.address)]);
+            self.gate.note(Level::Warn, "peer does not read, its link ends", &[("address", &known.address)]);
             self.peers.remove(&peer);
             self.later.push(Input::Disconnected { peer });
         }
@@ -264,9 +330,9 @@ impl Driver {
         tokio::spawn(async move {
             let _permit = reads.acquire().await.expect("the semaphore is never closed");
             let rows = tokio::task::spawn_blocking(move || match query {
-                Query::Progress { device, journal } => progress(&store, device, journal),
+                Query::Progress { device, journal } => store.read(|store| progress(store, device, journal)),
             });
-            let rows = rows.await.expect("a panic ends the process");
+            let rows = rows.await.expect("a panic ends the process").ok().flatten();
             let _ = outcomes.send(Input::Rows { ticket, rows }).await;
         });
     }
@@ -284,17 +350,32 @@ impl Driver {
                 let address = known.map_or(String::new(), |known| known.address.to_string());
                 // The first digits of a key are the number of the device that enrolled with it.
                 let key = known.map_or(String::new(), |known| identity::key::device_id(known.key).to_string());
+                // Those are what a person here asked for.
+                let is_ours = matches!(reason, CloseReason::Retired | CloseReason::Shutdown);
+                let level = if is_ours { Level::Info } else { Level::Warn };
                 let reason = format!("{reason:?}");
                 let pairs: [(&str, &dyn Display); 4] =
                     [("address", &address), ("key", &key), ("reason", &reason), ("detail", detail)];
-                self.gate.complain("link closed", &pairs[..if detail.is_empty() { 3 } else { 4 }]);
+                self.gate.note(level, "link closed", &pairs[..if detail.is_empty() { 3 } else { 4 }]);
             }
             Note::NotStored { device, reason } => {
-                self.gate.complain("batch not stored", &[("device", device), ("reason", reason)]);
+                self.gate.note(Level::Warn, "batch not stored", &[("device", device), ("reason", reason)]);
             }
-            Note::StoreFailed { error } => log::write(Level::Error, "commit failed", &[("error", error)]),
+            Note::StoreFailed { error } => {
+                log::write(Level::Error, "commit failed, everyone is told to come back later", &[("error", error)]);
+            }
         }
     }
+}
+
+/// A core that goes on from the rows of its state.
+pub fn open(rows: Vec<StateRow>, now: Stamp) -> Hub {
+    let (hub, unread) = Hub::open(rows, now);
+    for key in unread {
+        let row = String::from_utf8_lossy(&key).into_owned();
+        log::write(Level::Warn, "a row of the state does not read, a later version wrote it", &[("row", &row)]);
+    }
+    hub
 }
 
 fn progress(store: &Store, device: DeviceId, journal: JournalId) -> Option<Rows> {

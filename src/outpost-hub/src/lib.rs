@@ -14,7 +14,7 @@
 //! | [`args`], `options`, [`help`], [`cli`] | the command line: read, explained, carried out |
 //! | [`server`] | the serving process, from open to closed |
 //! | [`listener`], [`lobby`], [`peer`] | who comes in, how many strangers at once, and one connection |
-//! | [`driver`] | the task that owns the core |
+//! | [`driver`], [`store_handle`] | the task that owns the core; the store, opened again when the disk failed it |
 //! | [`call`], [`socket`], [`desk`] | what the command line asks, where, and who answers |
 //! | [`samples`], [`books`], [`notes`] | answers from the store, and what they lack |
 //! | [`keys`], [`log`], [`table`] | key files; lines on stderr; tables |
@@ -26,6 +26,8 @@ pub mod call;
 pub mod cli;
 pub mod desk;
 pub mod driver;
+#[cfg(test)]
+mod full_folder;
 pub mod help;
 pub mod keys;
 pub mod listener;
@@ -43,4 +45,5 @@ pub mod samples;
 mod scratch;
 pub mod server;
 pub mod socket;
+pub mod store_handle;
 pub mod table;

@@ -34,7 +34,7 @@ const GIVE_WAY: Duration = Duration::from_millis(5);
 pub struct Gate {
     clock: Clock,
     lobby: Mutex<Lobby>,
-    complaints: Limited,
+    notes: Limited,
 }
 
 /// Takes connections in.
@@ -55,7 +55,7 @@ pub struct Listener {
 impl Gate {
     /// A gate with nobody before it.
     pub fn new(clock: Clock) -> Gate {
-        Gate { clock, lobby: Mutex::default(), complaints: Limited::default() }
+        Gate { clock, lobby: Mutex::default(), notes: Limited::default() }
     }
 
     /// This moment.
@@ -69,8 +69,8 @@ impl Gate {
     }
 
     /// Logs what a peer caused, within a budget for such lines.
-    pub fn complain(&self, message: &str, pairs: &[(&str, &dyn Display)]) {
-        self.complaints.write(self.now().uptime, Level::Warn, message, pairs);
+    pub fn note(&self, level: Level, message: &str, pairs: &[(&str, &dyn Display)]) {
+        self.notes.write(self.now().uptime, level, message, pairs);
     }
 }
 
@@ -108,7 +108,7 @@ impl Listener {
         tokio::spawn(async move {
             let connection = Connection { peer, address, evicted, to_hub };
             if let Err(error) = connection.run(socket, tls).await {
-                gate.complain("handshake failed", &[("address", &address), ("error", &error)]);
+                gate.note(Level::Warn, "handshake failed", &[("address", &address), ("error", &error)]);
             }
             gate.lobby().leave(peer);
             drop(alive);

@@ -1,9 +1,14 @@
 //! The serving process and machines, over real sockets of loopback.
 
+use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use hal::linux::folder::Folder;
 use hub::request::{Member, Reply, Request};
 use identity::tls::wrong_hub;
 use identity::token::{Token, secret_hash};
@@ -16,6 +21,7 @@ use wire::stream::Stream;
 use wire::time::{Span, UnixTime};
 
 use crate::call::{self, Call, EventsCall, Outcome, SamplesCall, SamplesFound, StatFound};
+use crate::full_folder::FullFolder;
 use crate::lobby::WAITING_COUNT_MAX;
 use crate::machine::{BEGAN, Machine};
 use crate::scratch::Scratch;
@@ -34,13 +40,18 @@ impl Hub {
     }
 
     fn start_in(folder: Scratch) -> Hub {
+        Hub::start_on(folder, |path| Ok(Folder::open(path)?))
+    }
+
+    /// A hub whose store is on a disk that `store_folder` opens.
+    fn start_on(folder: Scratch, store_folder: impl FnOnce(&Path) -> io::Result<disk::Folder> + Send + 'static) -> Hub {
         let settings = Settings { folder: folder.0.clone(), listen: "127.0.0.1:0".into() };
         let (ready, address) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let server = Server::open(&settings).unwrap();
+                let server = Server::open_on(&settings, store_folder).unwrap();
                 ready.send(server.address()).unwrap();
                 let stop = async { drop(stopped.await) };
                 server.run(stop).await;
@@ -309,4 +320,40 @@ fn what_happened_is_told_and_what_will_never_come_counts_as_lost() {
     assert_eq!((&newest.events[..], newest.notes.len()), (&all.events[1..], 1));
     assert_eq!(ask(Some("gv"), 1), Outcome::Refused("no device is called gv; did you mean gw?".into()));
     assert_eq!((hub.stat().lost, hub.stat().gaps), (5, 0));
+}
+
+#[test]
+fn a_full_disk_sends_everyone_away_and_nothing_acknowledged_is_lost() {
+    let is_full = Arc::new(AtomicBool::new(false));
+    let flag = is_full.clone();
+    let hub = Hub::start_on(Scratch::new(), |path| Ok(Arc::new(FullFolder(Folder::open(path)?, flag))));
+    let mut machine = hub.machine();
+    let token = hub.token(1, None);
+    let records = [machine.names(&["node_load1"]), machine.run(0, 30)];
+    let (mut link, idle) = (machine.greet(hub.address, hub.key()), hub.machine());
+    let mut idle_link = idle.greet(hub.address, hub.key());
+    let (_, _): (Welcome, Welcome) = (link.hear(Kind::Welcome), idle_link.hear(Kind::Welcome));
+    link.send_batch(&records[0]);
+    link.hear_acks(Stream::Dictionary, 1);
+
+    is_full.store(true, Ordering::Relaxed);
+    link.send_batch(&records[1]);
+    assert_eq!(link.hear_close(), CloseReason::Busy);
+    assert_eq!(idle_link.hear_close(), CloseReason::Busy);
+    let request = Request::Rename { device: "gw".into(), name: "pump".into() };
+    let refused = hub.ask(Call::Admin(request.clone()));
+    assert!(matches!(&refused, Outcome::Admin(Reply::Refused(text)) if text.contains("cannot store")), "{refused:?}");
+    is_full.store(false, Ordering::Relaxed);
+
+    // The new core knows what was durable and nothing else.
+    let mut link = machine.greet(hub.address, hub.key());
+    let welcome: Welcome = link.hear(Kind::Welcome);
+    let held: Vec<_> = welcome.progress.iter().map(|progress| progress.stream).collect();
+    assert_eq!(held, [Stream::Dictionary]);
+    link.send_batch(&records[1]);
+    link.hear_acks(Stream::Raw, 1);
+    assert_eq!(hub.ask(Call::Admin(request)), Outcome::Admin(Reply::Done));
+    Machine::new().enroll(hub.address, &token).unwrap();
+    let stat = hub.stat();
+    assert_eq!((stat.samples, stat.batches, stat.duplicates, stat.gaps), (30, 2, 0, 0));
 }

@@ -20,24 +20,20 @@ use hub::Hub;
 use hub::request::Request;
 use identity::key::Key;
 use identity::tls::server_config;
-use store::Store;
 use store::error::StoreError;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::desk::Desk;
-use crate::driver::{Ask, Driver, INPUT_COUNT_MAX, Inbox};
+use crate::driver::{self, Ask, Driver, INPUT_COUNT_MAX, Inbox};
 use crate::keys::{Keys, KeysError};
 use crate::listener::{Gate, Listener};
-use crate::log::{self, Level};
 use crate::socket::Socket;
+use crate::store_handle::StoreHandle;
 
 /// Where a hub listens until told otherwise: where nobody else reaches it.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:7070";
-
-/// Bytes of the store's pages that are kept in memory.
-const CACHE_BYTES: usize = 32 << 20;
 
 /// Requests that wait for the core.
 const ASK_COUNT_MAX: usize = 16;
@@ -67,7 +63,7 @@ pub struct Server {
     keys: Keys,
     present: Key,
     next: Option<Key>,
-    store: Store,
+    store: StoreHandle,
     hub: Hub,
 }
 
@@ -99,6 +95,14 @@ impl Server {
     ///
     /// Panics: outside of a runtime.
     pub fn open(settings: &Settings) -> Result<Server, ServeError> {
+        Server::open_on(settings, |path| Ok(Folder::open(path)?))
+    }
+
+    /// As [`Server::open`], with the store on a disk that `store_folder` opens.
+    pub(crate) fn open_on(
+        settings: &Settings,
+        store_folder: impl FnOnce(&Path) -> io::Result<disk::Folder>,
+    ) -> Result<Server, ServeError> {
         let folder = std::path::absolute(&settings.folder)?;
         let clock = Clock::open(Path::new("/"))?;
         let keys = Keys::new(&folder);
@@ -111,12 +115,8 @@ impl Server {
         };
         let next = keys.next()?;
         let socket = Socket::open(&folder)?;
-        let store = Store::open(Folder::open(&store_path)?, CACHE_BYTES)?;
-        let (hub, unread) = Hub::open(store.scan(b"")?, clock.now());
-        for key in unread {
-            let row = String::from_utf8_lossy(&key).into_owned();
-            log::write(Level::Warn, "a row of the state does not read, a later version wrote it", &[("row", &row)]);
-        }
+        let store = StoreHandle::open(store_folder(&store_path)?)?;
+        let hub = driver::open(store.state()?, clock.now());
         let listen = |error| ServeError::Listen { address: settings.listen.clone(), error };
         let listener = bind(&settings.listen).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
