@@ -1,9 +1,12 @@
-//! Where the hub is: `host:port`.
+//! Where the hub is: `host`, or `host:port` when it listens at another port than hubs do.
 
 use std::fmt;
 use std::str::FromStr;
 
 use wire::limits::HOSTNAME_BYTES_MAX;
+
+/// The port at which a hub listens when nobody says otherwise.
+pub(crate) const PORT_DEFAULT: u16 = 7070;
 
 /// Where the hub is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +22,7 @@ pub(crate) struct Address {
 pub(crate) enum AddressError {
     /// The host is missing, too long, or holds what no host's name does.
     Host,
-    /// The port is missing, or no number from 1 to 65535.
+    /// The port is no number from 1 to 65535.
     Port,
     /// It is a web address.
     Scheme,
@@ -28,7 +31,7 @@ pub(crate) enum AddressError {
 impl FromStr for Address {
     type Err = AddressError;
 
-    /// Reads `name:port`, `192.0.2.1:port` or `[2001:db8::1]:port`.
+    /// Reads `name`, `192.0.2.1` or `[2001:db8::1]`, each with or without `:port`.
     fn from_str(text: &str) -> Result<Address, AddressError> {
         let text = text.trim();
         if text.contains("://") {
@@ -44,7 +47,10 @@ impl FromStr for Address {
         if host.is_empty() || host.len() > HOSTNAME_BYTES_MAX || !host.chars().all(is_part_of_host) {
             return Err(AddressError::Host);
         }
-        let port = port.strip_prefix(':').and_then(|port| port.parse().ok()).filter(|port| *port != 0);
+        let port = match port {
+            "" => Some(PORT_DEFAULT),
+            port => port.strip_prefix(':').and_then(|port| port.parse().ok()).filter(|port| *port != 0),
+        };
         Ok(Address { host: host.to_owned(), port: port.ok_or(AddressError::Port)? })
     }
 }
@@ -59,9 +65,11 @@ impl fmt::Display for Address {
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            AddressError::Host => "a hub is named by host and port, as in hub.example.com:7443 or [2001:db8::1]:7443",
-            AddressError::Port => "the port is missing, a number from 1 to 65535 as in hub.example.com:7443",
-            AddressError::Scheme => "a hub is no web page: write host and port alone, as in hub.example.com:7443",
+            AddressError::Host => {
+                "a hub is named by its host, as in hub.example.com, 192.0.2.1:7070 or [2001:db8::1]:7070"
+            }
+            AddressError::Port => "the port is a number from 1 to 65535, as in hub.example.com:7070",
+            AddressError::Scheme => "a hub is no web page: write its host alone, as in hub.example.com",
         })
     }
 }
@@ -79,23 +87,29 @@ mod tests {
 
     #[test]
     fn names_and_both_kinds_of_address_are_read() {
-        check("hub.example.com:7443", Ok("hub.example.com:7443"));
+        check("hub.example.com:7070", Ok("hub.example.com:7070"));
         check(" 192.0.2.1:1 ", Ok("192.0.2.1:1"));
         check("[2001:db8::1]:65535", Ok("[2001:db8::1]:65535"));
-        check("[fe80::1%eth0]:7443", Ok("[fe80::1%eth0]:7443"));
+        check("[fe80::1%eth0]:7070", Ok("[fe80::1%eth0]:7070"));
+    }
+
+    #[test]
+    fn a_hub_listens_where_hubs_do_when_nobody_says_otherwise() {
+        check("hub.example.com", Ok("hub.example.com:7070"));
+        check("[2001:db8::1]", Ok("[2001:db8::1]:7070"));
     }
 
     #[test]
     fn each_kind_of_slip_is_named() {
         check("", Err(AddressError::Host));
-        check(":7443", Err(AddressError::Host));
+        check(":7070", Err(AddressError::Host));
         check("2001:db8::1", Err(AddressError::Host));
         check("[2001:db8::1", Err(AddressError::Host));
-        check("hub example.com:7443", Err(AddressError::Host));
-        check("hub.example.com", Err(AddressError::Port));
-        check("[::1]", Err(AddressError::Port));
+        check("hub example.com:7070", Err(AddressError::Host));
+        check("hub.example.com:", Err(AddressError::Port));
+        check("[::1]x", Err(AddressError::Port));
         check("hub.example.com:0", Err(AddressError::Port));
         check("hub.example.com:70000", Err(AddressError::Port));
-        check("https://hub.example.com:7443", Err(AddressError::Scheme));
+        check("https://hub.example.com:7070", Err(AddressError::Scheme));
     }
 }

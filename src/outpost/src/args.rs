@@ -167,7 +167,7 @@ impl Raw {
                 Ok(Command::Enroll { hub, token, hostname: self.hostname.take() })
             }
             (Topic::Enroll, _) => {
-                Err(usage("enroll takes a hub and a token, as in `outpost enroll hub.example.com:7443 op1_..`"))
+                Err(usage("enroll takes a hub and a token, as in `outpost enroll hub.example.com:7070 op1_..`"))
             }
             (Topic::Key, ["rotate"]) => Ok(Command::KeyRotate),
             (Topic::Key, _) => Err(usage("the one thing to do with a key is `outpost key rotate`")),
@@ -175,7 +175,8 @@ impl Raw {
                 let (text, since) = ((*text).to_owned(), self.since.take());
                 let form = self.form()?;
                 let step_ms = self.step.take().map(|step| parse_step(&step)).transpose()?;
-                let expression = Expression::parse(&text).map_err(|error| Failure::Usage(error.pointed(&text)))?;
+                let expression = Expression::parse(&text)
+                    .map_err(|error| Failure::Usage(format!("this is no expression\n{}", error.pointed(&text))))?;
                 Ok(Command::Query(QueryArgs { text, expression, since, step_ms, form }))
             }
             (Topic::Query, _) => Err(usage("query takes one expression, in quotes: `outpost query 'node_load1'`")),
@@ -284,14 +285,14 @@ mod tests {
     fn a_machine_is_enrolled_with_a_token_or_with_what_is_typed() {
         let token = Token { secret: [1; 16], hub: Fingerprint([2; 32]) };
         let Command::Enroll { hub, token: read, hostname } =
-            parse(&format!("enroll hub.example.com:7443 {token} --hostname gw-1")).unwrap().command
+            parse(&format!("enroll hub.example.com:7070 {token} --hostname gw-1")).unwrap().command
         else {
             panic!("another command")
         };
-        assert_eq!((hub.to_string().as_str(), hostname.as_deref()), ("hub.example.com:7443", Some("gw-1")));
+        assert_eq!((hub.to_string().as_str(), hostname.as_deref()), ("hub.example.com:7070", Some("gw-1")));
         assert_eq!(read.unwrap().hub, token.hub);
         assert!(matches!(parse("enroll h:1 -").unwrap().command, Command::Enroll { token: None, .. }));
-        check_error("enroll hub.example.com op1_", "port is missing");
+        check_error("enroll hub.example.com:x op1_", "the port is a number");
         check_error("enroll h:1 op1_abc", "copy it again");
         check_error("enroll h:1", "takes a hub and a token");
     }

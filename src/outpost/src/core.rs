@@ -127,7 +127,12 @@ impl Core {
         loop {
             let (path, settings, clock) = (self.folder.file("journal"), self.settings.clone(), self.clock.clone());
             let error = match self.worker.run(move || open(path, settings, &clock)).result().await {
-                Ok(agent) => return Ok(Ok(agent)),
+                Ok(agent) => {
+                    if *missed_count > 0 {
+                        log::info("the journal is open", &[("missed", missed_count)]);
+                    }
+                    return Ok(Ok(agent));
+                }
                 Err(OpenError::Io(error)) => error,
             };
             if error.kind() == io::ErrorKind::WouldBlock {

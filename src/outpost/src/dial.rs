@@ -229,17 +229,17 @@ mod tests {
             let address: Address = text.parse().unwrap();
             smol::block_on(Resolver::default().resolve(&address)).unwrap()
         };
-        assert_eq!(found("192.0.2.1:7443"), ["192.0.2.1:7443".parse().unwrap()]);
-        assert_eq!(found("[2001:db8::1]:7443"), ["[2001:db8::1]:7443".parse().unwrap()]);
+        assert_eq!(found("192.0.2.1:7070"), ["192.0.2.1:7070".parse().unwrap()]);
+        assert_eq!(found("[2001:db8::1]:7070"), ["[2001:db8::1]:7070".parse().unwrap()]);
     }
 
     #[test]
     fn each_way_to_fail_says_what_to_do() {
         let connect =
-            |kind: io::ErrorKind| DialError::Connect("192.0.2.1:7443".parse().unwrap(), kind.into()).to_string();
-        assert!(connect(io::ErrorKind::ConnectionRefused).starts_with("nothing listens at 192.0.2.1:7443: "));
-        assert!(connect(io::ErrorKind::NetworkUnreachable).starts_with("no route to 192.0.2.1:7443: "));
-        assert!(connect(io::ErrorKind::TimedOut).starts_with("no answer from 192.0.2.1:7443: "));
+            |kind: io::ErrorKind| DialError::Connect("192.0.2.1:7070".parse().unwrap(), kind.into()).to_string();
+        assert!(connect(io::ErrorKind::ConnectionRefused).starts_with("nothing listens at 192.0.2.1:7070: "));
+        assert!(connect(io::ErrorKind::NetworkUnreachable).starts_with("no route to 192.0.2.1:7070: "));
+        assert!(connect(io::ErrorKind::TimedOut).starts_with("no answer from 192.0.2.1:7070: "));
         let unknown = DialError::Resolve("hub.example.com".to_owned(), io::Error::other("no such host"));
         assert!(unknown.to_string().starts_with("hub.example.com has no address: "));
     }

@@ -130,7 +130,7 @@ mod tests {
     fn enrolment() -> Enrolment {
         Enrolment {
             device: DeviceId(0x0123_4567_89ab_cdef),
-            address: "hub.example.com:7443".parse().unwrap(),
+            address: "hub.example.com:7070".parse().unwrap(),
             pins: vec![Fingerprint([0xa5; 32])],
         }
     }
@@ -178,7 +178,8 @@ mod tests {
     #[test]
     fn a_damaged_file_is_named_with_what_to_do() {
         let Scratch(folder) = &Scratch::new();
-        for (name, text) in [(PINS, &b"a5a5"[..]), (PINS, b""), (ADDRESS, b"hub"), (DEVICE, b"\xff"), (DEVICE, b"12")] {
+        for (name, text) in [(PINS, &b"a5a5"[..]), (PINS, b""), (ADDRESS, b"a hub"), (DEVICE, b"\xff"), (DEVICE, b"12")]
+        {
             enrolment().store(folder).unwrap();
             folder.write(name, text).unwrap();
             let Err(Failure::Failed(error)) = Enrolment::load(folder) else { panic!("{name} was read") };

@@ -103,13 +103,14 @@ Exit status: 0 done, 1 not done and the text says why, 2 the command line is wro
 const ENROLL: &str = "\
 outpost enroll HUB TOKEN [--hostname NAME]
 
-Makes this machine a device of the hub at HUB (host:port). `outpost-hub token new` makes the TOKEN, which also names
-the hub's key, so that no other hub is spoken to. A running agent connects at once. Running it again does no harm.
+Makes this machine a device of the hub at HUB (host, or host:port if not 7070). `outpost-hub token new` makes the TOKEN,
+which also names the hub's key, so that no other hub is spoken to. A running agent connects at once. Running it again
+does no harm.
 
   TOKEN             `-` reads it from standard input, out of sight of `ps`
   --hostname NAME   what the machine calls itself; the hub names the device after it
 
-Example: outpost enroll hub.example.com:7443 op1_60r2g1g0a80jasv6m0g20j10...
+Example: outpost enroll hub.example.com op1_60r2g1g0a80jasv6m0g20j10...
 ";
 
 const EVENTS: &str = "\
@@ -164,7 +165,7 @@ Runs the agent until SIGTERM or SIGINT; the service does this. SIGHUP reads the 
 error. One agent runs with a state folder at a time.
 
 Settings, in outpost.conf, one `key = value` a line, all optional:
-  hub                where the hub is (host:port), if not where this machine was enrolled
+  hub                where the hub is (host or host:port), if not where this machine was enrolled
   interval           from tick to tick, 1s to 1h (10s)
   process_interval   from one walk through all processes to the next, or off (60s)
   batch_age          how much of the newest a power cut may cost, 1s to 1h (60s)

@@ -22,6 +22,7 @@ use wire::limits::IN_FLIGHT_COUNT_MAX;
 
 use crate::dial::{CHUNK_BYTES_MAX, DialError, Resolver, Stream, dial};
 use crate::enrolment::Enrolment;
+use crate::failure::Failure;
 use crate::keys::{Keys, Turn};
 use crate::log;
 use crate::port::{LinkEvent, Message};
@@ -84,9 +85,7 @@ impl Link {
                         log::warning("connection lost", &[("hub", &enrolment.address), ("reason", &reason)]);
                     }
                 }
-                Err(reason) => {
-                    log::warning("cannot reach the hub", &[("hub", &enrolment.address), ("reason", &reason)])
-                }
+                Err(refusal) => refusal.log(&enrolment),
             }
             port.tell(LinkEvent::Disconnected).await;
         });
@@ -141,14 +140,37 @@ async fn connect(
     folder: &StateFolder,
     enrolment: &Enrolment,
     turn: Turn,
-) -> Result<Stream, String> {
-    let keys = Keys::load(folder).map_err(|failure| failure.to_string())?;
-    let keys = keys.ok_or("this device has no key any more: enroll it again")?;
+) -> Result<Stream, Refusal> {
+    let keys = Keys::load(folder).map_err(Refusal::Key)?;
+    let no_key = || Failure::Failed("this device has no key any more: enroll it again".to_owned());
+    let keys = keys.ok_or_else(|| Refusal::Key(no_key()))?;
     let mut resolver = resolver.lock().await;
-    dial(&mut resolver, &enrolment.address, keys.of(turn), &enrolment.pins).await.map_err(|error| match error {
-        DialError::Wrong(_) => error.to_string().replacen("the hub", &format!("the hub at {}", enrolment.address), 1),
-        error => error.to_string(),
-    })
+    dial(&mut resolver, &enrolment.address, keys.of(turn), &enrolment.pins).await.map_err(Refusal::Dial)
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+enum Refusal {
+    /// The way to the hub, or the hub.
+    Dial(DialError),
+    /// The device has no key to show.
+    Key(Failure),
+}
+
+impl Refusal {
+    fn log(&self, enrolment: &Enrolment) {
+        let address = &enrolment.address;
+        match self {
+            Refusal::Dial(DialError::Wrong(wrong)) => {
+                let pins: Vec<String> = wrong.pins.iter().map(ToString::to_string).collect();
+                let (shown, pins) = (wrong.shown, pins.join(" or "));
+                let reason = format!("the hub at {address} has key {shown}, this device expects {pins}");
+                log::error("not the hub of this device", &[("reason", &reason)]);
+            }
+            Refusal::Dial(error) => log::warning("cannot reach the hub", &[("hub", address), ("reason", error)]),
+            Refusal::Key(failure) => log::error("no key to show to the hub", &[("reason", failure)]),
+        }
+    }
 }
 
 /// Carries bytes both ways until the queue is closed and empty, or the connection ends; then says why it did.
@@ -238,7 +260,7 @@ mod tests {
         let folder = StateFolder::at(Some("/nowhere".into())).unwrap();
         let enrolment = Enrolment {
             device: wire::id::DeviceId(1),
-            address: "192.0.2.1:7443".parse().unwrap(),
+            address: "192.0.2.1:7070".parse().unwrap(),
             pins: vec![wire::message::Fingerprint([1; 32])],
         };
         smol::block_on(executor.run(async {

@@ -1,8 +1,8 @@
 //! Short lines on standard error: `level message key=value`.
 //!
 //! ```text
-//! 2026-11-20T12:00:00Z info link up hub=hub.example.com:7443          a terminal, a file, a container's log
-//! <6>info link up hub=hub.example.com:7443                            journald, which stamps lines itself
+//! 2026-11-20T12:00:00Z info link up hub=hub.example.com:7070          a terminal, a file, a container's log
+//! <6>info link up hub=hub.example.com:7070                            journald, which stamps lines itself
 //! ```
 //!
 //! journald takes the level from the number in front and hides it (`sd-daemon(3)`).

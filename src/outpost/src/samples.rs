@@ -55,8 +55,7 @@ pub(crate) fn asked(folder: &StateFolder, now: Stamp, wanted: &Wanted) -> Result
     let Answer::Samples { series, is_cut } = ask(folder, question)? else { return Err(unexpected()) };
     if series.is_empty() {
         return Err(Failure::Failed(format!(
-            "{} has no samples in the last {}. Samples are in the journal a minute after they were taken at the latest; \
-             `outpost query --since` reaches further back",
+            "{} has no samples in the last {}; --since reaches further back, and `outpost status` says whether ticks are taken",
             list(&names, 3),
             query::duration::format(wanted.since.0)
         )));

@@ -2,7 +2,7 @@
 //!
 //! | key | default | meaning |
 //! |---|---|---|
-//! | `hub` | what `enroll` stored | where the hub is, `host:port` |
+//! | `hub` | what `enroll` stored | where the hub is, `host` or `host:port` |
 //! | `interval` | `10s` | from tick to tick, 1s to 1h |
 //! | `process_interval` | `60s` | from one walk through all processes to the next, or `off` |
 //! | `batch_age` | `60s` | how much of the newest a power cut may cost |
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "
-            hub = hub.example.com:7443   # the one in the north
+            hub = hub.example.com:7070   # the one in the north
             interval=1s
             process_interval = off
             batch_age = 2m
@@ -224,7 +224,7 @@ mod tests {
             root = /host
         ";
         let expected = Settings {
-            hub: Some("hub.example.com:7443".parse().unwrap()),
+            hub: Some("hub.example.com:7070".parse().unwrap()),
             interval: Span::seconds(1),
             process_interval: None,
             batch_age: Span::minutes(2),
@@ -245,7 +245,7 @@ mod tests {
         check_error("interval = 10", 1, "unit of time");
         check_error("interval = 10ms", 1, "outside 1s to 1h");
         check_error("heartbeat = 1s", 1, "outside 5s to 1d");
-        check_error("hub = hub.example.com", 1, "port");
+        check_error("hub = hub.example.com:0", 1, "port");
         check_error("root = host", 1, "folder");
         check_error("hostname =", 1, "1 to 255");
         check_error("interval = 1s\ninterval = 2s", 2, "twice");

@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn hub() -> Address {
-        "hub.example.com:7443".parse().unwrap()
+        "hub.example.com:7070".parse().unwrap()
     }
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
             screen(&status(), Some(&hub())),
             "\
 agent     0.1.0, running for 1m
-device    00000000000000a5 at hub.example.com:7443
+device    00000000000000a5 at hub.example.com:7070
 link      up, last ack 4s ago
 backlog   3 batches wait, 1 under way
 clock     2026-01-01T00:00:00Z, 2s ahead of the hub's
@@ -223,7 +223,7 @@ journal   3.00 MiB in volumes, 12.1 KiB in the tail, 1.00 MiB written since the 
         assert_eq!(
             json(&status(), Some(&hub())),
             concat!(
-                r#"{"version":"0.1.0","device":"00000000000000a5","hub":"hub.example.com:7443","journal":"00000011","#,
+                r#"{"version":"0.1.0","device":"00000000000000a5","hub":"hub.example.com:7070","journal":"00000011","#,
                 r#""boot":"00000007","uptime_ms":100000,"unix_ms":1767225600123,"running_ms":60000,"link":"online","#,
                 r#""link_ended":null,"acked_ago_ms":4000,"hub_offset_ms":-2500,"tick_count":6,"missed_count":0,"#,
                 r#""series_count":312,"backlog_count":3,"in_flight_count":1,"volume_bytes":3145728,"tail_bytes":12345,"#,
