@@ -1,1 +1,9 @@
-//! Both real binaries.
+//! Both real binaries, over loopback: killed, cut off and mended, asked, refused, held against node_exporter.
+#![expect(clippy::disallowed_methods, reason = "processes run in real time; waiting for them is polling")]
+
+mod admission;
+mod agreement;
+mod exhaustion;
+mod kill;
+mod proxy;
+mod stage;
