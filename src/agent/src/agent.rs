@@ -81,6 +81,8 @@ pub enum Input {
         /// The question.
         question: Question,
     },
+    /// What made the hub refuse has changed: dial at once.
+    Redial,
     /// The process is asked to end. [`Output::Stopped`] follows when the last batches are acked, or some seconds later.
     Stop,
 }
@@ -213,6 +215,7 @@ impl Agent {
                 Input::Received(bytes) => self.client.handle_input(now.uptime, LinkInput::Received(&bytes)),
                 Input::Disconnected => self.client.handle_input(now.uptime, LinkInput::Disconnected),
                 Input::Ask { id, question } => questions.push((id, question)),
+                Input::Redial => self.client.redial(now.uptime),
                 Input::Stop => is_asked_to_stop = self.stop == Stop::Runs,
             }
             self.drain_link(now);

@@ -335,6 +335,13 @@ impl Client {
         self.outputs.pop_front()
     }
 
+    /// Dials at once where it would wait: what made the hub refuse has changed.
+    pub fn redial(&mut self, now: Instant) {
+        if let State::Down { dial_at } = &mut self.state {
+            *dial_at = now;
+        }
+    }
+
     /// Says good-bye and never dials again.
     pub fn stop(&mut self, now: Instant) {
         if self.is_online() {

@@ -192,3 +192,20 @@ fn a_silent_peer_is_given_up_sooner_before_its_first_words() {
     let pair = Pair::online();
     assert_eq!(pair.server.poll_timeout(), Some(pair.now + Span::seconds(180)));
 }
+
+#[test]
+fn a_refused_client_waits_until_it_is_told_to_dial() {
+    let mut pair = Pair::online();
+    let bytes = pair.server.close(CloseReason::UnknownKey, "");
+    pair.answer(&bytes);
+    assert!(matches!(pair.told.pop(), Some(Output::HangUp(DownReason::Refused(_)))));
+    pair.pass(Span::minutes(5));
+    assert_eq!(pair.told, []);
+    pair.client.redial(pair.now);
+    pair.pass(Span(0));
+    assert_eq!(pair.told, [Output::Dial]);
+    // A connection that is under way is left alone.
+    pair.client.redial(pair.now);
+    pair.pass(Span(0));
+    assert_eq!(pair.told, [Output::Dial]);
+}

@@ -28,7 +28,7 @@ use wire::time::{Instant, Span, Stamp, UnixTime};
 
 use crate::enrolment::{self, Enrolment};
 use crate::failure::Failure;
-use crate::keys::{self, Turn};
+use crate::keys::{self, Keys, Turn};
 use crate::link::Link;
 use crate::log;
 use crate::port::{LinkEvent, Message};
@@ -66,6 +66,8 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<Clock>,
     /// What the ports say.
     pub(crate) messages: Receiver<Message>,
+    /// Where they say it.
+    pub(crate) sender: Sender<Message>,
     /// Where buffers go back to.
     pub(crate) free: Sender<Box<Reading>>,
     /// The port to the hub.
@@ -147,7 +149,7 @@ impl Core {
                 for message in self.wait(Some(retry_at)).await {
                     match message {
                         Message::Ask { answer, .. } => drop(answer.try_send(Answer::Failed(reason.clone()))),
-                        Message::Link { .. } => {}
+                        Message::Link { .. } | Message::Redial => {}
                         Message::Missed(count) => *missed_count = missed_count.saturating_add(count),
                         Message::Reload => return Ok(Err(End::Reload)),
                         Message::Stop => return Ok(Err(End::Stop)),
@@ -189,6 +191,7 @@ impl Core {
                 Message::Link { event: LinkEvent::Disconnected, .. } => inbox.inputs.push(Input::Disconnected),
                 Message::Link { event: LinkEvent::Received(bytes), .. } => inbox.inputs.push(Input::Received(bytes)),
                 Message::Missed(count) => inbox.missed_count = inbox.missed_count.saturating_add(count),
+                Message::Redial => inbox.inputs.push(Input::Redial),
                 Message::Reload => inbox.end = inbox.end.max(Some(End::Reload)),
                 Message::Stop => inbox.end = inbox.end.max(Some(End::Stop)),
                 Message::Tick { at, reading } => inbox.ticks.push((at, reading)),
@@ -213,10 +216,10 @@ impl Core {
                 }
             }
             Output::Link(Some(reason)) => {
-                if is_unknown_key(&reason) {
-                    *turn = turn.refused();
-                }
                 log_link_down(&reason);
+                if is_unknown_key(&reason) {
+                    self.show_other_key(turn).await;
+                }
             }
             Output::Pin(pin) => self.pin(pin).await,
             // A buffer of a life before this one finds no place, and goes.
@@ -227,6 +230,19 @@ impl Core {
             Output::Storage(Some(error)) => {
                 log::error("the journal cannot write, ticks are kept in memory", &[("reason", &error)]);
             }
+        }
+    }
+
+    /// The hub does not know the key that it was shown: it is shown the other one, if there is one. After both the hub is left
+    /// alone for as long as the core says.
+    async fn show_other_key(&self, turn: &mut Turn) {
+        let folder = self.folder.clone();
+        let keys = self.worker.run(move || Keys::load(&folder)).result().await;
+        *turn = turn.refused();
+        if *turn == Turn::Next && matches!(keys, Ok(Some(Keys { next: Some(_), .. }))) {
+            log::info("showing the hub the next key", &[]);
+            // A queue without room is one of news that wake the core as well; the dial is due some minutes later then.
+            let _ = self.sender.try_send(Message::Redial);
         }
     }
 

@@ -30,6 +30,8 @@ pub(crate) enum Message {
     },
     /// Ticks were due and could not be taken.
     Missed(u32),
+    /// The device has another key to show to the hub.
+    Redial,
     /// The settings or the enrolment changed.
     Reload,
     /// The process is asked to end.

@@ -108,9 +108,10 @@ impl Process {
         let schedule = Schedule::new(settings.interval, settings.process_interval, clock.now().uptime);
         let sampling = ticks::run(schedule, machine, clock.clone(), buffers, core.clone());
         let sampling = self.executor.spawn(sampling);
-        let link = Link::new(self.executor, self.folder.clone(), core, connection);
+        let link = Link::new(self.executor, self.folder.clone(), core.clone(), connection);
         let (folder, worker) = (self.folder.clone(), Worker::start("core"));
-        Ok((Core { settings: agent, folder, enrolment, clock, messages, free, link, worker }, sampling))
+        let core = Core { settings: agent, folder, enrolment, clock, messages, sender: core, free, link, worker };
+        Ok((core, sampling))
     }
 
     /// The hub, with the address that the settings give it.
