@@ -95,11 +95,11 @@ impl Core {
             Ok(agent) => agent,
             Err(end) => return Ok(end),
         };
-        let mut asked = Asked::default();
-        let (mut turn, mut last, mut ending) = (Turn::default(), Instant(0), None);
+        let mut known = Known::default();
+        let (mut last, mut ending) = (Instant(0), None);
         loop {
             let messages = self.wait(agent.poll_timeout()).await;
-            let mut inbox = self.sort(messages, &mut asked);
+            let mut inbox = self.sort(messages, &mut known);
             inbox.missed_count += std::mem::take(&mut missed_count);
             if ending.is_some() {
                 // What is sampled now would come after the last commit.
@@ -115,7 +115,7 @@ impl Core {
             let mut is_stopped = false;
             while let Some(output) = agent.poll_output() {
                 is_stopped |= matches!(output, Output::Stopped);
-                self.carry_out(output, &mut turn, &mut asked).await;
+                self.carry_out(output, &mut known).await;
             }
             if let Some(end) = ending.filter(|_| is_stopped) {
                 self.link.finish().await;
@@ -178,17 +178,20 @@ impl Core {
         first.into_iter().chain(std::iter::from_fn(|| self.messages.try_recv().ok())).collect()
     }
 
-    fn sort(&self, messages: Vec<Message>, asked: &mut Asked) -> Inbox {
+    fn sort(&self, messages: Vec<Message>, known: &mut Known) -> Inbox {
         let mut inbox = Inbox::default();
         for message in messages {
             match message {
                 Message::Ask { question, answer } => {
-                    let id = asked.add(answer);
+                    let id = known.asked.add(answer);
                     inbox.inputs.push(Input::Ask { id, question: bounded(question) });
                 }
                 Message::Link { connection, .. } if connection != self.link.number() => {}
                 Message::Link { event: LinkEvent::Connected, .. } => inbox.inputs.push(Input::Connected),
-                Message::Link { event: LinkEvent::Disconnected, .. } => inbox.inputs.push(Input::Disconnected),
+                Message::Link { event: LinkEvent::Disconnected(reason), .. } => {
+                    known.lost = reason;
+                    inbox.inputs.push(Input::Disconnected);
+                }
                 Message::Link { event: LinkEvent::Received(bytes), .. } => inbox.inputs.push(Input::Received(bytes)),
                 Message::Missed(count) => inbox.missed_count = inbox.missed_count.saturating_add(count),
                 Message::Redial => inbox.inputs.push(Input::Redial),
@@ -200,25 +203,26 @@ impl Core {
         inbox
     }
 
-    async fn carry_out(&mut self, output: Output, turn: &mut Turn, asked: &mut Asked) {
+    async fn carry_out(&mut self, output: Output, known: &mut Known) {
         match output {
-            Output::Answer { id, answer } => asked.answer(id, answer),
+            Output::Answer { id, answer } => known.asked.answer(id, answer),
             Output::Dial => {
                 let enrolment = self.enrolment.clone().expect("an agent without a hub does not dial");
-                self.link.dial(enrolment, *turn);
+                // Read anew each time: `key rotate` changes them while this process runs.
+                self.link.dial(enrolment, self.keys().await, known.turn);
             }
             Output::HangUp => self.link.hang_up(),
             Output::Link(None) => {
                 let hub = self.enrolment.as_ref().map(|enrolment| enrolment.address.to_string()).unwrap_or_default();
                 log::info("link up", &[("hub", &hub)]);
-                if *turn == Turn::Next {
-                    self.promote(turn).await;
+                if known.turn == Turn::Next {
+                    self.promote(&mut known.turn).await;
                 }
             }
             Output::Link(Some(reason)) => {
-                log_link_down(&reason);
+                log_link_down(&reason, known.lost.take());
                 if is_unknown_key(&reason) {
-                    self.show_other_key(turn).await;
+                    self.show_other_key(&mut known.turn).await;
                 }
             }
             Output::Pin(pin) => self.pin(pin).await,
@@ -236,14 +240,17 @@ impl Core {
     /// The hub does not know the key that it was shown: it is shown the other one, if there is one. After both the hub is left
     /// alone for as long as the core says.
     async fn show_other_key(&self, turn: &mut Turn) {
-        let folder = self.folder.clone();
-        let keys = self.worker.run(move || Keys::load(&folder)).result().await;
         *turn = turn.refused();
-        if *turn == Turn::Next && matches!(keys, Ok(Some(Keys { next: Some(_), .. }))) {
+        if *turn == Turn::Next && matches!(self.keys().await, Ok(Some(Keys { next: Some(_), .. }))) {
             log::info("showing the hub the next key", &[]);
             // A queue without room is one of news that wake the core as well; the dial is due some minutes later then.
             let _ = self.sender.try_send(Message::Redial);
         }
+    }
+
+    async fn keys(&self) -> Result<Option<Keys>, Failure> {
+        let folder = self.folder.clone();
+        self.worker.run(move || Keys::load(&folder)).result().await
     }
 
     /// The hub let the next key in: it is the key from now on.
@@ -295,6 +302,16 @@ impl Inbox {
     }
 }
 
+/// What one life knows besides what its agent does.
+#[derive(Debug, Default)]
+struct Known {
+    asked: Asked,
+    /// Why the last connection was lost, as the port says, until the agent has said what that means.
+    lost: Option<String>,
+    /// Which key the next dial shows.
+    turn: Turn,
+}
+
 /// Who waits for an answer.
 #[derive(Debug, Default)]
 struct Asked {
@@ -344,10 +361,15 @@ fn is_unknown_key(reason: &DownReason) -> bool {
     matches!(reason, DownReason::Refused(close) if close.reason == CloseReason::UnknownKey)
 }
 
-fn log_link_down(reason: &DownReason) {
+fn log_link_down(reason: &DownReason, lost: Option<String>) {
     match reason {
-        // The port has said more than the core knows.
-        DownReason::Disconnected | DownReason::Stopped => {}
+        DownReason::Disconnected => {
+            // Without a reason the port has said already why there was no connection.
+            if let Some(lost) = lost {
+                log::warning("link down", &[("reason", &lost)]);
+            }
+        }
+        DownReason::Stopped => {}
         DownReason::Refused(close) if close.reason.is_final() => {
             log::error("the hub refuses this device", &[("reason", reason)]);
         }

@@ -26,7 +26,6 @@ use crate::failure::Failure;
 use crate::keys::{Keys, Turn};
 use crate::log;
 use crate::port::{LinkEvent, Message};
-use crate::state::StateFolder;
 
 /// Writes that wait for the connection: every batch in flight, and the words around them. A hub that reads so slowly that
 /// they do not fit is as good as gone.
@@ -39,7 +38,6 @@ const LINGER: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Link {
     executor: &'static LocalExecutor<'static>,
-    folder: StateFolder,
     core: Sender<Message>,
     connection: Option<Connection>,
     /// The number of the last connection.
@@ -56,13 +54,8 @@ struct Connection {
 
 impl Link {
     /// A port without a connection.
-    pub(crate) fn new(
-        executor: &'static LocalExecutor<'static>,
-        folder: StateFolder,
-        core: Sender<Message>,
-        number: u32,
-    ) -> Link {
-        Link { executor, folder, core, connection: None, number, resolver: Rc::default(), lingering: None }
+    pub(crate) fn new(executor: &'static LocalExecutor<'static>, core: Sender<Message>, number: u32) -> Link {
+        Link { executor, core, connection: None, number, resolver: Rc::default(), lingering: None }
     }
 
     /// The number of the present connection, or of the last one.
@@ -70,24 +63,24 @@ impl Link {
         self.number
     }
 
-    /// Opens a connection to the hub of `enrolment`, with the key of `turn`. The keys are read anew each time, so that a
-    /// key that was changed meanwhile is the one that is shown.
-    pub(crate) fn dial(&mut self, enrolment: Enrolment, turn: Turn) {
+    /// Opens a connection to the hub of `enrolment`, with the one of `keys` whose turn it is.
+    pub(crate) fn dial(&mut self, enrolment: Enrolment, keys: Result<Option<Keys>, Failure>, turn: Turn) {
         self.number = self.number.wrapping_add(1);
         let (outgoing, queue) = bounded(QUEUE_COUNT_MAX);
         let port = Port { core: self.core.clone(), connection: self.number };
-        let (folder, resolver) = (self.folder.clone(), self.resolver.clone());
+        let resolver = self.resolver.clone();
         let task = self.executor.spawn(async move {
-            match connect(&resolver, &folder, &enrolment, turn).await {
+            let lost = match connect(&resolver, &enrolment, keys, turn).await {
                 Ok(stream) => {
                     port.tell(LinkEvent::Connected).await;
-                    if let Some(reason) = carry(stream, &port, queue).await {
-                        log::warning("connection lost", &[("hub", &enrolment.address), ("reason", &reason)]);
-                    }
+                    carry(stream, &port, queue).await.map(|error| error.to_string())
                 }
-                Err(refusal) => refusal.log(&enrolment),
-            }
-            port.tell(LinkEvent::Disconnected).await;
+                Err(refusal) => {
+                    refusal.log(&enrolment);
+                    None
+                }
+            };
+            port.tell(LinkEvent::Disconnected(lost)).await;
         });
         self.connection = Some(Connection { outgoing, task });
     }
@@ -137,13 +130,12 @@ impl Port {
 
 async fn connect(
     resolver: &Mutex<Resolver>,
-    folder: &StateFolder,
     enrolment: &Enrolment,
+    keys: Result<Option<Keys>, Failure>,
     turn: Turn,
 ) -> Result<Stream, Refusal> {
-    let keys = Keys::load(folder).map_err(Refusal::Key)?;
     let no_key = || Failure::Failed("this device has no key any more: enroll it again".to_owned());
-    let keys = keys.ok_or_else(|| Refusal::Key(no_key()))?;
+    let keys = keys.and_then(|keys| keys.ok_or_else(no_key)).map_err(Refusal::Key)?;
     let mut resolver = resolver.lock().await;
     dial(&mut resolver, &enrolment.address, keys.of(turn), &enrolment.pins).await.map_err(Refusal::Dial)
 }
@@ -257,19 +249,18 @@ mod tests {
     fn a_connection_that_is_given_up_says_nothing_more_in_its_own_name() {
         let executor: &'static LocalExecutor<'static> = Box::leak(Box::new(LocalExecutor::new()));
         let (core, messages) = bounded(64);
-        let folder = StateFolder::at(Some("/nowhere".into())).unwrap();
         let enrolment = Enrolment {
             device: wire::id::DeviceId(1),
             address: "192.0.2.1:7070".parse().unwrap(),
             pins: vec![wire::message::Fingerprint([1; 32])],
         };
         smol::block_on(executor.run(async {
-            let mut link = Link::new(executor, folder, core, 0);
-            link.dial(enrolment, Turn::Current);
+            let mut link = Link::new(executor, core, 0);
+            link.dial(enrolment, Ok(None), Turn::Current);
             let first = link.number();
             link.finish().await;
             assert!(messages.try_recv().is_ok_and(|message| {
-                matches!(message, Message::Link { connection, event: LinkEvent::Disconnected } if connection == first)
+                matches!(message, Message::Link { connection, event: LinkEvent::Disconnected(None) } if connection == first)
             }));
             assert!(messages.is_empty());
         }));

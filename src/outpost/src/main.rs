@@ -178,6 +178,11 @@ fn after_enrolling(folder: &StateFolder, hub: &Address, set: Option<&Address>) -
         true => "the running agent connects now; `outpost status` shows how\n".to_owned(),
         false => "start the agent with `sudo systemctl start outpost`, or with `outpost run`\n".to_owned(),
     };
+    if folder.is_beside_system() {
+        let folder = folder.path().display();
+        text +=
+            &format!("note: this is the agent of {folder}; the system's is enrolled with sudo, and without --dir\n");
+    }
     if let Some(set) = set.filter(|set| *set != hub) {
         text += &format!("note: the settings name another hub, {set}, which is the one that is dialled\n");
     }

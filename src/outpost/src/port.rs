@@ -50,8 +50,8 @@ pub(crate) enum Message {
 pub(crate) enum LinkEvent {
     /// It stands.
     Connected,
-    /// It is gone, or never came to be.
-    Disconnected,
+    /// It is gone, and why; or it never came to be, and the port has said why.
+    Disconnected(Option<String>),
     /// Bytes arrived.
     Received(Vec<u8>),
 }

@@ -24,6 +24,9 @@ use crate::failure::Failure;
 /// Bytes of any file here but the journal's: all are a line or two.
 const FILE_BYTES_MAX: u64 = 4096;
 
+/// Where the system's agent has its state.
+const SYSTEM_FOLDER: &str = "/var/lib/outpost";
+
 /// The state folder.
 #[derive(Clone, Debug)]
 pub(crate) struct StateFolder {
@@ -38,7 +41,7 @@ impl StateFolder {
     pub(crate) fn at(path: Option<PathBuf>) -> Result<StateFolder, Failure> {
         let path = match path {
             Some(path) => path,
-            None if is_root() => PathBuf::from("/var/lib/outpost"),
+            None if is_root() => PathBuf::from(SYSTEM_FOLDER),
             None => home_folder("XDG_STATE_HOME", ".local/state")?,
         };
         std::path::absolute(&path).map(|path| StateFolder { path }).map_err(|error| Failure::at(Path::new("."), &error))
@@ -56,6 +59,11 @@ impl StateFolder {
     /// Where the folder is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether this folder is another than that of the system's agent, which there is: a person who forgot `sudo` meant that.
+    pub(crate) fn is_beside_system(&self) -> bool {
+        self.path != Path::new(SYSTEM_FOLDER) && Path::new(SYSTEM_FOLDER).is_dir()
     }
 
     /// Where a file of it is.
