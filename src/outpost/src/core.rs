@@ -4,8 +4,8 @@
 //!  ports ── Message ──> queue ──> step, on a thread of its own ──> Output ──> ports
 //! ```
 //!
-//! The agent moves to that thread and back, so that a card that takes a minute to write stalls no port. A tick is stepped at
-//! its own time, however late the core gets to it; the rest happens now.
+//! The agent moves to that thread and back, so that a card that takes a minute to write stalls no port. A tick is
+//! stepped at its own time, however late the core gets to it; the rest happens now.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -124,7 +124,8 @@ impl Core {
         }
     }
 
-    /// Opens the journal, however long it takes; `Err` when the life ends before. Ticks that are due meanwhile are counted.
+    /// Opens the journal, however long it takes; `Err` when the life ends before. Ticks that are due meanwhile are
+    /// counted.
     async fn open(&mut self, missed_count: &mut u32) -> Result<Result<Box<Agent>, End>, Failure> {
         loop {
             let (path, settings, clock) = (self.folder.file("journal"), self.settings.clone(), self.clock.clone());
@@ -237,8 +238,8 @@ impl Core {
         }
     }
 
-    /// The hub does not know the key that it was shown: it is shown the other one, if there is one. After both the hub is left
-    /// alone for as long as the core says.
+    /// The hub does not know the key that it was shown: it is shown the other one, if there is one. After both the hub
+    /// is left alone for as long as the core says.
     async fn show_other_key(&self, turn: &mut Turn) {
         *turn = turn.refused();
         if *turn == Turn::Next && matches!(self.keys().await, Ok(Some(Keys { next: Some(_), .. }))) {

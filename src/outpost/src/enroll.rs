@@ -46,8 +46,8 @@ pub(crate) fn enroll(
     Ok(format!("enrolled at {address} as {name}, device {device}\n"))
 }
 
-/// Tells the hub that this device will not come back, and forgets the hub. When `is_forced` the hub is forgotten even if
-/// it cannot be told.
+/// Tells the hub that this device will not come back, and forgets the hub. When `is_forced` the hub is forgotten even
+/// if it cannot be told.
 ///
 /// The answer is what to tell the person.
 pub(crate) fn leave(folder: &StateFolder, hub: Option<Address>, is_forced: bool) -> Result<String, Failure> {

@@ -9,9 +9,9 @@
 //!  spoken      new             -                    new
 //! ```
 //!
-//! The power may be cut between any two lines. Whichever files are found then, one of the keys in them is known to the hub:
-//! a hub that refuses one is shown the other at the next dial ([`Turn`]), and when a link comes up with the next key, the
-//! next key is the key.
+//! The power may be cut between any two lines. Whichever files are found then, one of the keys in them is known to the
+//! hub: a hub that refuses one is shown the other at the next dial ([`Turn`]), and when a link comes up with the next
+//! key, the next key is the key.
 
 use identity::key::Key;
 use identity::key_file;
@@ -52,8 +52,8 @@ impl Keys {
         Ok(Keys { current, next: None })
     }
 
-    /// Makes sure that there is a next key, durable before anyone hears of it. One that is there already may be what the
-    /// hub knows, and stays.
+    /// Makes sure that there is a next key, durable before anyone hears of it. One that is there already may be what
+    /// the hub knows, and stays.
     pub(crate) fn begin_rotation(&mut self, folder: &StateFolder) -> Result<&Key, Failure> {
         if self.next.is_none() {
             let next = Key::generate();

@@ -6,8 +6,8 @@
 //! hub  ── TLS ──> chunks of at most 16 KiB ──> Received ──> core
 //! ```
 //!
-//! Each connection has a number, and what an older one has to say is dropped by the core's task. A connection that is given
-//! up keeps [`LINGER`] to write its last words.
+//! Each connection has a number, and what an older one has to say is dropped by the core's task. A connection that is
+//! given up keeps [`LINGER`] to write its last words.
 
 use std::io;
 use std::rc::Rc;
@@ -27,8 +27,8 @@ use crate::keys::{Keys, Turn};
 use crate::log;
 use crate::port::{LinkEvent, Message};
 
-/// Writes that wait for the connection: every batch in flight, and the words around them. A hub that reads so slowly that
-/// they do not fit is as good as gone.
+/// Writes that wait for the connection: every batch in flight, and the words around them. A hub that reads so slowly
+/// that they do not fit is as good as gone.
 const QUEUE_COUNT_MAX: usize = IN_FLIGHT_COUNT_MAX + 32;
 
 /// How long a connection that is given up may take to write what waits.
@@ -259,9 +259,10 @@ mod tests {
             link.dial(enrolment, Ok(None), Turn::Current);
             let first = link.number();
             link.finish().await;
-            assert!(messages.try_recv().is_ok_and(|message| {
-                matches!(message, Message::Link { connection, event: LinkEvent::Disconnected(None) } if connection == first)
-            }));
+            let Ok(Message::Link { connection, event: LinkEvent::Disconnected(None) }) = messages.try_recv() else {
+                panic!("the end of a connection is told")
+            };
+            assert_eq!(connection, first);
             assert!(messages.is_empty());
         }));
     }

@@ -62,7 +62,8 @@ pub(crate) enum LocalError {
 
 /// Writes one message.
 ///
-/// Errors: what the system said, or [`LocalError::TooLong`] when it has more than `bytes_max`; then nothing was written.
+/// Errors: what the system said, or [`LocalError::TooLong`] when it has more than `bytes_max`; then nothing was
+/// written.
 pub(crate) async fn write<T: Serialize>(
     stream: &mut (impl AsyncWrite + Unpin),
     message: &T,

@@ -74,8 +74,8 @@ fn line(level: Level, message: &str, fields: &[Field<'_>], unix_ms: Option<u64>)
     line
 }
 
-/// Whether standard error is the socket that systemd connected to journald: `JOURNAL_STREAM` is inherited by every child,
-/// whatever its output was sent to, so the numbers in it are compared (`systemd.exec(5)`).
+/// Whether standard error is the socket that systemd connected to journald: `JOURNAL_STREAM` is inherited by every
+/// child, whatever its output was sent to, so the numbers in it are compared (`systemd.exec(5)`).
 fn is_journald() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| {

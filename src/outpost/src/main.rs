@@ -1,5 +1,5 @@
-//! The gateway's process: samples the machine, keeps what it learned through power cuts, and sends it when there is a way
-//! out; and what a person on site asks it.
+//! The gateway's process: samples the machine, keeps what it learned through power cuts, and sends it when there is a
+//! way out; and what a person on site asks it.
 //!
 //! ```text
 //!  ticks ─┐                                   ┌─> link ── TLS ──> hub
@@ -12,7 +12,7 @@
 //! | module | what |
 //! |---|---|
 //! | `args`, `help`, `failure` | the command line; what it says; exit codes |
-//! | `settings`, `state`, `enrolment`, `keys`, `address` | what is set, what is kept, who the device is, where the hub is |
+//! | `settings`, `state`, `enrolment`, `keys`, `address` | what is set, what is kept, where the hub is |
 //! | `run`, `core`, `port`, `worker` | `outpost run`: its tasks, and the one around the agent |
 //! | `ticks`, [`sampling`] | when the machine is read; how |
 //! | `link`, `dial`, `errand`, `enroll` | the connection to the hub; single questions to it |
@@ -79,8 +79,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Has every panic end the process, for the supervisor to start it anew with a whole journal; but for those of a damaged
-/// file, which the journal catches.
+/// Has every panic end the process, for the supervisor to start it anew with a whole journal; but for those of a
+/// damaged file, which the journal catches.
 fn abort_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -3,8 +3,8 @@
 use query::{duration, time};
 use wire::time::{Span, Stamp, UnixTime};
 
-/// Where a moment of a gateway is on the calendar, as far as is known now: one of this boot is placed by how long ago it
-/// was, whether the calendar was known then or not.
+/// Where a moment of a gateway is on the calendar, as far as is known now: one of this boot is placed by how long ago
+/// it was, whether the calendar was known then or not.
 pub(crate) fn unix_of(stamp: Stamp, now: Stamp) -> Option<UnixTime> {
     let of_this_boot = now.unix.filter(|_| stamp.boot == now.boot);
     of_this_boot.map(|unix| UnixTime(unix.0.saturating_sub((now.uptime - stamp.uptime).0))).or(stamp.unix)

@@ -1,7 +1,7 @@
 //! `outpost query`: samples of this gateway, from its own journal.
 //!
 //! ```text
-//! expression ── names of the catalogue that it may mean ──> agent ──> samples ── labels, steps, rates ──> table, JSON, CSV
+//! expression ── names that it may mean ──> agent ──> samples ── labels, steps, rates ──> table, JSON, CSV
 //! ```
 //!
 //! The agent is asked by name; labels, steps and rates are worked out here, so that a question costs the agent no more
@@ -55,7 +55,8 @@ pub(crate) fn asked(folder: &StateFolder, now: Stamp, wanted: &Wanted) -> Result
     let Answer::Samples { series, is_cut } = ask(folder, question)? else { return Err(unexpected()) };
     if series.is_empty() {
         return Err(Failure::Failed(format!(
-            "{} has no samples in the last {}; --since reaches further back, and `outpost status` says whether ticks are taken",
+            "{} has no samples in the last {}; --since reaches further back, and `outpost status` says whether ticks \
+             are taken",
             list(&names, 3),
             query::duration::format(wanted.since.0)
         )));

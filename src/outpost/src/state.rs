@@ -11,8 +11,8 @@
 //! └── agent.sock             0600   where a running agent answers
 //! ```
 //!
-//! A file is written beside its name, synced and renamed, and then the folder is synced: after a power cut it holds what it
-//! held before or what it was to hold, and nothing else.
+//! A file is written beside its name, synced and renamed, and then the folder is synced: after a power cut it holds
+//! what it held before or what it was to hold, and nothing else.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -34,8 +34,8 @@ pub(crate) struct StateFolder {
 }
 
 impl StateFolder {
-    /// The folder at `path`, or where it is by default: `/var/lib/outpost` for root, otherwise `$XDG_STATE_HOME/outpost`.
-    /// Nothing is made yet.
+    /// The folder at `path`, or where it is by default: `/var/lib/outpost` for root, otherwise
+    /// `$XDG_STATE_HOME/outpost`. Nothing is made yet.
     ///
     /// Errors: there is no home folder either.
     pub(crate) fn at(path: Option<PathBuf>) -> Result<StateFolder, Failure> {
@@ -61,7 +61,8 @@ impl StateFolder {
         &self.path
     }
 
-    /// Whether this folder is another than that of the system's agent, which there is: a person who forgot `sudo` meant that.
+    /// Whether this folder is another than that of the system's agent, which there is: a person who forgot `sudo` meant
+    /// that.
     pub(crate) fn is_beside_system(&self) -> bool {
         self.path != Path::new(SYSTEM_FOLDER) && Path::new(SYSTEM_FOLDER).is_dir()
     }

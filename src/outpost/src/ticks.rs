@@ -7,8 +7,8 @@
 //! tick                 10        20        missed    40          a reading that takes too long costs the next tick
 //! ```
 //!
-//! Ticks are due at the multiples of the interval since boot, so that those of a fleet that restarts do not wander. A tick
-//! that cannot be taken when it is due is counted and said, never taken late in its place.
+//! Ticks are due at the multiples of the interval since boot, so that those of a fleet that restarts do not wander. A
+//! tick that cannot be taken when it is due is counted and said, never taken late in its place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,8 +75,8 @@ impl Schedule {
     }
 }
 
-/// What a tick that was due at `due` and begun at `now` is stamped with: the moment when it was due, when the delay is no
-/// more than the scheduler's. Stamps at equal distances take a bit each, others two bytes.
+/// What a tick that was due at `due` and begun at `now` is stamped with: the moment when it was due, when the delay is
+/// no more than the scheduler's. Stamps at equal distances take a bit each, others two bytes.
 fn stamped(due: Instant, now: Instant, interval: Span) -> Instant {
     let tolerance_ms = (interval.0 / 100).min(10);
     if (now - due).0 <= tolerance_ms { due } else { now }

@@ -1,7 +1,7 @@
 //! `outpost top`: what the machine does now.
 //!
-//! Reads the machine itself with what the agent reads it with, instead of asking for the agent's last tick: that may be ten
-//! seconds old, and rates need two of them.
+//! Reads the machine itself with what the agent reads it with, instead of asking for the agent's last tick: that may be
+//! ten seconds old, and rates need two of them.
 #![expect(clippy::disallowed_methods, reason = "a driver owns the clock")]
 
 use std::collections::BTreeMap;
@@ -48,8 +48,8 @@ pub(crate) fn run(root: &Path, is_once: bool) -> std::io::Result<()> {
     }
 }
 
-/// The newer of two readings, with the CPU time of names that are only in the older one: a walk says only which names use
-/// most.
+/// The newer of two readings, with the CPU time of names that are only in the older one: a walk says only which names
+/// use most.
 fn remembered(older: Values, mut newer: Values) -> Values {
     for (key, value) in older.into_iter().filter(|((metric, _), _)| *metric == Metric::GroupCpuSeconds) {
         newer.entry(key).or_insert(value);
@@ -212,7 +212,8 @@ impl Rates<'_> {
     }
 }
 
-/// A table of the rows that matter most, the first column to the left and the others to the right; nothing without rows.
+/// A table of the rows that matter most, the first column to the left and the others to the right; nothing without
+/// rows.
 fn table(head: [&str; 4], rows: impl Iterator<Item = (f64, [String; 4])>) -> String {
     let mut rows: Vec<(f64, [String; 4])> = rows.collect();
     if rows.is_empty() {

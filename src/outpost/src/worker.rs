@@ -1,8 +1,8 @@
 //! A thread of its own for what may block: the disk, `/proc`, a resolver.
 //!
 //! smol's pool is for many short jobs of many kinds. Its threads wake twice a second for as long as the process lives
-//! (`blocking` 1.7), which on a machine that is otherwise asleep is more work than the sampling; the few jobs here run one
-//! after the other on a thread that sleeps until there is one.
+//! (`blocking` 1.7), which on a machine that is otherwise asleep is more work than the sampling; the few jobs here run
+//! one after the other on a thread that sleeps until there is one.
 
 use std::thread;
 
