@@ -6,8 +6,9 @@
 //! 4       body     postcard  (version, Call) one way, Outcome the other
 //! ```
 //!
-//! One call, one outcome, and the connection ends. Both ends are the same program; when an upgrade has replaced it under
-//! a process that still serves, the version in front tells, and [`Outcome::Refused`] keeps its place so that it can be said.
+//! One call, one outcome, and the connection ends. Both ends are the same program; when an upgrade has replaced it
+//! under a process that still serves, the version in front tells, and [`Outcome::Refused`] keeps its place so that it
+//! can be said.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};

@@ -8,8 +8,8 @@
 //!
 //! All that is ready goes into one step, so that a busy moment costs one commit.
 //!
-//! When a commit fails, what the core has in memory is no longer what is on the disk. Then everyone is sent away for a while,
-//! the store is opened again, and a new core goes on from its rows.
+//! When a commit fails, what the core has in memory is no longer what is on the disk. Then everyone is sent away for a
+//! while, the store is opened again, and a new core goes on from its rows.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -34,13 +34,14 @@ use crate::listener::Gate;
 use crate::log::{self, Level, Limited};
 use crate::peer::FromPeer;
 use crate::store_handle::StoreHandle;
+use crate::window::Windows;
 
-/// Inputs that wait for the core. Of chunks of a connection these are 4 MiB; whoever finds no room waits, and TCP slows its
-/// peer down.
+/// Inputs that wait for the core. Of chunks of a connection these are 4 MiB; whoever finds no room waits, and TCP
+/// slows its peer down.
 pub const INPUT_COUNT_MAX: usize = 256;
 
-/// Connections of one enrolled key. A gateway dials again before the hub has noticed that its last link is dead, and then
-/// the newest counts.
+/// Connections of one enrolled key. A gateway dials again before the hub has noticed that its last link is dead, and
+/// then the newest counts.
 const CONNECTION_COUNT_MAX: usize = 4;
 
 /// Reads of the store at once.
@@ -81,6 +82,7 @@ pub struct Driver {
     ask_count: u64,
     store_outcomes: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     reads: Arc<Semaphore>,
+    windows: Windows,
     is_committing: bool,
     /// Why the last commit failed, until a new core goes on.
     failure: Option<String>,
@@ -109,6 +111,7 @@ impl Driver {
             ask_count: 0,
             store_outcomes: mpsc::channel(INPUT_COUNT_MAX),
             reads: Arc::new(Semaphore::new(READ_COUNT_MAX)),
+            windows: Windows::default(),
             is_committing: false,
             failure: None,
             later: Vec::new(),
@@ -153,8 +156,8 @@ impl Driver {
         self.close_down().await;
     }
 
-    /// What was committed is acked first, so that no gateway sends it twice; then everyone is told to come back, and when
-    /// each was last heard is committed too.
+    /// What was committed is acked first, so that no gateway sends it twice; then everyone is told to come back, and
+    /// when each was last heard is committed too.
     async fn close_down(&mut self) {
         self.settle().await;
         let inputs = self.send_away(CloseReason::Shutdown, "");
@@ -169,7 +172,7 @@ impl Driver {
         for peer in &peers {
             self.send(*peer, bytes.clone());
         }
-        self.peers.clear();
+        peers.iter().for_each(|peer| self.forget(*peer));
         peers.into_iter().map(|peer| Input::Disconnected { peer }).collect()
     }
 
@@ -228,13 +231,12 @@ impl Driver {
     }
 
     fn seen(&mut self, input: Input) -> Input {
-        match &input {
-            Input::Committed { .. } => self.is_committing = false,
-            Input::CommitFailed { error, .. } => {
-                self.is_committing = false;
-                self.failure = Some(error.clone());
-            }
-            _ => {}
+        if let Input::Committed { .. } | Input::CommitFailed { .. } = &input {
+            self.is_committing = false;
+            self.windows.commit_ended();
+        }
+        if let Input::CommitFailed { error, .. } = &input {
+            self.failure = Some(error.clone());
         }
         input
     }
@@ -247,7 +249,7 @@ impl Driver {
 
     fn heard(&mut self, from: FromPeer) -> Vec<Input> {
         match from {
-            FromPeer::Connected { peer, address, key, outbox } => {
+            FromPeer::Connected { peer, address, key, outbox, room } => {
                 let mut inputs = Vec::new();
                 let is_member = self.hub.fleet().by_key(key).is_some_and(|device| device.standing == Standing::Active);
                 if is_member {
@@ -255,10 +257,14 @@ impl Driver {
                     inputs.extend(self.oldest_of_too_many(key));
                 }
                 self.peers.insert(peer, Peer { key, address, outbox });
+                self.windows.add(peer, room);
                 inputs.push(Input::Connected { peer, key });
                 inputs
             }
-            FromPeer::Received { peer, bytes } => vec![Input::Received { peer, bytes }],
+            FromPeer::Received { peer, bytes } => {
+                self.windows.arrived(peer, bytes.len());
+                vec![Input::Received { peer, bytes }]
+            }
             FromPeer::Disconnected { peer } => {
                 self.gone.push(peer);
                 vec![Input::Disconnected { peer }]
@@ -297,8 +303,16 @@ impl Driver {
         }
         // Without its outbox a connection ends when all is written.
         for peer in std::mem::take(&mut self.gone) {
-            self.peers.remove(&peer);
+            self.forget(peer);
         }
+        if !self.is_committing {
+            self.windows.nothing_waits();
+        }
+    }
+
+    fn forget(&mut self, peer: PeerId) {
+        self.peers.remove(&peer);
+        self.windows.remove(peer);
     }
 
     fn send(&mut self, peer: PeerId, bytes: Vec<u8>) {
@@ -306,13 +320,14 @@ impl Driver {
         // One that is gone has said so, and that waits in the inbox.
         if let Err(TrySendError::Full(_)) = known.outbox.try_send(bytes) {
             self.gate.note(Level::Warn, "peer does not read, its link ends", &[("address", &known.address)]);
-            self.peers.remove(&peer);
+            self.forget(peer);
             self.later.push(Input::Disconnected { peer });
         }
     }
 
     fn commit(&mut self, ticket: Ticket, changes: Vec<Change>) {
         self.is_committing = true;
+        self.windows.commit_began();
         let (store, outcomes) = (self.store.clone(), self.store_outcomes.0.clone());
         tokio::spawn(async move {
             let committed = tokio::task::spawn_blocking(move || store.commit(&changes)).await;

@@ -1,7 +1,7 @@
 //! The host's process: owns the clock and moves the bytes.
 //!
-//! Everything that decides is in [`hub`]; everything that is kept is in [`store`]. Here are the sockets, the threads that may
-//! block, the key files, and the command line, which talks to the serving process over a socket of its own.
+//! Everything that decides is in [`hub`]; everything that is kept is in [`store`]. Here are the sockets, the threads
+//! that may block, the key files, and the command line, which talks to the serving process over a socket of its own.
 //!
 //! ```text
 //! gateways ~~ TLS ~~> listener -> peer --+
@@ -13,7 +13,8 @@
 //! |---|---|
 //! | [`args`], `options`, [`help`], [`cli`] | the command line: read, explained, carried out |
 //! | [`server`] | the serving process, from open to closed |
-//! | [`listener`], [`lobby`], [`peer`] | who comes in, how many strangers at once, and one connection |
+//! | [`listener`], [`lobby`] | who comes in, and how many strangers at once |
+//! | [`peer`], [`window`] | one connection, and how much of its words may wait |
 //! | [`driver`], [`store_handle`] | the task that owns the core; the store, opened again when the disk failed it |
 //! | [`call`], [`socket`], [`desk`] | what the command line asks, where, and who answers |
 //! | [`samples`], [`books`], [`notes`] | answers from the store, and what they lack |
@@ -47,3 +48,4 @@ pub mod server;
 pub mod socket;
 pub mod store_handle;
 pub mod table;
+pub mod window;

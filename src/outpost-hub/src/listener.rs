@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! accept -> lobby -> handshake -> the hub knows the key -> out of the lobby
-//!                                 it does not           -> stays there until its errand is done: enrolling takes one word
+//!                                 it does not           -> stays there until its errand is done
 //! ```
 
 use std::convert::Infallible;

@@ -1,8 +1,9 @@
 //! Who is connected and has not shown an enrolled key yet: a bounded set.
 //!
 //! A connection that was never finished costs its owner nothing and the hub a file descriptor, so there is a bound on
-//! those that wait. At the bound the oldest of the source that has the most gives way: whoever floods the hub from one place
-//! throws out only itself, and a gateway whose handshake takes two seconds over 2G is not the oldest of the most.
+//! those that wait. At the bound the oldest of the source that has the most gives way: whoever floods the hub from one
+//! place throws out only itself, and a gateway whose handshake takes two seconds over 2G is not the oldest of the
+//! most.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};

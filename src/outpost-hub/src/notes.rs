@@ -4,8 +4,8 @@ use hub::request::Member;
 use store::range::Notes;
 use wire::id::DeviceId;
 
-/// Adds what another part of the same answer lacks. Parts overlap, so of each count the greater one is kept: it is a lower
-/// bound.
+/// Adds what another part of the same answer lacks. Parts overlap, so of each count the greater one is kept: it is a
+/// lower bound.
 pub fn merge(notes: &mut Notes, other: Notes) {
     notes.nameless_run_count = notes.nameless_run_count.max(other.nameless_run_count);
     notes.waiting_count = notes.waiting_count.max(other.waiting_count);

@@ -6,8 +6,8 @@
 //!                              outbox closed --> flushed, close_notify, what still arrives is dropped for 3 s
 //! ```
 //!
-//! The last line is for the peer's sake: a socket that is closed with unread bytes in it is reset, and the reset can overtake
-//! the words that say why.
+//! The last line is for the peer's sake: a socket that is closed with unread bytes in it is reset, and the reset can
+//! overtake the words that say why.
 
 use std::cell::RefCell;
 use std::future::{pending, poll_fn};
@@ -27,6 +27,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use wire::message::Fingerprint;
+
+use crate::window::Room;
 
 /// Bytes that are handed on at once.
 pub const CHUNK_BYTES_MAX: usize = 16 * 1024;
@@ -59,13 +61,15 @@ pub enum FromPeer {
         key: Fingerprint,
         /// What to write to it. Dropped, it ends the connection when all is written.
         outbox: mpsc::Sender<Vec<u8>>,
+        /// How much of its words may wait.
+        room: Room,
     },
     /// The connection is gone.
     Disconnected {
         /// Which.
         peer: PeerId,
     },
-    /// Bytes of a peer, at most [`CHUNK_BYTES_MAX`].
+    /// Bytes of a peer, at most [`CHUNK_BYTES_MAX`], for which it took room.
     Received {
         /// Its connection.
         peer: PeerId,
@@ -98,14 +102,15 @@ impl Connection {
         socket.set_nodelay(true)?;
         let shaken = tokio::select! {
             shaken = timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(socket)) => shaken,
-            () = &mut evicted => return Err(io::Error::other("gave way to another connection before its handshake was done")),
+            () = &mut evicted => return Err(io::Error::other("gave way before its handshake was done")),
         };
         let stream = shaken.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "handshake took too long"))??;
         let key = peer_fingerprint(stream.get_ref().1.peer_certificates())
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "showed no key"))?;
 
         let (outbox, words) = mpsc::channel(OUTBOX_COUNT_MAX);
-        if to_hub.send(FromPeer::Connected { peer, address, key, outbox }).await.is_err() {
+        let room = Room::new();
+        if to_hub.send(FromPeer::Connected { peer, address, key, outbox, room: room.clone() }).await.is_err() {
             return Ok(());
         }
         let (mut reader, mut writer) = tokio::io::split(stream);
@@ -113,7 +118,7 @@ impl Connection {
             // The last words go out even when there is another reason to end.
             biased;
             is_flushed = say(&mut writer, words) => is_flushed,
-            () = hear(peer, &mut reader, &to_hub) => false,
+            () = hear(peer, &mut reader, &room, &to_hub) => false,
             () = &mut evicted => false,
         };
         // The hub is closing down when nobody listens any more.
@@ -134,9 +139,10 @@ async fn gives_way(evicted: oneshot::Receiver<()>) {
 }
 
 /// Hands on what arrives, until the end.
-async fn hear(peer: PeerId, reader: &mut (impl AsyncRead + Unpin), to_hub: &mpsc::Sender<FromPeer>) {
+async fn hear(peer: PeerId, reader: &mut (impl AsyncRead + Unpin), room: &Room, to_hub: &mpsc::Sender<FromPeer>) {
     // A peer that is cut off and one that says good-bye are the same here: the protocol has a good-bye of its own.
     while let Ok(bytes) = chunk(reader).await {
+        room.take(bytes.len()).await;
         if bytes.is_empty() || to_hub.send(FromPeer::Received { peer, bytes }).await.is_err() {
             return;
         }
@@ -160,8 +166,8 @@ async fn say(writer: &mut (impl AsyncWrite + Unpin), mut words: mpsc::Receiver<V
     matches!(timeout(WRITE, writer.shutdown()).await, Ok(Ok(())))
 }
 
-/// The next bytes; none at the end. They are read into one buffer that all connections share, so that one that waits, as
-/// most do most of the time, holds none.
+/// The next bytes; none at the end. They are read into one buffer that all connections share, so that one that waits,
+/// as most do most of the time, holds none.
 async fn chunk(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     thread_local! {
         static SCRATCH: RefCell<Box<[u8; CHUNK_BYTES_MAX]>> = RefCell::new(Box::new([0; CHUNK_BYTES_MAX]));

@@ -1,8 +1,8 @@
 //! The answer to a question about samples.
 //!
-//! A year at ten-second ticks is three million samples of one series, and an answer in steps of a day needs none of them for
-//! longer than it takes to pass them. So the grid is cut in halves until each part's samples fit the bound, and the values of
-//! the parts stand in one row at the end: what is held in memory is bounded, whatever the span.
+//! A year at ten-second ticks is three million samples of one series, and an answer in steps of a day needs none of
+//! them for longer than it takes to pass them. So the grid is cut in halves until each part's samples fit the bound,
+//! and the values of the parts stand in one row at the end: what is held in memory is bounded, whatever the span.
 
 use std::collections::{BTreeMap, BTreeSet};
 

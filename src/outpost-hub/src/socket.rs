@@ -1,7 +1,7 @@
 //! The local socket: where the command line finds the serving process.
 //!
-//! Whoever may open `hub.sock` may do everything, so it is its owner's alone. It appears under its name only when its rights
-//! are set. One that a dead process left is replaced; one that somebody answers is not.
+//! Whoever may open `hub.sock` may do everything, so it is its owner's alone. It appears under its name only when its
+//! rights are set. One that a dead process left is replaced; one that somebody answers is not.
 
 use std::convert::Infallible;
 use std::fs;

@@ -163,8 +163,8 @@ gw-20  offline  never     3        ?       0.1.0
         assert_eq!(
             line,
             "{\"name\":\"gw-1\",\"id\":\"0000000000000007\",\"standing\":\"retired\",\"online\":false,\
-             \"heard_ms\":1767225587655,\"silence_ms\":12345,\"backlog\":3,\"clock_offset_ms\":-40,\"version\":\"0.1.0\",\
-             \"hostname\":\"gw-1\",\"group\":\"pumps\",\"tags\":{\"site\":\"north\",\"x\":\"y\"},\
+             \"heard_ms\":1767225587655,\"silence_ms\":12345,\"backlog\":3,\"clock_offset_ms\":-40,\
+             \"version\":\"0.1.0\",\"hostname\":\"gw-1\",\"group\":\"pumps\",\"tags\":{\"site\":\"north\",\"x\":\"y\"},\
              \"enrolled_ms\":1767225600000,\"knows_next_key\":true}"
         );
     }
