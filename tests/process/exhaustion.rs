@@ -1,11 +1,19 @@
 //! Too little of everything: ticks go on or are said to be missed, the journal stays whole, and it recovers by itself.
 
-use super::stage::{Agent, Hub, Scratch};
+use std::process::Command;
+
+use super::stage::{Agent, Hub, Scratch, eventually};
 
 const QUICK: [&str; 3] = ["interval = 1s", "batch_age = 1s", "process_interval = 1s"];
 
+fn check_whole(hub: &Hub) {
+    for key in ["lost", "duplicates", "gaps"] {
+        assert_eq!(hub.stat(key), 0, "{key}: {}", hub.ask(&["stat"]));
+    }
+}
+
 /// Runs an agent behind limits until it has taken ticks, and then without them until all has arrived.
-fn check(name: &str, limits: &str) {
+fn check_behind(name: &str, limits: &str) {
     let scratch = Scratch::new(name);
     let hub = Hub::start(&scratch, "hub");
     let mut agent = Agent::new(&scratch, "agent", &QUICK).behind(limits);
@@ -18,25 +26,114 @@ fn check(name: &str, limits: &str) {
     agent.run();
     agent.wait_for_ticks(2);
     agent.wait_for_drain();
-    for key in ["lost", "duplicates", "gaps"] {
-        assert_eq!(hub.stat(key), 0, "{key}");
-    }
+    check_whole(&hub);
 }
 
 #[test]
-fn few_file_descriptors() {
-    check("descriptors", "ulimit -n 24");
+fn an_agent_with_few_file_descriptors_goes_on() {
+    check_behind("descriptors", "ulimit -n 24");
 }
 
 #[test]
-fn little_memory() {
-    check("memory", "ulimit -v 120000");
+fn an_agent_with_little_memory_goes_on() {
+    check_behind("memory", "ulimit -v 120000");
 }
 
 #[test]
-fn all_processors_taken() {
-    check(
+fn an_agent_that_others_leave_no_processor_goes_on() {
+    check_behind(
         "processors",
-        "for i in 1 2 3 4 5 6; do (timeout 20 sh -c 'while :; do :; done' &) ; done; renice -n 19 $$ >/dev/null",
+        "for i in 1 2 3 4 5 6; do timeout 8 sh -c 'while :; do :; done' >/dev/null 2>&1 & done; \
+         renice -n 19 $$ >/dev/null",
     );
+}
+
+fn limit(pid: u32, limit: &str) {
+    let set = Command::new("prlimit").args(["--pid", &pid.to_string(), limit]).status();
+    assert!(set.expect("prlimit runs").success(), "{limit}");
+}
+
+#[test]
+fn a_hub_without_file_descriptors_serves_who_is_there_and_recovers() {
+    let scratch = Scratch::new("hub-descriptors");
+    let hub = Hub::start(&scratch, "hub");
+    let mut agent = Agent::new(&scratch, "agent", &QUICK);
+    agent.enroll(&hub);
+    agent.run();
+    agent.wait_for_ticks(2);
+    agent.wait_for_drain();
+    limit(hub.pid(), "--nofile=8:4096");
+    let strangers: Vec<_> = (0..40).map(|_| std::net::TcpStream::connect(hub.address())).collect();
+    agent.wait_for_ticks(3);
+    agent.wait_for_drain();
+    drop(strangers);
+    limit(hub.pid(), "--nofile=1024:4096");
+    agent.kill();
+    agent.run();
+    agent.wait_for_ticks(2);
+    agent.wait_for_drain();
+    check_whole(&hub);
+}
+
+#[test]
+fn a_hub_without_memory_to_grow_recovers() {
+    let scratch = Scratch::new("hub-memory");
+    let mut hub = Hub::start(&scratch, "hub");
+    let mut agent = Agent::new(&scratch, "agent", &QUICK);
+    agent.enroll(&hub);
+    agent.run();
+    agent.wait_for_ticks(2);
+    // Less than it has: whatever it asks for from now on is refused. It may end; its supervisor starts it again.
+    limit(hub.pid(), "--as=1000000:1000000000");
+    agent.wait_for_ticks(4);
+    hub.kill();
+    hub.run();
+    agent.wait_for_ticks(2);
+    agent.wait_for_drain();
+    check_whole(&hub);
+}
+
+#[test]
+fn an_agent_that_may_start_no_thread_goes_on() {
+    let scratch = Scratch::new("threads");
+    let hub = Hub::start(&scratch, "hub");
+    // Root is above this limit, so the agent is somebody else, in a folder of its own.
+    let agent = Agent::new(&scratch, "agent", &QUICK);
+    agent.enroll(&hub);
+    let mut agent = agent.as_nobody();
+    agent.run();
+    agent.wait_for_ticks(2);
+    agent.limit("--nproc=1:1000");
+    // Long enough for idle threads to end.
+    agent.wait_for_ticks(4);
+    agent.limit("--nproc=1000:1000");
+    agent.wait_for_ticks(2);
+    agent.wait_for_drain();
+    check_whole(&hub);
+}
+
+#[test]
+fn an_agent_without_an_inode_for_its_journal_says_so_and_starts_when_there_is_one() {
+    let scratch = Scratch::new("inodes");
+    let hub = Hub::start(&scratch, "hub");
+    let agent = Agent::new(&scratch, "agent", &QUICK);
+    agent.enroll(&hub);
+    let journal = agent.folder().join("journal");
+    let _ = std::fs::remove_dir_all(&journal);
+    std::fs::create_dir_all(&journal).expect("the folder can be made");
+    // A file system of its own, seen by the agent alone.
+    let mount = format!("mount -t tmpfs -o size=64m,nr_inodes=1 tmpfs {}", journal.display());
+    let mut agent = agent.behind_namespace(&mount);
+    agent.spawn();
+    eventually("the agent says why it does not start", || agent.log().contains("journal").then_some(()));
+    let pid = agent.pid().to_string();
+    let mended = Command::new("nsenter")
+        .args(["-U", "-m", "--preserve-credentials", "-t", &pid, "mount", "-o", "remount,nr_inodes=100"])
+        .arg(&journal)
+        .status();
+    assert!(mended.expect("nsenter runs").success());
+    agent.wait_until_it_answers();
+    agent.wait_for_ticks(2);
+    agent.wait_for_drain();
+    check_whole(&hub);
 }

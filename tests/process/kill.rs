@@ -17,11 +17,12 @@ fn check_all_there(hub: &Hub, agent: &Agent) {
     stored.sort_unstable();
     // The newest ticks may be in the agent's memory alone.
     committed.retain(|moment| Some(moment) <= stored.last());
-    assert!(committed.len() > 10, "{} moments", committed.len());
-    let missing: Vec<_> = committed.iter().filter(|moment| stored.binary_search(moment).is_err()).collect();
-    assert!(missing.is_empty(), "{missing:?} of {} moments are not at the hub", committed.len());
-    stored.dedup();
-    assert_eq!(stored.len(), hub.moments("node_load1").len());
+    assert!(committed.len() > 5, "{} moments", committed.len());
+    // Ticks are a second apart; the two clocks of a stamp are read one after the other, so a moment may be off by a few ms.
+    let at_hub = |moment: u64| stored.iter().filter(|stored| stored.abs_diff(moment) < 100).count();
+    let wrong: Vec<_> =
+        committed.iter().map(|moment| (*moment, at_hub(*moment))).filter(|(_, count)| *count != 1).collect();
+    assert!(wrong.is_empty(), "of {} moments these are not at the hub once: {wrong:?}", committed.len());
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The link.
-pub struct Proxy {
-    pub address: SocketAddr,
+pub(super) struct Proxy {
+    pub(super) address: SocketAddr,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -18,7 +18,7 @@ struct Shared {
 
 impl Proxy {
     /// A link to `hub` on a port that is free. Its threads end with the process.
-    pub fn start(hub: SocketAddr) -> Proxy {
+    pub(super) fn start(hub: SocketAddr) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Mutex::new(Shared::default()));
@@ -41,7 +41,7 @@ impl Proxy {
     }
 
     /// Breaks every connection and takes no new one.
-    pub fn cut(&self) {
+    pub(super) fn cut(&self) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.is_cut = true;
         for stream in shared.streams.drain(..) {
@@ -50,7 +50,7 @@ impl Proxy {
     }
 
     /// Takes connections again.
-    pub fn mend(&self) {
+    pub(super) fn mend(&self) {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).is_cut = false;
     }
 }

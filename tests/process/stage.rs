@@ -15,7 +15,7 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Where the binaries are: named by the environment, or built now.
-pub fn binaries() -> &'static Path {
+pub(super) fn binaries() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| match std::env::var_os("OUTPOST_BIN_DIR") {
         Some(folder) => folder.into(),
@@ -34,10 +34,10 @@ pub fn binaries() -> &'static Path {
 }
 
 /// A folder of this test's own, removed at the end unless the test failed.
-pub struct Scratch(PathBuf);
+pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub fn new(name: &str) -> Scratch {
+    pub(super) fn new(name: &str) -> Scratch {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("outpost-test-{}-{number}-{name}", std::process::id()));
@@ -45,7 +45,7 @@ impl Scratch {
         Scratch(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -61,7 +61,7 @@ impl Drop for Scratch {
 /// Waits until `is_so` gives a value.
 ///
 /// Panics: when it does not within [`PATIENCE`], with what was waited for.
-pub fn eventually<T>(what: &str, mut is_so: impl FnMut() -> Option<T>) -> T {
+pub(super) fn eventually<T>(what: &str, mut is_so: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(value) = is_so() {
@@ -81,7 +81,7 @@ fn number(value: &Value, key: &str) -> u64 {
 }
 
 /// The hub's process.
-pub struct Hub {
+pub(super) struct Hub {
     folder: PathBuf,
     child: Option<Child>,
     address: Option<SocketAddr>,
@@ -89,14 +89,14 @@ pub struct Hub {
 
 impl Hub {
     /// Starts a hub on a port that is free.
-    pub fn start(scratch: &Scratch, name: &str) -> Hub {
+    pub(super) fn start(scratch: &Scratch, name: &str) -> Hub {
         let mut hub = Hub { folder: scratch.path().join(name), child: None, address: None };
         hub.run();
         hub
     }
 
     /// Starts the process, on the port that it had before.
-    pub fn run(&mut self) {
+    pub(super) fn run(&mut self) {
         let listen = self.address.map_or("127.0.0.1:0".into(), |address| address.to_string());
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.with_extension("log"));
         let mut child = Command::new(binaries().join("outpost-hub"))
@@ -114,26 +114,30 @@ impl Hub {
         self.child = Some(child);
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.address.expect("a hub that was started")
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a hub that runs").id()
+    }
+
     /// kill -9.
-    pub fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         let mut child = self.child.take().expect("a hub that runs");
         child.kill().expect("it can be killed");
         child.wait().expect("it ends");
     }
 
     /// What one of its commands says, whatever its exit status.
-    pub fn ask(&self, arguments: &[&str]) -> String {
+    pub(super) fn ask(&self, arguments: &[&str]) -> String {
         let output =
             Command::new(binaries().join("outpost-hub")).arg("--dir").arg(&self.folder).args(arguments).output();
         text(&output.expect("outpost-hub runs"))
     }
 
     /// What one of its commands prints on standard output. It must succeed.
-    pub fn tell(&self, arguments: &[&str]) -> String {
+    pub(super) fn tell(&self, arguments: &[&str]) -> String {
         let output =
             Command::new(binaries().join("outpost-hub")).arg("--dir").arg(&self.folder).args(arguments).output();
         let output = output.expect("outpost-hub runs");
@@ -141,17 +145,17 @@ impl Hub {
         String::from_utf8(output.stdout).expect("it speaks UTF-8")
     }
 
-    pub fn token(&self, more: &[&str]) -> String {
+    pub(super) fn token(&self, more: &[&str]) -> String {
         self.tell(&[&["token", "new"], more].concat()).trim().into()
     }
 
     /// A figure of `stat --json`.
-    pub fn stat(&self, key: &str) -> u64 {
+    pub(super) fn stat(&self, key: &str) -> u64 {
         number(&serde_json::from_str(&self.tell(&["stat", "--json"])).expect("stat is JSON"), key)
     }
 
     /// The moments of one series, in ms, as they were sampled.
-    pub fn moments(&self, expression: &str) -> Vec<u64> {
+    pub(super) fn moments(&self, expression: &str) -> Vec<u64> {
         moments(&self.tell(&["query", expression, "--since", "1d", "--raw", "--json"]))
     }
 }
@@ -174,26 +178,66 @@ fn moments(json: &str) -> Vec<u64> {
 }
 
 /// An agent's process.
-pub struct Agent {
+pub(super) struct Agent {
     folder: PathBuf,
     child: Option<Child>,
     /// What runs before it in the same process: limits.
     shell: Option<String>,
+    /// What starts that shell, when it is not this process.
+    wrapper: Vec<&'static str>,
 }
 
 impl Agent {
     /// An agent with these settings, not yet running.
-    pub fn new(scratch: &Scratch, name: &str, settings: &[&str]) -> Agent {
+    pub(super) fn new(scratch: &Scratch, name: &str, settings: &[&str]) -> Agent {
         let folder = scratch.path().join(name);
         fs::create_dir_all(&folder).expect("the folder can be made");
         fs::write(folder.join("outpost.conf"), settings.join("\n")).expect("the settings can be written");
-        Agent { folder, child: None, shell: None }
+        Agent { folder, child: None, shell: None, wrapper: Vec::new() }
     }
 
     /// Runs behind these words of a shell: `ulimit -n 20`.
-    pub fn behind(mut self, shell: &str) -> Agent {
+    pub(super) fn behind(mut self, shell: &str) -> Agent {
         self.shell = Some(shell.into());
         self
+    }
+
+    /// Runs behind these words in a mount namespace of its own, in which it is root.
+    pub(super) fn behind_namespace(self, shell: &str) -> Agent {
+        let mut agent = self.behind(shell);
+        agent.wrapper = vec!["unshare", "-Urm"];
+        agent
+    }
+
+    /// Runs as nobody in a folder that nobody owns, when this test is root; as this test's user otherwise.
+    pub(super) fn as_nobody(self) -> Agent {
+        let mut agent = self.behind(":");
+        let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+        if is_root {
+            let owned = Command::new("chown").args(["-R", "65534"]).arg(&agent.folder).status();
+            assert!(owned.expect("chown runs").success());
+            let log = agent.folder.with_extension("log");
+            fs::write(&log, "").expect("the log can be made");
+            agent.wrapper = vec!["setpriv", "--reuid=65534", "--clear-groups"];
+        }
+        agent
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Sets a limit of the running process, as the user that it runs as: `--nproc=1:1000`.
+    pub(super) fn limit(&self, limit: &str) {
+        let mut words = self.wrapper.iter().copied().chain(["prlimit"]);
+        let mut command = Command::new(words.next().expect("there is prlimit at least"));
+        let set = command.args(words).args(["--pid", &self.pid().to_string(), limit]).status();
+        assert!(set.expect("prlimit runs").success(), "{limit}");
+    }
+
+    /// What it has logged.
+    pub(super) fn log(&self) -> String {
+        fs::read_to_string(self.folder.with_extension("log")).unwrap_or_default()
     }
 
     fn command(&self) -> Command {
@@ -201,8 +245,9 @@ impl Agent {
         let mut command = match &self.shell {
             None => Command::new(binary),
             Some(shell) => {
-                let mut command = Command::new("sh");
-                command.arg("-c").arg(format!("{shell}; exec \"$0\" \"$@\"")).arg(binary);
+                let mut words = self.wrapper.iter().copied().chain(["sh"]);
+                let mut command = Command::new(words.next().expect("there is a shell at least"));
+                command.args(words).arg("-c").arg(format!("{shell}; exec \"$0\" \"$@\"")).arg(binary);
                 command
             }
         };
@@ -210,22 +255,30 @@ impl Agent {
         command
     }
 
-    pub fn run(&mut self) {
+    pub(super) fn run(&mut self) {
+        self.spawn();
+        self.wait_until_it_answers();
+    }
+
+    pub(super) fn spawn(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.with_extension("log"));
         let child = self.command().arg("run").stderr(log.expect("the log opens")).spawn();
         self.child = Some(child.expect("outpost runs"));
+    }
+
+    pub(super) fn wait_until_it_answers(&self) {
         eventually("the agent answers", || self.status());
     }
 
     /// kill -9.
-    pub fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         let mut child = self.child.take().expect("an agent that runs");
         child.kill().expect("it can be killed");
         child.wait().expect("it ends");
     }
 
     /// SIGTERM, and its exit in good order.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         let mut child = self.child.take().expect("an agent that runs");
         let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
         assert!(killed.expect("kill runs").success());
@@ -233,11 +286,11 @@ impl Agent {
     }
 
     /// What one of its commands says, and whether it succeeded.
-    pub fn ask(&self, arguments: &[&str]) -> (bool, String) {
+    pub(super) fn ask(&self, arguments: &[&str]) -> (bool, String) {
         self.ask_with(arguments, "")
     }
 
-    pub fn ask_with(&self, arguments: &[&str], input: &str) -> (bool, String) {
+    pub(super) fn ask_with(&self, arguments: &[&str], input: &str) -> (bool, String) {
         let mut child = Command::new(binaries().join("outpost"))
             .arg("--dir")
             .arg(&self.folder)
@@ -254,42 +307,42 @@ impl Agent {
     }
 
     /// Its status, when it runs.
-    pub fn status(&self) -> Option<Value> {
+    pub(super) fn status(&self) -> Option<Value> {
         let (is_good, words) = self.ask(&["status", "--json"]);
         is_good.then(|| serde_json::from_str(&words).unwrap_or_else(|error| panic!("{error}: {words}")))
     }
 
     /// A figure of `status --json`.
-    pub fn figure(&self, key: &str) -> u64 {
+    pub(super) fn figure(&self, key: &str) -> u64 {
         number(&self.status().expect("the agent answers"), key)
     }
 
-    pub fn enroll(&self, hub: &Hub) {
+    pub(super) fn enroll(&self, hub: &Hub) {
         let (is_good, words) = self.ask(&["enroll", &hub.address().to_string(), &hub.token(&[])]);
         assert!(is_good, "{words}");
     }
 
     /// Waits until it took so many more ticks.
-    pub fn wait_for_ticks(&self, more: u64) {
+    pub(super) fn wait_for_ticks(&self, more: u64) {
         let end = self.figure("tick_count") + more;
         eventually("more ticks", || self.status().filter(|status| number(status, "tick_count") >= end));
     }
 
     /// Waits until the hub holds everything.
-    pub fn wait_for_drain(&self) {
+    pub(super) fn wait_for_drain(&self) {
         eventually("the backlog drains", || {
             self.status().filter(|status| number(status, "backlog_count") == 0 && status["link"] == "online")
         });
     }
 
     /// The moments of one series, in ms, as they were sampled.
-    pub fn moments(&self, expression: &str) -> Vec<u64> {
+    pub(super) fn moments(&self, expression: &str) -> Vec<u64> {
         let (is_good, words) = self.ask(&["query", expression, "--since", "1d", "--json"]);
         assert!(is_good, "{words}");
         moments(&words)
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.child.as_ref().expect("an agent that runs").id()
     }
 }
