@@ -61,7 +61,7 @@ pub struct Device {
     pub heard: Option<UnixTime>,
     /// The life of its journal that it last spoke of.
     pub journal: Option<JournalId>,
-    /// Batches that waited on it when it last said.
+    /// Batches that it has and that are neither held nor lost, as far as is known.
     pub backlog_count: u64,
     /// Its clock less the hub's in ms, when it last said; none when it did not know the time.
     pub clock_offset_ms: Option<i64>,
@@ -218,10 +218,9 @@ impl Fleet {
 
         let known = self.by_key(key).map(|device| device.id);
         let id = known.unwrap_or_else(|| identity::key::device_id(key));
-        let wanted = if hostname.trim().is_empty() { "device" } else { hostname.trim() };
         let name = match self.devices.get(&id) {
             Some(device) => device.name.clone(),
-            None => self.free_name(wanted),
+            None => self.free_name(&name_of(hostname)),
         };
         let device = Device {
             id,
@@ -252,6 +251,12 @@ impl Fleet {
         }
         (2u64..).map(|number| format!("{wanted}-{number}")).find(|name| !is_taken(name)).expect("numbers do not end")
     }
+}
+
+/// A device's name from what the machine calls itself. It is shown on terminals and typed into them.
+fn name_of(hostname: &str) -> String {
+    let name: String = hostname.trim().chars().filter(|character| !character.is_control()).collect();
+    if name.is_empty() { "device".into() } else { name }
 }
 
 fn device_key(id: DeviceId) -> Vec<u8> {
@@ -292,6 +297,13 @@ mod tests {
         assert_eq!((first.device.name.as_str(), first.device.group.as_deref()), ("gw", Some("pumps")));
         assert_eq!(enroll(&mut fleet, 2, 10).unwrap().device.name, "gw-2");
         assert_eq!(enroll(&mut fleet, 3, 10).unwrap_err(), CloseReason::TokenUsed);
+    }
+
+    #[test]
+    fn a_machine_is_called_what_it_calls_itself_less_what_moves_a_cursor() {
+        assert_eq!(name_of(" gw-1\n"), "gw-1");
+        assert_eq!(name_of("\u{1b}[2Jgw"), "[2Jgw");
+        assert_eq!(name_of(" \u{7}"), "device");
     }
 
     #[test]

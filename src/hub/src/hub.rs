@@ -370,7 +370,7 @@ impl Hub {
         }
 
         let session = self.sessions.get_mut(&peer).expect("the peer was admitted");
-        session.who = Some(Who::new(device, hello.journal));
+        session.who = Some(Who::new(device, hello.journal, &hello.heads));
         let key = session.key;
         self.fleet.observe(device, |device| {
             device.journal = Some(hello.journal);
@@ -556,6 +556,9 @@ impl Hub {
             return;
         }
         let Some(who) = &mut session.who else { return };
+        // A device that sends has no reason to ping and to say how much waits.
+        let (device, backlog_count) = (who.device, who.backlog_count());
+        self.fleet.observe(device, |device| device.backlog_count = backlog_count);
         while let Some(ack) = who.poll_ack() {
             let bytes = session.server.ack(&ack);
             self.outputs.push_back(Output::Send { peer, bytes });

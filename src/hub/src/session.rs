@@ -3,7 +3,7 @@
 use link::server::Server;
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::limits::ACK_RANGES_MAX;
-use wire::message::{Ack, Fingerprint, Progress};
+use wire::message::{Ack, Fingerprint, Head, Progress};
 use wire::ranges::{RangeSet, SeqRange};
 use wire::stream::{STREAM_COUNT, Stream};
 use wire::time::Instant;
@@ -32,6 +32,8 @@ pub struct Who {
     pub journal: JournalId,
     /// By stream: what is durable, or known to be lost. Empty until the store has said.
     held: [RangeSet; STREAM_COUNT],
+    /// By stream: the number that the next batch will have, as far as is known.
+    heads: [Seq; STREAM_COUNT],
     /// Streams of which something became durable since the last ack.
     unacked: [bool; STREAM_COUNT],
 }
@@ -44,9 +46,17 @@ impl Session {
 }
 
 impl Who {
-    /// A device that just said hello.
-    pub fn new(device: DeviceId, journal: JournalId) -> Who {
-        Who { device, journal, held: Default::default(), unacked: [false; STREAM_COUNT] }
+    /// A device that just said hello, and how far its journal reaches.
+    pub fn new(device: DeviceId, journal: JournalId, heads: &[Head]) -> Who {
+        let mut who = Who {
+            device,
+            journal,
+            held: Default::default(),
+            heads: [Seq(0); STREAM_COUNT],
+            unacked: [false; STREAM_COUNT],
+        };
+        heads.iter().for_each(|head| who.heads[head.stream.index()] = head.next);
+        who
     }
 
     /// Takes what the store holds. What was committed meanwhile is in it.
@@ -62,6 +72,15 @@ impl Who {
         if self.held[stream.index()].insert_range(range).is_ok() {
             self.unacked[stream.index()] = true;
         }
+        let head = &mut self.heads[stream.index()];
+        *head = (*head).max(Seq(range.last.0.saturating_add(1)));
+    }
+
+    /// Batches that the device has and that are neither held nor lost. The newest come first, so this is exact but for
+    /// those that it has not begun to send.
+    pub fn backlog_count(&self) -> u64 {
+        let waiting = |(head, held): (&Seq, &RangeSet)| head.0.saturating_sub(held.count());
+        self.heads.iter().zip(&self.held).map(waiting).fold(0, u64::saturating_add)
     }
 
     /// The next ack that is due.
@@ -88,7 +107,7 @@ mod tests {
 
     #[test]
     fn an_ack_carries_the_newest_ranges_when_there_are_too_many() {
-        let mut who = Who::new(DeviceId(1), JournalId(1));
+        let mut who = Who::new(DeviceId(1), JournalId(1), &[]);
         let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
         who.settled(Stream::Raw, range(0, 4));
         for index in 1..=10 {
@@ -98,5 +117,20 @@ mod tests {
         assert_eq!((ack.cumulative, ack.ranges.len()), (Seq(5), ACK_RANGES_MAX));
         assert_eq!(ack.ranges.last(), Some(&range(100, 103)));
         assert_eq!(who.poll_ack(), None);
+    }
+
+    #[test]
+    fn the_backlog_shrinks_with_what_is_held_and_grows_with_what_is_new() {
+        let heads = [Head { stream: Stream::Raw, next: Seq(10) }, Head { stream: Stream::Event, next: Seq(2) }];
+        let mut who = Who::new(DeviceId(1), JournalId(1), &heads);
+        let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
+        assert_eq!(who.backlog_count(), 12);
+        who.settled(Stream::Raw, range(8, 9));
+        who.settled(Stream::Event, range(0, 1));
+        assert_eq!(who.backlog_count(), 8);
+        who.settled(Stream::Raw, range(12, 12));
+        assert_eq!(who.backlog_count(), 10);
+        who.settled(Stream::Raw, range(0, 11));
+        assert_eq!(who.backlog_count(), 0);
     }
 }

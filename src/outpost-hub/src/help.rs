@@ -79,7 +79,7 @@ usage: outpost-hub fleet [--all] [--json]
   --json    one line: [{\"name\":..,\"online\":true,..},..]
 
   heard      since its last word; a device that is online speaks once a minute or more
-  backlog    batches that it has and the hub lacks, when it last said
+  backlog    batches that it has and the hub lacks, as far as the hub knows
   clock      its clock less the hub's, when it last said
 
 example:
@@ -116,8 +116,8 @@ usage: outpost-hub query EXPRESSION [--since SPAN | --from TIME] [--to TIME] [--
                          [--steps | --json | --csv]
 
   EXPRESSION       a selector of PromQL, or rate(..) of one: node_load1{device=\"gw-1\"}, {__name__=~\"node_.*\"};
-                   each series bears the label device, the name of its machine, and group if that has one.
-                   A label of the same name that it had before is called exported_device.
+                   each series bears the name of its machine as instance, and as device unless it has a label device
+                   of its own (disks, interfaces); and group if the machine has one
   --since SPAN     from so long ago (1h30m, 7d), or from a moment, to now; one hour when nothing is said
   --from, --to     moments: 2026-01-31T12:00Z, 2026-01-31, -2h, now
   --step SPAN      between values; a sixtieth of the span, rounded, when nothing is said

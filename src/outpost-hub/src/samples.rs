@@ -19,7 +19,10 @@ use wire::time::UnixTime;
 use crate::call::{SamplesCall, SamplesFound, SeriesFound};
 use crate::notes;
 
-/// The label under which a device's name is matched and shown.
+/// The label under which a device's name is matched and shown, as dashboards know it.
+pub const INSTANCE_LABEL: &str = "instance";
+
+/// The same name once more, on series that have no such label themselves: node_exporter calls disks and interfaces so.
 pub const DEVICE_LABEL: &str = "device";
 
 /// The label under which a device's group is matched and shown.
@@ -36,11 +39,16 @@ type SeriesKey = (String, Vec<(String, String)>);
 
 /// What the devices of the fleet are called in questions and answers.
 pub fn targets(members: &[Member]) -> Vec<Target> {
-    let labels = |member: &Member| {
-        let group = member.device.group.clone().map(|group| (GROUP_LABEL.to_owned(), group));
-        [(DEVICE_LABEL.to_owned(), member.device.name.clone())].into_iter().chain(group).collect()
-    };
-    members.iter().map(|member| Target { device: member.id(), labels: labels(member) }).collect()
+    let named = |label: &str, member: &Member| (label.to_owned(), member.device.name.clone());
+    let group = |member: &Member| member.device.group.clone().map(|group| (GROUP_LABEL.to_owned(), group));
+    members
+        .iter()
+        .map(|member| Target {
+            device: member.id(),
+            labels: [named(INSTANCE_LABEL, member)].into_iter().chain(group(member)).collect(),
+            default_labels: vec![named(DEVICE_LABEL, member)],
+        })
+        .collect()
 }
 
 /// Answers one question.
@@ -166,6 +174,7 @@ fn missing(store: &Store, members: &[Member], expression: &Expression) -> Result
         return Ok(Some("no device has enrolled yet: `outpost-hub token new` makes what lets one in".into()));
     }
     let labels = [
+        (INSTANCE_LABEL, names.clone()),
         (DEVICE_LABEL, members.iter().map(|member| Some(member.device.name.as_str())).collect::<Vec<_>>()),
         (GROUP_LABEL, members.iter().map(|member| member.device.group.as_deref()).collect()),
     ];
