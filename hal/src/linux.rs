@@ -4,6 +4,7 @@ pub mod capacity;
 pub mod clock;
 pub mod folder;
 pub mod kept_file;
+pub mod memory;
 pub mod processes;
 pub mod socket;
 pub mod sysfs;

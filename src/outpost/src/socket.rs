@@ -83,6 +83,8 @@ async fn accept(executor: &'static LocalExecutor<'static>, listener: &UnixListen
                 let answer = async move {
                     // Whoever hangs up in the middle has seen why.
                     let _ = serve_one(stream, &core).await;
+                    // An answer is up to a hundred times as large as anything else here.
+                    hal::linux::memory::give_back();
                     drop(place);
                 };
                 executor.spawn(answer).detach();
