@@ -100,7 +100,7 @@ fn an_agent_that_may_start_no_thread_goes_on() {
     // Root is above this limit, so the agent is somebody else, in a folder of its own.
     let agent = Agent::new(&scratch, "agent", &QUICK);
     agent.enroll(&hub);
-    let mut agent = agent.as_nobody();
+    let mut agent = agent.behind_another_user();
     agent.run();
     agent.wait_for_ticks(2);
     agent.limit("--nproc=1:1000");

@@ -210,7 +210,7 @@ impl Agent {
     }
 
     /// Runs as nobody in a folder that nobody owns, when this test is root; as this test's user otherwise.
-    pub(super) fn as_nobody(self) -> Agent {
+    pub(super) fn behind_another_user(self) -> Agent {
         let mut agent = self.behind(":");
         let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
         if is_root {

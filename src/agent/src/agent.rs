@@ -244,6 +244,7 @@ impl Agent {
         let Stop::Asked { until } = self.stop else { return };
         if self.journal.backlog_count() == 0 || !self.client.is_online() || until <= now.uptime {
             self.stop = Stop::Done;
+            self.close_batch(now);
             // What was acked meanwhile need not be sent again by the next process.
             self.commit(now, true);
             self.client.stop(now.uptime);

@@ -126,7 +126,7 @@ usage: outpost-hub query EXPRESSION [--since SPAN | --from TIME] [--to TIME] [--
   --json, --csv    for programs
 
 example:
-  outpost-hub query 'rate(node_network_receive_bytes_total{device=\"gw-1\"}[5m])' --since 1d
+  outpost-hub query 'rate(node_network_receive_bytes_total{instance=\"gw-1\",device=\"eth0\"}[5m])' --since 1d
 ";
 
 const SERVE: &str = "\

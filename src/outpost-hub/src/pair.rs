@@ -278,7 +278,8 @@ fn a_question_is_answered_under_the_device_s_name_and_a_slip_is_named() {
     link.hear_acks(Stream::Raw, 1);
 
     let found = hub.samples("node_load1{device=\"gw\"}", Some(Span::minutes(1)));
-    let labels = [("device", "gw"), ("group", "pumps")].map(|(name, value)| (name.into(), value.into()));
+    let labels =
+        [("instance", "gw"), ("group", "pumps"), ("device", "gw")].map(|(name, value)| (name.into(), value.into()));
     assert_eq!((found.series.len(), &found.series[0].labels[..]), (1, &labels[..]));
     assert_eq!(found.series[0].points[..2], [(BEGAN, 0.0), (BEGAN + 60_000, 6.0)]);
     assert_eq!((&found.notes, &found.missing), (&vec![], &None));

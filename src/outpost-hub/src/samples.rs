@@ -173,9 +173,10 @@ fn missing(store: &Store, members: &[Member], expression: &Expression) -> Result
     if members.is_empty() {
         return Ok(Some("no device has enrolled yet: `outpost-hub token new` makes what lets one in".into()));
     }
+    let names: Vec<Option<&str>> = members.iter().map(|member| Some(member.device.name.as_str())).collect();
     let labels = [
         (INSTANCE_LABEL, names.clone()),
-        (DEVICE_LABEL, members.iter().map(|member| Some(member.device.name.as_str())).collect::<Vec<_>>()),
+        (DEVICE_LABEL, names),
         (GROUP_LABEL, members.iter().map(|member| member.device.group.as_deref()).collect()),
     ];
     for matcher in expression.selector.matchers() {

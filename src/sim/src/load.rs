@@ -208,7 +208,10 @@ impl Load {
 
     fn is_there(&self, place: &Place, boot: BootId, at: Instant) -> bool {
         match place {
-            Place::NetDev(PPP) => mix(self.seed ^ u64::from(boot.0) << 20 ^ at.0 / HOTPLUG_MS) % 3 > 0,
+            Place::NetDev(PPP) => {
+                let spell = (u64::from(boot.0) << 20) ^ (at.0 / HOTPLUG_MS);
+                !mix(self.seed ^ spell).is_multiple_of(3)
+            }
             _ => true,
         }
     }

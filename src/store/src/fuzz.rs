@@ -52,7 +52,7 @@ fn records(mut bytes: &[u8]) {
     let store = Store::open(Arc::new(Memory::default()), 1024 * 1024).expect("memory never refuses");
     store.commit(&changes).expect("memory never refuses");
     let selector = Selector::parse("{__name__=~\".+\"}").expect("it is a selector");
-    let targets = [range::Target { device, labels: Vec::new() }];
+    let targets = [range::Target { device, labels: Vec::new(), default_labels: Vec::new() }];
     let (from, to) = (UnixTime(0), UnixTime(u64::MAX));
     // Too many samples is an answer too.
     let _ = store.range(&range::Question { selector: &selector, targets: &targets, from, to, samples_max: 10_000 });

@@ -187,7 +187,8 @@ pub(crate) fn store_of(changes: &[Change]) -> Store {
 }
 
 pub(crate) fn target(device: u64) -> Target {
-    Target { device: DeviceId(device), labels: vec![("instance".to_owned(), format!("gw-{device}"))] }
+    let labels = vec![("instance".to_owned(), format!("gw-{device}"))];
+    Target { device: DeviceId(device), labels, default_labels: Vec::new() }
 }
 
 /// All samples of devices 1 and 2 that `selector` means.

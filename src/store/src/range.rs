@@ -26,6 +26,8 @@ pub struct Target {
     pub device: DeviceId,
     /// Its labels, name and value.
     pub labels: Vec<(String, String)>,
+    /// Labels that a series bears only when it has none of that name itself.
+    pub default_labels: Vec<(String, String)>,
 }
 
 /// A question about samples.
@@ -157,12 +159,18 @@ impl Store {
 }
 
 impl Target {
-    /// All labels of one of its series: the target's, then the series' own, which give way under `exported_`.
+    /// All labels of one of its series: the target's, then the series' own, which give way under `exported_`, then
+    /// the defaults.
     pub fn labels_of<T: AsRef<str>>(&self, series: &Series<T>) -> Vec<(String, String)> {
         let mut all = self.labels.clone();
         for (name, value) in labels(series.labels.as_ref()) {
             let is_taken = self.labels.iter().any(|(have, _)| have == name);
             all.push((if is_taken { format!("exported_{name}") } else { name.to_owned() }, value));
+        }
+        for (name, value) in &self.default_labels {
+            if all.iter().all(|(have, _)| have != name) {
+                all.push((name.clone(), value.clone()));
+            }
         }
         all
     }
@@ -334,6 +342,15 @@ mod tests {
         assert_eq!(only(&store.range(&question).unwrap()), expected(0, 30_000..80_000));
         let error = store.range(&Question { samples_max: 4, ..question }).unwrap_err();
         assert_eq!(error.to_string(), "more than 4 samples: ask for fewer series or a shorter span");
+    }
+
+    #[test]
+    fn a_default_label_gives_way_to_a_series_own() {
+        let host = |name: &str| vec![("device".to_owned(), name.to_owned())];
+        let target = Target { device: DeviceId(1), labels: Vec::new(), default_labels: host("gw-1") };
+        let series = |labels| Series { name: "up", labels, kind: 1, scale: 0 };
+        assert_eq!(target.labels_of(&series("")), host("gw-1"));
+        assert_eq!(target.labels_of(&series("device=\"sda\"")), host("sda"));
     }
 
     #[test]
