@@ -289,6 +289,7 @@ fn a_question_is_answered_under_the_device_s_name_and_a_slip_is_named() {
 
     let missing = |expression| hub.samples(expression, None).missing.unwrap_or_default();
     assert_eq!(missing("node_laod1"), "no device has a metric called node_laod1; did you mean node_load1?");
+    assert_eq!(missing("up_totl{device=\"sda\"}"), "no device has a metric called up_totl; did you mean up_total?");
     assert_eq!(missing("node_load1{device=\"gv\"}"), "there is no device called gv; did you mean gw?");
     assert_eq!(missing("node_load1{group=~\"x.*\"}"), "there is no group");
     assert_eq!(missing("node_load1{x=\"y\"}"), "");

@@ -173,10 +173,16 @@ fn missing(store: &Store, members: &[Member], expression: &Expression) -> Result
     if members.is_empty() {
         return Ok(Some("no device has enrolled yet: `outpost-hub token new` makes what lets one in".into()));
     }
-    let names: Vec<Option<&str>> = members.iter().map(|member| Some(member.device.name.as_str())).collect();
+    // The metric first: what has another name may well have the label that nothing here has.
+    let names = store.series_names().map_err(|error| error.to_string())?;
+    if let Some(wanted) = expression.selector.name().filter(|wanted| !names.iter().any(|name| name == wanted)) {
+        let near = suggest::near(wanted, names.iter().map(String::as_str));
+        return Ok(Some(format!("no device has a metric called {wanted}{}", did_you_mean(&near))));
+    }
+    let devices: Vec<Option<&str>> = members.iter().map(|member| Some(member.device.name.as_str())).collect();
     let labels = [
-        (INSTANCE_LABEL, names.clone()),
-        (DEVICE_LABEL, names),
+        (INSTANCE_LABEL, devices.clone()),
+        (DEVICE_LABEL, devices),
         (GROUP_LABEL, members.iter().map(|member| member.device.group.as_deref()).collect()),
     ];
     for matcher in expression.selector.matchers() {
@@ -188,14 +194,7 @@ fn missing(store: &Store, members: &[Member], expression: &Expression) -> Result
             }
         }
     }
-    let names = store.series_names().map_err(|error| error.to_string())?;
-    Ok(match expression.selector.name() {
-        Some(wanted) if !names.iter().any(|name| name == wanted) => {
-            let near = suggest::near(wanted, names.iter().map(String::as_str));
-            Some(format!("no device has a metric called {wanted}{}", did_you_mean(&near)))
-        }
-        _ => None,
-    })
+    Ok(None)
 }
 
 fn did_you_mean(near: &[&str]) -> String {
