@@ -76,6 +76,27 @@ fn a_hub_without_file_descriptors_serves_who_is_there_and_recovers() {
 }
 
 #[test]
+fn a_hub_that_others_leave_no_processor_serves_on() {
+    let scratch = Scratch::new("hub-processors");
+    let hub = Hub::start(&scratch, "hub");
+    let reniced = Command::new("renice").args(["-n", "19", &hub.pid().to_string()]).output();
+    assert!(reniced.expect("renice runs").status.success());
+    let mut others: Vec<_> = (0..6)
+        .map(|_| Command::new("timeout").args(["10", "sh", "-c", "while :; do :; done"]).spawn().expect("sh runs"))
+        .collect();
+    let mut agent = Agent::new(&scratch, "agent", &QUICK);
+    agent.enroll(&hub);
+    agent.run();
+    agent.wait_for_ticks(4);
+    agent.wait_for_drain();
+    for other in &mut others {
+        let _ = other.kill();
+        let _ = other.wait();
+    }
+    check_whole(&hub);
+}
+
+#[test]
 fn a_hub_without_memory_to_grow_recovers() {
     let scratch = Scratch::new("hub-memory");
     let mut hub = Hub::start(&scratch, "hub");

@@ -240,16 +240,21 @@ impl Journal {
             }
         }
         journal.settle();
-        for stream in Stream::ALL {
-            let line = &mut journal.lines[stream.index()];
-            let range = SeqRange { first: line.next, last: Seq(line.next.0 + SKIP - 1) };
-            line.next = Seq(line.next.0 + SKIP);
-            line.durable = line.next;
-            journal.say_lost(now, stream, range, LossReason::Damaged);
-        }
+        journal.skip_unknown(now);
         journal.commit(now)?;
         journal.say_holes(now);
         Ok(journal)
+    }
+
+    /// Skips numbers that may have been given out and of which nothing is left.
+    fn skip_unknown(&mut self, now: Stamp) {
+        for stream in Stream::ALL {
+            let line = &mut self.lines[stream.index()];
+            let range = SeqRange { first: line.next, last: Seq(line.next.0 + SKIP - 1) };
+            line.next = Seq(line.next.0 + SKIP);
+            line.durable = line.next;
+            self.say_lost(now, stream, range, LossReason::Damaged);
+        }
     }
 
     fn recover_slot(&mut self, body: &[u8]) {

@@ -63,8 +63,6 @@ pub struct Recovery {
     pub tail: Tail,
     /// Kept entries in order.
     pub entries: Vec<(Kind, Place)>,
-    /// Whether bytes between kept entries were unreadable in both files: batches may be missing.
-    pub is_damaged: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +123,7 @@ impl Tail {
         };
         let seen: Vec<Found> = join(found, generation);
         let commit = seen.iter().map(|found| found.head.commit).max().unwrap_or(0);
-        let (kept, is_damaged) = keep(&seen);
+        let kept = keep(&seen);
         let end = kept.last().map_or(0, Found::end);
         let lengths = copies.iter().flatten().filter_map(|file| file.len().ok());
         let bytes_max = lengths.chain([bytes_max]).max().unwrap_or(bytes_max);
@@ -150,7 +148,7 @@ impl Tail {
             .iter()
             .map(|found| (found.head.kind, Place { offset: found.offset as u32, length: found.head.length }))
             .collect();
-        Ok(Some(Recovery { tail, entries, is_damaged }))
+        Ok(Some(Recovery { tail, entries }))
     }
 
     /// Every sound entry that the two files hold, of whatever generation, highest generation last: for when no
@@ -556,28 +554,24 @@ fn join(found: [Vec<Found>; 2], generation: u32) -> Vec<Found> {
     joined
 }
 
-/// The entries to keep, in order, and whether something between them is missing.
-fn keep(seen: &[Found]) -> (Vec<Found>, bool) {
+/// The entries to keep, in order. A hole between them is damage: its batches are found missing by their numbers.
+fn keep(seen: &[Found]) -> Vec<Found> {
     let newest = seen.iter().map(|found| found.head.commit).max().unwrap_or(0);
     let mut kept: Vec<Found> = Vec::with_capacity(seen.len());
-    let (mut end, mut is_damaged) = (0, false);
+    let mut end = 0;
     for found in seen {
         let commit = kept.last().map_or(0, |last: &Found| last.head.commit);
         // Behind the newest commit may lie leftovers of an older one; two entries never share a byte.
-        if found.offset < end || found.head.commit < commit {
-            continue;
+        if found.offset >= end && found.head.commit >= commit {
+            end = found.end();
+            kept.push(*found);
         }
-        is_damaged |= found.offset > end && found.head.commit < newest;
-        end = found.end();
-        kept.push(*found);
     }
     let start = kept.partition_point(|found| found.head.commit < newest);
     if newest > 0 && !is_whole(&kept[start..]) {
         kept.truncate(start);
-    } else if let Some(found) = kept.get(start) {
-        is_damaged |= start > 0 && found.offset > kept[start - 1].end();
     }
-    (kept, is_damaged)
+    kept
 }
 
 /// Whether these entries of one commit are all of it.

@@ -71,7 +71,12 @@ impl From<io::Error> for VolumeError {
 
 fn from_redb(error: redb::Error) -> VolumeError {
     match error {
-        redb::Error::Io(error) => VolumeError::Io(error),
+        // redb reports a header that makes no sense and a file that ends too soon as I/O errors of these kinds.
+        redb::Error::Io(error)
+            if !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+        {
+            VolumeError::Io(error)
+        }
         _ => VolumeError::Damaged,
     }
 }

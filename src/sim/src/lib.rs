@@ -15,6 +15,7 @@
 //! | [`checker`] | what must be true |
 //! | [`scenario`] | worlds worth running |
 //! | [`power`] | a journal alone under the crash disk |
+//! | [`rest`] | a journal whose bytes change at rest |
 //! | [`lives`] | machines that live for minutes |
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ pub mod lives;
 pub mod load;
 pub mod net;
 pub mod power;
+pub mod rest;
 pub mod rng;
 pub mod scenario;
 pub mod world;
