@@ -2,11 +2,13 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`floors`] | who may import whom |
 //! | [`fuzz`] | every parser of outside bytes over a corpus and seeded mutations of it |
 //! | [`memory`] | a collection allocates nothing in the cores |
 //! | [`process`] | both real binaries: killed, cut off, cut off again, and everything is there once |
 //! | [`question`] | what a person on site is answered |
 
+mod floors;
 mod fuzz;
 mod memory;
 mod process;
