@@ -84,6 +84,8 @@ impl Socket {
                         // A caller that went away wants no answer.
                         let _ = answer(stream, &desk).await;
                         drop(permit);
+                        // An answer may have held a hundred times what this process needs.
+                        let _ = tokio::task::spawn_blocking(hal::linux::memory::give_back).await;
                     });
                 }
                 Err(_) => tokio::time::sleep(PAUSE).await,
