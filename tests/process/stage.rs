@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -78,6 +79,30 @@ fn text(output: &Output) -> String {
 
 fn number(value: &Value, key: &str) -> u64 {
     value[key].as_u64().unwrap_or_else(|| panic!("no number {key} in {value}"))
+}
+
+/// Words of a shell that keep the machine busy until this is dropped, with all that they started.
+pub(super) struct Load(Child);
+
+impl Load {
+    pub(super) fn start(words: &str) -> Load {
+        let child = Command::new("sh")
+            .args(["-c", words])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn();
+        Load(child.expect("sh runs"))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = self.0.wait();
+    }
 }
 
 /// The hub's process.

@@ -345,8 +345,9 @@ impl Agent {
         self.sampler.latest().1.iter().flatten().count()
     }
 
-    /// New series go into the journal before the first tick that has them.
-    fn write_dictionary(&mut self, now: Stamp) {
+    /// New series go into the journal before the first tick that has them. `false` when it has no room: the tick is lost then, and
+    /// with it the list, whose next generation starts with the next tick.
+    fn write_dictionary(&mut self, now: Stamp) -> bool {
         let mut payload = Vec::new();
         while self.sampler.dictionary().has_news() {
             self.sampler.dictionary().take_news(DICTIONARY_BYTES_TARGET, &mut payload);
@@ -354,10 +355,13 @@ impl Agent {
             if written.is_err() {
                 // A hole in the list would leave every later series without a name.
                 self.lose_batch();
+                self.unsaid_missed_count += 1;
+                self.missed_count += 1;
                 self.sampler.renew();
-                return;
+                return false;
             }
         }
+        true
     }
 
     fn close_batch(&mut self, now: Stamp) {
@@ -459,7 +463,7 @@ impl Agent {
                 }
                 LinkOutput::Wanted(want) => {
                     if want.generation == self.sampler.dictionary().mark().generation {
-                        self.journal.adopt(Stream::Dictionary, &RangeSet::new());
+                        self.journal.adopt(now, Stream::Dictionary, &RangeSet::new());
                     }
                 }
                 LinkOutput::PingDue => {
@@ -480,7 +484,7 @@ impl Agent {
             if let Some(last) = held.iter().next_back() {
                 self.journal.skip_to(stream, Seq(last.last.0.saturating_add(1)));
             }
-            self.journal.adopt(stream, &held);
+            self.journal.adopt(now, stream, &held);
         }
         self.hub_offset_ms = now.unix.map(|unix| welcome.hub.0 as i64 - unix.0 as i64);
         if let Some(key) = welcome.next_key {

@@ -25,7 +25,8 @@ pub fn dictionary(journal: &mut Journal, now: Stamp) -> Dictionary {
     let mut is_whole = true;
     let (mut record, mut scratch) = (Vec::new(), Vec::new());
     let mut generation = 0;
-    for seq in journal.oldest(Stream::Dictionary).0..journal.durable(Stream::Dictionary).0 {
+    let held = journal.held(Stream::Dictionary);
+    for seq in held.into_iter().flat_map(|range| range.first.0..=range.last.0) {
         let read = journal.read(now, Stream::Dictionary, Seq(seq), &mut record).unwrap_or(false);
         let Some(payload) = read.then(|| Record::open(&record).ok()).flatten() else {
             is_whole = false;
@@ -206,8 +207,8 @@ impl<'a> Collected<'a> {
 /// Errors: the disk refused to read.
 pub fn events(journal: &mut Journal, now: Stamp, count_max: usize) -> io::Result<Vec<(Stamp, Event)>> {
     let (mut found, mut record, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
-    let range = journal.oldest(Stream::Event).0..journal.durable(Stream::Event).0;
-    for seq in range.rev() {
+    let held = journal.held(Stream::Event);
+    for seq in held.into_iter().rev().flat_map(|range| (range.first.0..=range.last.0).rev()) {
         if found.len() >= count_max {
             break;
         }

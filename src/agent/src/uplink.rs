@@ -8,7 +8,7 @@ use std::io;
 use journal::Journal;
 use link::client::Client;
 use wire::id::Seq;
-use wire::limits::BATCH_BYTES_TARGET;
+use wire::limits::{BATCH_BYTES_TARGET, RANGES_COUNT_MAX};
 use wire::ranges::SeqRange;
 use wire::stream::Stream;
 use wire::time::Stamp;
@@ -45,6 +45,10 @@ fn next(journal: &mut Journal, client: &Client, now: Stamp) -> io::Result<Option
         if let Some(seq) = oldest_unsent(journal, client, stream, Seq(0)) {
             return Ok(Some((stream, seq)));
         }
+    }
+    // Each hole that newest-first leaves is a range at both ends; when they run out of them, the oldest hole is closed first.
+    if journal.done(Stream::Raw).iter().count() + 4 >= RANGES_COUNT_MAX {
+        return Ok(oldest_unsent(journal, client, Stream::Raw, Seq(0)).map(|seq| (Stream::Raw, seq)));
     }
     let Some(newest) = newest_unsent(journal, client, Stream::Raw) else { return Ok(None) };
     let run = journal.run_of(now, Stream::Raw, newest)?.unwrap_or(newest);

@@ -127,7 +127,8 @@ impl StorageBackend for Frozen {
         for (page, inside, part) in pages(offset, data.len()) {
             if !overlay.pages.contains_key(&page) {
                 if overlay.pages.len() == PAGE_COUNT_MAX {
-                    return Err(io::Error::other("a frozen file was written to as if it needed repair"));
+                    let why = "a frozen file was written to as if it needed repair";
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
                 }
                 let mut bytes = Box::new([0; PAGE_BYTES]);
                 self.read_file(page * PAGE_BYTES as u64, &mut bytes[..])?;

@@ -170,8 +170,10 @@ impl Journal {
         let mut journal = Journal::empty(folder, settings, JournalId(0), recovery.tail);
         let mut body = Vec::new();
         for (kind, place) in &recovery.entries {
-            if journal.tail.read(*place, &mut body).is_err() {
-                continue;
+            match journal.tail.read(*place, &mut body) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => continue,
+                Err(error) => return Err(error.into()),
             }
             match kind {
                 Kind::Begin => journal.id = JournalId(begin_id(&body)),
@@ -221,7 +223,7 @@ impl Journal {
                 }
             }
             Kind::Slot | Kind::End => {}
-        });
+        })?;
         let id = old_id.unwrap_or(JournalId((seed >> 32) as u32 ^ seed as u32));
         let begin = id.0.to_le_bytes();
         let tail = Tail::create(&folder, settings.tail_bytes_max, seed as u32 >> 1, &begin)?;
@@ -311,7 +313,8 @@ impl Journal {
             let name = self.volumes[index].name;
             let checked = Reader::open(&self.folder, name).and_then(|reader| reader.verify());
             if matches!(checked, Err(VolumeError::Damaged)) {
-                self.quarantine(now, name);
+                // What cannot be saved now is tried again when it is read.
+                let _ = self.quarantine(now, name);
             }
         }
     }
@@ -515,12 +518,16 @@ impl Journal {
     }
 
     /// Takes the hub's word for what it holds of `stream`: a hub that was restored from a backup may hold less than it acked.
-    pub fn adopt(&mut self, stream: Stream, held: &RangeSet) {
+    /// What neither has any more is said to be lost, once more if it was said before and the hub has not heard it.
+    pub fn adopt(&mut self, now: Stamp, stream: Stream, held: &RangeSet) {
         self.lines[stream.index()].done = RangeSet::new();
         for range in held.iter() {
             self.ack(stream, range);
         }
         self.slots[STATE_SLOT].is_dirty = true;
+        for range in self.holes(stream) {
+            self.say_lost(now, stream, range, LossReason::Damaged);
+        }
     }
 
     /// Gives no number below `seq` out again: the hub has seen numbers that this journal does not know, because the
@@ -576,9 +583,13 @@ impl Journal {
         let name = volume.name;
         match self.read_volume(name, seq, record) {
             Ok(found) => Ok(found),
-            Err(VolumeError::Io(error)) => Err(error),
+            Err(VolumeError::Io(error)) => {
+                // redb refuses everything after one failed read: the next attempt opens the volume anew.
+                self.reader = None;
+                Err(error)
+            }
             Err(VolumeError::Damaged) => {
-                self.quarantine(now, name);
+                self.quarantine(now, name)?;
                 let Some(volume) = self.volumes.iter().find(|volume| covers(volume, stream, seq)) else {
                     return Ok(false);
                 };
@@ -612,7 +623,9 @@ impl Journal {
         if !self.has_room_for_event() {
             return;
         }
-        let _ = self.lines[stream.index()].done.insert_range(range);
+        if self.lines[stream.index()].done.insert_range(range).is_err() {
+            return;
+        }
         self.slots[STATE_SLOT].is_dirty = true;
         self.append_event(now, &Event::Lost { stream, range, reason });
     }
@@ -623,6 +636,19 @@ impl Journal {
         let line = &self.lines[stream.index()];
         let first = volume.map(|volume| volume.name.range.first).or(line.tail.first().map(|batch| batch.seq));
         first.unwrap_or(line.next)
+    }
+
+    /// What the journal holds of `stream`, done or not, lowest first. Inside the range of a volume there may be holes.
+    pub fn held(&self, stream: Stream) -> Vec<SeqRange> {
+        let volumes = self.volumes.iter().filter(|volume| volume.name.stream == stream);
+        let mut held: Vec<SeqRange> = volumes.map(|volume| volume.name.range).collect();
+        for batch in self.lines[stream.index()].tail.iter().filter(|batch| batch.seq < self.durable(stream)) {
+            match held.last_mut() {
+                Some(range) if range.last.0 + 1 == batch.seq.0 => range.last = batch.seq,
+                _ => held.push(SeqRange { first: batch.seq, last: batch.seq }),
+            }
+        }
+        held
     }
 
     /// Moves the tail's batches into volumes where there are enough of them, and starts the tail's next generation.
@@ -644,6 +670,8 @@ impl Journal {
         {
             return Err(error);
         }
+        // Evicting appends events, and a failed commit leaves them waiting.
+        self.commit_tail()?;
         self.restart(now, &shed)
     }
 
@@ -701,8 +729,8 @@ impl Journal {
         batches.map(|batch| HEAD_BYTES as u64 + u64::from(batch.place.length)).sum()
     }
 
-    /// What must leave the tail so that its next generation begins at most half full, although no volume took it: done
-    /// batches first, then the oldest, bulk before urgent. Returns, per stream, how many of its oldest batches go.
+    /// What must leave the tail so that its next generation begins at most half full, although no volume took it: the oldest,
+    /// bulk before urgent. Returns, per stream, how many of its oldest batches go.
     fn shed(&self) -> Vec<(Stream, usize)> {
         let mut excess = self.carried_bytes().saturating_sub(self.tail.bytes_max() / 2);
         let mut shed = Vec::new();
@@ -837,7 +865,7 @@ impl Journal {
         }
         let Name { stream, range, .. } = self.volumes[index].name;
         let line = &self.lines[stream.index()];
-        for range in unsent((range.first.0..=range.last.0).map(Seq), &line.done) {
+        for range in missing(range, &line.done) {
             self.say_lost(now, stream, range, LossReason::Evicted);
         }
         // The loss is on record before it happens.
@@ -857,10 +885,15 @@ impl Journal {
     }
 
     /// Saves what a damaged volume still yields into a new one, says what is lost, and removes it.
-    fn quarantine(&mut self, now: Stamp, name: Name) {
+    ///
+    /// Errors: the disk does not take the new volume, or the tail has no room to say what is lost. Nothing was changed.
+    fn quarantine(&mut self, now: Stamp, name: Name) -> io::Result<()> {
         self.reader = None;
+        if !self.has_room_for_event() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let mut saved: Vec<(Seq, Vec<u8>)> = Vec::new();
-        let carved = volume::carve(&self.folder, name, |body| {
+        volume::carve(&self.folder, name, |body| {
             if let Ok(record) = Record::open(body)
                 && record.header.stream == name.stream
                 && name.range.first <= record.header.seq
@@ -868,25 +901,10 @@ impl Journal {
             {
                 saved.push((record.header.seq, body.to_vec()));
             }
-        });
-        if carved.is_err() {
-            return;
-        }
+        })?;
         saved.sort_by_key(|(seq, _)| *seq);
         saved.dedup_by_key(|(seq, _)| *seq);
-        let Some(index) = self.volumes.iter().position(|volume| volume.name == name) else { return };
-        self.volumes.remove(index);
-        let text = event::text(&name.to_file_name());
-        self.append_event(now, &Event::Quarantined { volume: text, saved_count: saved.len() as u32 });
-
-        let line = &self.lines[name.stream.index()];
-        let mut gone = line.done.clone();
-        for (seq, _) in &saved {
-            let _ = gone.insert(*seq);
-        }
-        for range in unsent((name.range.first.0..=name.range.last.0).map(Seq), &gone) {
-            self.say_lost(now, name.stream, range, LossReason::Damaged);
-        }
+        let mut replacement = None;
         if let (Some((first, _)), Some((last, _))) = (saved.first(), saved.last()) {
             let range = SeqRange { first: *first, last: *last };
             let mut rest = saved.iter();
@@ -898,22 +916,34 @@ impl Journal {
                 Ok(Some(*seq))
             });
             match written {
-                Ok(bytes) => {
-                    self.volume_written_bytes += bytes;
-                    let name = Name { range, ..name };
-                    self.volumes.retain(|volume| volume.name != name);
-                    let at = self.volumes.partition_point(|volume| {
-                        (volume.name.stream, volume.name.range.first) < (name.stream, range.first)
-                    });
-                    self.volumes.insert(at, Volume { name, bytes });
-                }
-                Err(_) => return,
+                Ok(bytes) => replacement = Some(Volume { name: Name { range, ..name }, bytes }),
+                Err(VolumeError::Io(error)) => return Err(error),
+                Err(VolumeError::Damaged) => return Err(io::Error::other("redb refused to write a volume")),
             }
         }
-        if self.commit_tail().is_ok() && self.volumes.iter().all(|volume| volume.name != name) {
-            let _ = self.folder.remove(&name.to_file_name());
-            let _ = self.folder.sync();
+        self.volumes.retain(|volume| volume.name != name && Some(volume.name) != replacement.map(|saved| saved.name));
+        if let Some(volume) = replacement {
+            self.volume_written_bytes += volume.bytes;
+            let key = (volume.name.stream, volume.name.range.first);
+            let at = self.volumes.partition_point(|other| (other.name.stream, other.name.range.first) < key);
+            self.volumes.insert(at, volume);
         }
+        let text = event::text(&name.to_file_name());
+        self.append_event(now, &Event::Quarantined { volume: text, saved_count: saved.len() as u32 });
+        let mut gone = self.lines[name.stream.index()].done.clone();
+        for (seq, _) in &saved {
+            // A set without room leaves a number out, which is then said to be lost although it was saved: sent all the same.
+            let _ = gone.insert(*seq);
+        }
+        for range in missing(name.range, &gone) {
+            self.say_lost(now, name.stream, range, LossReason::Damaged);
+        }
+        self.commit_tail()?;
+        if self.volumes.iter().all(|volume| volume.name != name) {
+            self.folder.remove(&name.to_file_name())?;
+            self.folder.sync()?;
+        }
+        Ok(())
     }
 }
 
@@ -923,6 +953,21 @@ fn begin_id(body: &[u8]) -> u32 {
 
 fn covers(volume: &Volume, stream: Stream, seq: Seq) -> bool {
     volume.name.stream == stream && volume.name.range.first <= seq && seq <= volume.name.range.last
+}
+
+/// The parts of `range` that are not in `done`.
+fn missing(range: SeqRange, done: &RangeSet) -> Vec<SeqRange> {
+    let (mut found, mut at) = (Vec::new(), range.first.0);
+    for have in done.iter().filter(|have| have.last >= range.first && have.first <= range.last) {
+        if have.first.0 > at {
+            found.push(SeqRange { first: Seq(at), last: Seq(have.first.0 - 1) });
+        }
+        at = have.last.0.saturating_add(1);
+    }
+    if at <= range.last.0 {
+        found.push(SeqRange { first: Seq(at), last: range.last });
+    }
+    found
 }
 
 /// The ranges of ascending `seqs` that are not in `done`.

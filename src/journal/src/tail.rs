@@ -46,6 +46,9 @@ pub struct Tail {
     stale: [bool; 2],
     /// The commit at which a stale file is tried again.
     retry_at: [u32; 2],
+    /// A file that may hold a whole later generation although its sync failed. Recovery would take it before this one, so
+    /// nothing is acknowledged until it has been made anew.
+    ahead: Option<usize>,
     generation: u32,
     commit: u32,
     end: u64,
@@ -87,6 +90,7 @@ impl Tail {
             copies: [None, None],
             stale: [true, true],
             retry_at: [0, 0],
+            ahead: None,
             generation,
             commit: 1,
             end: 0,
@@ -109,7 +113,8 @@ impl Tail {
 
     /// Recovers the log from its files. `None` when neither holds a whole checkpoint.
     pub fn open(folder: &Folder, bytes_max: u64) -> io::Result<Option<Recovery>> {
-        let copies = NAMES.map(|name| folder.open(name).ok());
+        let [a, b] = NAMES.map(|name| open_if_there(folder, name));
+        let copies = [a?, b?];
         let mut found: [Vec<Found>; 2] = [Vec::new(), Vec::new()];
         for (copy, file) in copies.iter().enumerate() {
             if let Some(file) = file {
@@ -132,6 +137,7 @@ impl Tail {
             stale: [copies[0].is_none(), copies[1].is_none()],
             copies,
             retry_at: [0, 0],
+            ahead: None,
             generation,
             commit: commit + 1,
             end,
@@ -153,13 +159,15 @@ impl Tail {
 
     /// Every sound entry that the two files hold, of whatever generation, highest generation last: for when no
     /// checkpoint is whole. Bodies come with their kind.
-    pub fn carve(folder: &Folder, mut each: impl FnMut(Kind, &[u8])) {
+    ///
+    /// Errors: a file that is there does not open.
+    pub fn carve(folder: &Folder, mut each: impl FnMut(Kind, &[u8])) -> io::Result<()> {
         for name in NAMES {
-            if let Ok(file) = folder.open(name) {
-                // An unreadable file has nothing to carve.
-                let _ = entry::scan(&*file, |_, head, body| each(head.kind, body));
+            if let Some(file) = open_if_there(folder, name)? {
+                entry::scan(&*file, |_, head, body| each(head.kind, body))?;
             }
         }
+        Ok(())
     }
 
     /// Brings one file to the image of the kept entries. The other one is not in flight meanwhile.
@@ -280,6 +288,7 @@ impl Tail {
         if self.pending.is_empty() {
             return Ok(());
         }
+        self.fall_back()?;
         let before = self.stale;
         let results = [self.write_copy(0), self.write_copy(1)];
         for (copy, result) in results.iter().enumerate() {
@@ -298,6 +307,14 @@ impl Tail {
         // Neither file holds this commit for certain; each still holds what it held before.
         self.stale = before;
         Err(error)
+    }
+
+    /// Makes a file anew that may hold a generation which this one must not be replaced by.
+    fn fall_back(&mut self) -> io::Result<()> {
+        let Some(copy) = self.ahead else { return Ok(()) };
+        self.restore(copy)?;
+        self.ahead = None;
+        Ok(())
     }
 
     fn write_copy(&mut self, copy: usize) -> io::Result<()> {
@@ -379,6 +396,7 @@ impl Tail {
     /// Starts the next generation. Nothing may wait for a commit.
     pub fn restart(&mut self, begin: &[u8]) -> io::Result<Restart<'_>> {
         assert!(self.pending.is_empty(), "commit before the next generation");
+        self.fall_back()?;
         // The file that is written first must not be the only sound one.
         let target = if self.stale[1] { 1 } else { 0 };
         self.reopen(target)?;
@@ -447,6 +465,7 @@ impl Restart<'_> {
     /// Errors: the first file failed; the generation before goes on in the other one.
     pub fn finish(mut self) -> io::Result<()> {
         self.put(Kind::End, &[])?;
+        self.tail.ahead = Some(self.target);
         self.flush()?;
         let (tail, target) = (self.tail, self.target);
         if let Err(error) = tail.copies[target].as_ref().expect("opened by restart").sync() {
@@ -454,6 +473,7 @@ impl Restart<'_> {
             return Err(error);
         }
         tail.stale[target] = false;
+        tail.ahead = None;
         tail.generation = self.generation;
         tail.commit = 1;
         tail.retry_at = [0, 0];
@@ -489,6 +509,15 @@ impl Tail {
             }
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "tail entry is damaged")),
         }
+    }
+}
+
+/// A file, or none when there is none. Any other refusal must not be taken for a missing file: a new one would replace it.
+fn open_if_there(folder: &Folder, name: &str) -> io::Result<Option<Box<dyn File>>> {
+    match folder.open(name) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -554,7 +583,8 @@ fn join(found: [Vec<Found>; 2], generation: u32) -> Vec<Found> {
     joined
 }
 
-/// The entries to keep, in order. A hole between them is damage: its batches are found missing by their numbers.
+/// The entries to keep, in order. A hole between them is damage: its batches are found missing by their numbers, unless they
+/// were the last of their stream.
 fn keep(seen: &[Found]) -> Vec<Found> {
     let newest = seen.iter().map(|found| found.head.commit).max().unwrap_or(0);
     let mut kept: Vec<Found> = Vec::with_capacity(seen.len());

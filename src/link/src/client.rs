@@ -268,7 +268,10 @@ impl Client {
             }
             (State::Online { .. }, Some(Kind::Pong)) => {
                 let pong = talk::read(bytes).ok_or(unexpected)?;
-                self.answered(now);
+                // A hub that answers pings and acks nothing is as good as none: batches in flight keep their deadline.
+                if self.in_flight.is_empty() {
+                    self.answered(now);
+                }
                 self.tell(Output::HubTime(pong));
                 Ok(())
             }

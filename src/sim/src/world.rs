@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 
 use agent::agent::{Input as AgentInput, Output as AgentOutput};
 use hub::fleet::{Device, Standing};
-use hub::hub::{Input as HubInput, Output as HubOutput, Ticket};
+use hub::hub::{Input as HubInput, Note, Output as HubOutput, Ticket};
 use hub::session::PeerId;
 use store::change::Change;
 use wire::stream::Stream;
@@ -107,6 +107,8 @@ pub struct World {
     host: Host,
     fault_count: u64,
     trace: u64,
+    /// The first record that the hub would not store: two batches under one number, or more holes than a set holds.
+    refused: Option<String>,
 }
 
 /// What a run came to.
@@ -143,6 +145,7 @@ impl World {
             host,
             fault_count: 0,
             trace: 0,
+            refused: None,
         };
         world.after(0, Happening::HubOn);
         for gateway in 0..makes.len() {
@@ -178,6 +181,9 @@ impl World {
             if self.now_ms > deadline_ms {
                 return Err(self.why_restless());
             }
+        }
+        if let Some(refused) = self.refused.take() {
+            return Err(refused);
         }
         let mut tally = checker::check(self)?;
         tally.fault_count = self.fault_count;
@@ -438,6 +444,9 @@ impl World {
                         self.after(delay_ms, Happening::Commit { life, ticket, changes });
                     }
                     HubOutput::Read { ticket, query } => answers.extend(self.host.read(ticket, &query)),
+                    HubOutput::Note(Note::NotStored { device, reason }) => {
+                        self.refused.get_or_insert(format!("{device}: {reason}"));
+                    }
                     HubOutput::Reply { .. } | HubOutput::Note(_) => {}
                 }
             }
