@@ -50,6 +50,8 @@ pub struct Tail {
     /// nothing is acknowledged until it has been made anew.
     ahead: Option<usize>,
     generation: u32,
+    /// The highest generation that was ever begun here, so that what is left of a failed one belongs to none that follows.
+    begun: u32,
     commit: u32,
     end: u64,
     bytes_max: u64,
@@ -92,6 +94,7 @@ impl Tail {
             retry_at: [0, 0],
             ahead: None,
             generation,
+            begun: generation,
             commit: 1,
             end: 0,
             bytes_max,
@@ -126,6 +129,7 @@ impl Tail {
         let Some(generation) = found.iter().filter_map(|found| whole_generation(found)).max() else {
             return Ok(None);
         };
+        let begun = found.iter().flatten().map(|found| found.head.generation).max().unwrap_or(generation);
         let seen: Vec<Found> = join(found, generation);
         let commit = seen.iter().map(|found| found.head.commit).max().unwrap_or(0);
         let kept = keep(&seen);
@@ -139,6 +143,7 @@ impl Tail {
             retry_at: [0, 0],
             ahead: None,
             generation,
+            begun,
             commit: commit + 1,
             end,
             bytes_max,
@@ -401,7 +406,8 @@ impl Tail {
         let target = if self.stale[1] { 1 } else { 0 };
         self.reopen(target)?;
         self.reopen(1 - target)?;
-        let generation = self.generation + 1;
+        self.begun += 1;
+        let generation = self.begun;
         let mut restart = Restart { tail: self, target, generation, at: 0, chunk: Vec::new(), chunk_last: 0 };
         restart.put(Kind::Begin, begin)?;
         Ok(restart)
