@@ -100,7 +100,7 @@ pub struct Fleet {
 pub struct Enrolment {
     /// The device.
     pub device: Device,
-    /// Rows to commit; none when the machine had enrolled before and asks again.
+    /// Rows to commit.
     pub changes: Vec<Change>,
 }
 
@@ -203,7 +203,10 @@ impl Fleet {
     ) -> Result<Enrolment, CloseReason> {
         if let Some(device) = self.by_key(key) {
             match device.standing {
-                Standing::Active => return Ok(Enrolment { device: device.clone(), changes: Vec::new() }),
+                Standing::Active => {
+                    // Its row again: the commit of the first time may have failed.
+                    return Ok(Enrolment { device: device.clone(), changes: vec![put_device(device)] });
+                }
                 Standing::Revoked => return Err(CloseReason::Revoked),
                 Standing::Retired => {}
             }
@@ -312,7 +315,7 @@ mod tests {
         let device = enroll(&mut fleet, 1, 10).unwrap().device;
         let again = enroll(&mut fleet, 1, 11).unwrap();
         assert_eq!(again.device, device);
-        assert!(again.changes.is_empty());
+        assert_eq!(again.changes, [put_device(&device)], "the token is not touched");
     }
 
     #[test]

@@ -509,12 +509,6 @@ impl Hub {
     }
 
     fn answer_when_durable(&mut self, peer: PeerId, bytes: Vec<u8>, changes: Vec<Change>) {
-        if changes.is_empty() {
-            self.outputs.push_back(Output::Send { peer, bytes });
-            self.outputs.push_back(Output::Close { peer });
-            self.forget(peer);
-            return;
-        }
         self.waiting.changes.extend(changes);
         self.waiting.then.push(Then::Answer { peer, bytes });
     }
