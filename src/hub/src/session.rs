@@ -94,11 +94,6 @@ impl Who {
         let skipped = above().count().saturating_sub(ACK_RANGES_MAX);
         Some(Ack { stream, cumulative, ranges: above().skip(skipped).collect() })
     }
-
-    /// The lowest number that is neither held nor lost.
-    pub fn cumulative(&self, stream: Stream) -> Seq {
-        self.held[stream.index()].cumulative()
-    }
 }
 
 #[cfg(test)]

@@ -439,11 +439,6 @@ impl Journal {
         self.tail.fits(1024 + self.slot_body(STATE_SLOT).len())
     }
 
-    /// Whether something waits for a commit.
-    pub fn is_dirty(&self) -> bool {
-        self.tail.used_bytes().1 > 0 || self.slots.iter().any(|slot| slot.is_dirty)
-    }
-
     /// Whether batches wait for a commit, and not only progress that may ride with the next one.
     pub fn has_uncommitted_batches(&self) -> bool {
         self.lines.iter().any(|line| line.durable < line.next)
