@@ -1,0 +1,266 @@
+//! The line to the devices: what they say, and what they are told.
+
+use link::server::{Heard, Problem};
+use store::change::Change;
+use wire::batch;
+use wire::event::Event;
+use wire::id::DeviceId;
+use wire::message::{CloseReason, Enroll, Enrolled, Hello, Kind, Ping, Pong, Rotate, VERSION, Want, Welcome};
+use wire::ranges::SeqRange;
+use wire::record::Record;
+use wire::stream::Stream;
+use wire::time::Stamp;
+
+use super::commit::Then;
+use super::{Hub, Note, Output, Query, Rows, Ticket};
+use crate::fleet::{Device, KEY_COUNT_MAX, Standing};
+use crate::session::{PeerId, Session, Who};
+
+impl Hub {
+    pub(super) fn receive(&mut self, now: Stamp, peer: PeerId, bytes: &[u8]) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let mut words = Vec::new();
+        let result = session.server.receive(now.uptime, bytes, |heard| words.push(heard));
+        if let Some(who) = &session.who {
+            let device = who.device;
+            self.fleet.observe(device, |device| device.heard = now.unix);
+        }
+        for heard in words {
+            if !self.sessions.contains_key(&peer) {
+                return;
+            }
+            match heard {
+                Heard::Hello(hello) => self.hello(now, peer, &hello),
+                Heard::Batch(record) => self.batch(now, peer, record),
+                Heard::Ping(ping) => self.ping(now, peer, &ping),
+                Heard::Enroll(enroll) => self.enroll(now, peer, &enroll),
+                Heard::Rotate(rotate) => self.rotate(peer, &rotate),
+                Heard::Leave => self.leave(peer),
+                Heard::Close(_) => {
+                    self.forget(peer);
+                    self.outputs.push_back(Output::Close { peer });
+                }
+            }
+        }
+        match result {
+            Ok(()) => {}
+            Err(Problem::Protocol(detail)) => self.close(peer, CloseReason::Protocol, &detail),
+            Err(Problem::Silent) => self.close(peer, CloseReason::Protocol, "silent for too long"),
+        }
+    }
+
+    /// The device behind a peer's key, or the reason why it is turned away.
+    fn admit(&self, peer: PeerId) -> Result<&Device, CloseReason> {
+        let key = self.sessions[&peer].key;
+        let device = self.fleet.by_key(key).ok_or(CloseReason::UnknownKey)?;
+        match device.standing {
+            Standing::Active => Ok(device),
+            Standing::Retired => Err(CloseReason::Retired),
+            Standing::Revoked => Err(CloseReason::Revoked),
+        }
+    }
+
+    fn hello(&mut self, now: Stamp, peer: PeerId, hello: &Hello) {
+        if !(hello.versions.0..=hello.versions.1).contains(&VERSION) {
+            let (first, last) = hello.versions;
+            let detail = format!("gateway speaks {first} to {last}, hub speaks {VERSION}");
+            return self.close(peer, CloseReason::Version, &detail);
+        }
+        let device = match self.admit(peer) {
+            Ok(device) => device.id,
+            Err(reason) => return self.close(peer, reason, ""),
+        };
+        if device != hello.device {
+            let detail = format!("the key is that of {device}, the gateway says it is {}", hello.device);
+            return self.close(peer, CloseReason::UnknownKey, &detail);
+        }
+        let same = |session: &Session| session.who.as_ref().is_some_and(|who| who.device == device);
+        let older: Vec<PeerId> =
+            self.sessions.iter().filter(|(_, session)| same(session)).map(|(peer, _)| *peer).collect();
+        for older in older {
+            self.close(older, CloseReason::Superseded, "");
+        }
+
+        let session = self.sessions.get_mut(&peer).expect("the peer was admitted");
+        session.who = Some(Who::new(device, hello.journal, &hello.heads));
+        let key = session.key;
+        self.fleet.observe(device, |device| {
+            device.journal = Some(hello.journal);
+            device.backlog_count = hello.backlog.batch_count;
+            device.clock_offset_ms = clock_offset_ms(hello.now, now);
+            device.version = hello.agent.as_str().into();
+            device.hostname = hello.hostname.as_str().into();
+            device.heard = now.unix;
+            // Speaking with the newer key ends the older one.
+            if let Some(index) = device.keys.iter().position(|known| *known == key) {
+                device.keys.drain(..index);
+            }
+        });
+        self.commits.add(self.fleet.row(device));
+        let ticket = self.ticket();
+        self.reads.insert(ticket, peer);
+        self.outputs.push_back(Output::Read { ticket, query: Query::Progress { device, journal: hello.journal } });
+    }
+
+    pub(super) fn rows(&mut self, now: Stamp, ticket: Ticket, rows: Option<Rows>) {
+        let Some(peer) = self.reads.remove(&ticket) else { return };
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let Some(who) = &mut session.who else { return };
+        let Some(Rows::Progress { progress, missing_generations }) = rows else {
+            return self.close(peer, CloseReason::Busy, "the hub's store does not answer");
+        };
+        who.learn(&progress);
+        let welcome = Welcome {
+            version: VERSION,
+            hub: now.unix.unwrap_or_default(),
+            progress: progress.into_iter().collect(),
+            next_key: self.next_key,
+        };
+        let (device, next_key) = (who.device, self.next_key);
+        self.fleet.observe(device, |device| device.told_key = next_key);
+        let name = self.fleet.device(device).map(|device| device.name.clone()).unwrap_or_default();
+        let mut answers = vec![session.server.welcome(&welcome)];
+        answers.extend(missing_generations.into_iter().map(|generation| session.server.want(&Want { generation })));
+        self.outputs.extend(answers.into_iter().map(|bytes| Output::Send { peer, bytes }));
+        self.outputs.push_back(Output::Note(Note::Online { name }));
+        self.send_acks(peer);
+    }
+
+    fn batch(&mut self, now: Stamp, peer: PeerId, bytes: Vec<u8>) {
+        if !self.commits.has_room() {
+            return self.close(peer, CloseReason::Busy, "too much waits for the hub's disk");
+        }
+        let Some(Who { device, journal, .. }) = self.sessions[&peer].who else { return };
+        let record = match Record::open(&bytes) {
+            Ok(record) => record,
+            Err(error) => return self.close(peer, CloseReason::Protocol, &error.to_string()),
+        };
+        let (stream, seq) = (record.header.stream, record.header.seq);
+        let lost = if stream == Stream::Event { lost_ranges(&record) } else { Vec::new() };
+        let received = now.unix.unwrap_or_default();
+        let change = Change::Record { device, journal, record: bytes, received };
+        self.commits.settle(change, peer, stream, SeqRange { first: seq, last: seq });
+        for (stream, range) in lost {
+            self.commits.settle(Change::Lost { device, journal, stream, range }, peer, stream, range);
+        }
+    }
+
+    fn ping(&mut self, now: Stamp, peer: PeerId, ping: &Ping) {
+        let session = &self.sessions[&peer];
+        let Some(who) = &session.who else { return };
+        self.fleet.observe(who.device, |device| {
+            device.backlog_count = ping.backlog.batch_count;
+            device.clock_offset_ms = clock_offset_ms(ping.now, now);
+        });
+        let bytes = session.server.pong(&Pong { hub: now.unix.unwrap_or_default() });
+        self.outputs.push_back(Output::Send { peer, bytes });
+    }
+
+    fn enroll(&mut self, now: Stamp, peer: PeerId, enroll: &Enroll) {
+        if !(enroll.versions.0..=enroll.versions.1).contains(&VERSION) {
+            let (first, last) = enroll.versions;
+            let detail = format!("machine speaks {first} to {last}, hub speaks {VERSION}");
+            return self.close(peer, CloseReason::Version, &detail);
+        }
+        let key = self.sessions[&peer].key;
+        let now = now.unix.unwrap_or_default();
+        match self.fleet.enroll(key, &enroll.secret, &enroll.hostname, &enroll.agent, now) {
+            Err(reason) => self.close(peer, reason, ""),
+            Ok(enrolment) => {
+                let device = enrolment.device;
+                let mut name = heapless::String::new();
+                // A name that does not fit is cut: the number is what counts.
+                device.name.chars().take_while(|character| name.push(*character).is_ok()).for_each(drop);
+                let bytes = self.sessions[&peer].server.enrolled(&Enrolled { device: device.id, name });
+                self.outputs.push_back(Output::Note(Note::Enrolled { device: device.id, name: device.name }));
+                self.commits.add_then(enrolment.changes, Then::Answer { peer, bytes });
+            }
+        }
+    }
+
+    fn rotate(&mut self, peer: PeerId, rotate: &Rotate) {
+        let device = match self.admit(peer) {
+            Ok(device) => device.id,
+            Err(reason) => return self.close(peer, reason, ""),
+        };
+        if self.fleet.by_key(rotate.key).is_some_and(|other| other.id != device) {
+            return self.close(peer, CloseReason::Protocol, "the new key belongs to another device");
+        }
+        let key = self.sessions[&peer].key;
+        let change = self.fleet.change(device, |device| {
+            device.keys.retain(|known| *known == key || *known == rotate.key);
+            if !device.keys.contains(&rotate.key) {
+                device.keys.push(rotate.key);
+            }
+            assert!(device.keys.len() <= KEY_COUNT_MAX, "the present key and the next");
+        });
+        let bytes = self.sessions[&peer].server.done(Kind::Rotated);
+        self.commits.add_then([change], Then::Answer { peer, bytes });
+    }
+
+    fn leave(&mut self, peer: PeerId) {
+        let key = self.sessions[&peer].key;
+        let Some(device) = self.fleet.by_key(key) else { return self.close(peer, CloseReason::UnknownKey, "") };
+        if device.standing == Standing::Revoked {
+            return self.close(peer, CloseReason::Revoked, "");
+        }
+        let id = device.id;
+        let change = self.fleet.change(id, |device| device.standing = Standing::Retired);
+        let bytes = self.sessions[&peer].server.done(Kind::Left);
+        self.commits.add_then([change], Then::Answer { peer, bytes });
+        self.close_device(id, CloseReason::Retired);
+    }
+
+    pub(super) fn send_acks(&mut self, peer: PeerId) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        // An ack before the welcome would mean nothing to the gateway.
+        if !session.server.is_online() {
+            return;
+        }
+        let Some(who) = &mut session.who else { return };
+        // A device that sends has no reason to ping and to say how much waits.
+        let (device, backlog_count) = (who.device, who.backlog_count());
+        self.fleet.observe(device, |device| device.backlog_count = backlog_count);
+        while let Some(ack) = who.poll_ack() {
+            let bytes = session.server.ack(&ack);
+            self.outputs.push_back(Output::Send { peer, bytes });
+        }
+    }
+
+    pub(super) fn close(&mut self, peer: PeerId, reason: CloseReason, detail: &str) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let bytes = session.server.close(reason, detail);
+        self.outputs.push_back(Output::Send { peer, bytes });
+        self.outputs.push_back(Output::Close { peer });
+        self.outputs.push_back(Output::Note(Note::Refused { peer, reason, detail: detail.into() }));
+        self.forget(peer);
+    }
+
+    pub(super) fn close_device(&mut self, id: DeviceId, reason: CloseReason) {
+        let same = |session: &Session| session.who.as_ref().is_some_and(|who| who.device == id);
+        let peers: Vec<PeerId> = self.sessions.iter().filter(|(_, s)| same(s)).map(|(peer, _)| *peer).collect();
+        peers.into_iter().for_each(|peer| self.close(peer, reason, ""));
+    }
+
+    pub(super) fn forget(&mut self, peer: PeerId) {
+        if let Some(who) = self.sessions.remove(&peer).and_then(|session| session.who) {
+            self.commits.add(self.fleet.row(who.device));
+        }
+    }
+}
+
+fn clock_offset_ms(theirs: Stamp, ours: Stamp) -> Option<i64> {
+    Some(theirs.unix?.0 as i64 - ours.unix?.0 as i64)
+}
+
+/// What the events of a record say will never come.
+fn lost_ranges(record: &Record<'_>) -> Vec<(Stream, SeqRange)> {
+    let mut scratch = Vec::new();
+    let Ok(payload) = record.payload(&mut scratch) else { return Vec::new() };
+    batch::events(payload)
+        .filter_map(|event| match event {
+            Ok((_, Some(Event::Lost { stream, range, .. }))) => Some((stream, range)),
+            _ => None,
+        })
+        .collect()
+}
