@@ -1,7 +1,7 @@
 //! What an answer lacks, in sentences: so that nobody takes a hole for silence.
 
 use hub::request::Member;
-use store::range::Notes;
+use store::notes::Notes;
 use wire::id::DeviceId;
 
 /// Adds what another part of the same answer lacks. Parts overlap, so of each count the greater one is kept: it is a
@@ -60,7 +60,7 @@ fn count(count: u64, one: &str, many: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use store::range::{Unplaced, Unreadable};
+    use store::notes::{Unplaced, Unreadable};
     use wire::id::{JournalId, Seq};
     use wire::stream::Stream;
     use wire::time::BootId;

@@ -12,7 +12,8 @@ use query::series::{Point, Series, scaled};
 use query::step::{self, Grid};
 use query::suggest;
 use store::Store;
-use store::range::{Notes, QueryError, Question, Target};
+use store::notes::Notes;
+use store::range::{QueryError, Question, Target};
 use wire::series::Kind;
 use wire::time::UnixTime;
 

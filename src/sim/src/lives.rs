@@ -12,7 +12,7 @@ use link::client::DownReason;
 use link::errand::Errand;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use store::range::Notes;
+use store::notes::Notes;
 use wire::message::{CloseReason, Enroll, Enrolled, Kind, VERSION};
 use wire::time::Span;
 

@@ -16,7 +16,7 @@ use crate::Store;
 use crate::boot::Calendar;
 use crate::dictionary::{Dictionaries, distinct_series_count};
 use crate::error::StoreError;
-use crate::range::Notes;
+use crate::notes::Notes;
 use crate::run::{self, Run, Walker};
 use crate::table::{DeviceRow, ProgressRow, Row, View, streams_of};
 

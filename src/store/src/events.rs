@@ -12,7 +12,7 @@ use crate::Store;
 use crate::audit;
 use crate::boot::{Calendar, place};
 use crate::error::StoreError;
-use crate::range::Notes;
+use crate::notes::Notes;
 use crate::run::{self, Walker};
 
 /// One event, with its place in time.

@@ -9,7 +9,7 @@ use crate::Store;
 use crate::boot::{Calendar, place};
 use crate::dictionary::Dictionaries;
 use crate::error::StoreError;
-use crate::range::Notes;
+use crate::notes::Notes;
 use crate::run::{self, Walker};
 
 /// The newest tick of a device.

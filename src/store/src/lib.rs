@@ -18,6 +18,7 @@
 //! |---|---|
 //! | [`change`], [`error`] | what a commit takes, and why not |
 //! | [`range`], [`events`], [`latest`] | questions: samples of a span, what happened, how it stands now |
+//! | [`notes`] | what an answer lacks |
 //! | [`dictionary`], [`boot`] | what slots are called; where boots lie on the calendar |
 //! | [`audit`] | how much there is, and whether all of it is accounted for |
 //! | [`fuzz`] | entry points for fuzzing |
@@ -38,6 +39,7 @@ mod gateway;
 mod ingest;
 pub mod latest;
 mod memory;
+pub mod notes;
 pub mod range;
 mod run;
 mod table;

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use query::selector::Selector;
-use wire::id::{DeviceId, JournalId, Seq};
+use wire::id::DeviceId;
 use wire::series::{Series, labels};
 use wire::stream::Stream;
-use wire::time::{BootId, Instant, UnixTime};
+use wire::time::{Instant, UnixTime};
 
 use crate::Store;
 use crate::boot::{Calendar, place};
 use crate::dictionary::Dictionaries;
 use crate::error::StoreError;
+use crate::notes::{Notes, Unplaced};
 use crate::run::{self, Run, Walker};
 use crate::table::View;
 
@@ -63,48 +64,6 @@ pub struct SeriesSamples {
     pub series: Series<String>,
     /// When and what, oldest first; a value `v` stands for `v * 10^scale`.
     pub samples: Vec<(UnixTime, i64)>,
-}
-
-/// What an answer lacks although it is held. All zero and empty when it lacks nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Notes {
-    /// Runs whose dictionary has not come or does not match its hash.
-    pub nameless_run_count: u64,
-    /// Boots that no known time places on the calendar.
-    pub unplaced: Vec<Unplaced>,
-    /// The first [`UNREADABLE_COUNT_MAX`] records that are damaged or that this version cannot read.
-    pub unreadable: Vec<Unreadable>,
-    /// How many such records there are.
-    pub unreadable_count: u64,
-    /// Batches that wait for the batch before them.
-    pub waiting_count: u64,
-}
-
-/// Records that an answer names one by one.
-pub const UNREADABLE_COUNT_MAX: usize = 16;
-
-/// A boot that cannot be placed on the calendar yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unplaced {
-    /// Whose boot.
-    pub device: DeviceId,
-    /// Which boot.
-    pub boot: BootId,
-    /// Ticks held of it.
-    pub tick_count: u64,
-}
-
-/// A record that is held and cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    /// Whose record.
-    pub device: DeviceId,
-    /// In which life of its journal.
-    pub journal: JournalId,
-    /// Of which stream.
-    pub stream: Stream,
-    /// Which number.
-    pub seq: Seq,
 }
 
 /// Why a question has no answer.
@@ -307,7 +266,10 @@ mod tests {
     use super::*;
     use crate::change::Change;
     use crate::gateway::{BEGAN, Gateway, Random, ask, reseal, store, store_of, target, value};
+    use crate::notes::Unreadable;
+    use wire::id::Seq;
     use wire::ranges::SeqRange;
+    use wire::time::BootId;
 
     /// The samples of the only series of an answer, as uptimes of the first boot and values.
     fn only(range: &Range) -> Vec<(u64, i64)> {

@@ -10,7 +10,7 @@ use codec::run::Tick;
 
 use crate::boot::place;
 use crate::error::StoreError;
-use crate::range::{Notes, UNREADABLE_COUNT_MAX, Unreadable};
+use crate::notes::{Notes, Unreadable};
 use crate::table::{BatchKey, Row, RunRow, View, streams_of};
 
 /// One run, as the index has it.
@@ -29,6 +29,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// One of its records, as an answer names it.
+    fn unreadable(&self, seq: Seq) -> Unreadable {
+        Unreadable { device: self.device, journal: self.journal, stream: self.stream, seq }
+    }
+
     /// Whether anything in the run can lie in the span, when its boot began at `began`.
     pub(crate) fn overlaps(&self, began: UnixTime, from: UnixTime, to: UnixTime) -> bool {
         place(began, self.row.first) <= to && self.until.is_none_or(|until| place(began, until) >= from)
@@ -128,7 +133,7 @@ impl Walker {
             });
             next = read.then_some(Seq(seq.0.saturating_add(1)));
             if !read {
-                note_unreadable(notes, run, seq);
+                notes.add_unreadable(run.unreadable(seq));
             }
             !enough
         })
@@ -145,7 +150,7 @@ impl Walker {
     ) -> Result<(), StoreError> {
         for_each_record(view, run, notes, |notes, seq, record| {
             if !record.payload(&mut self.scratch).is_ok_and(|payload| each(&record.header, payload)) {
-                note_unreadable(notes, run, seq);
+                notes.add_unreadable(run.unreadable(seq));
             }
             true
         })
@@ -171,15 +176,8 @@ fn for_each_record(
                     break;
                 }
             }
-            _ => note_unreadable(notes, run, seq),
+            _ => notes.add_unreadable(run.unreadable(seq)),
         }
     }
     Ok(())
-}
-
-fn note_unreadable(notes: &mut Notes, run: &Run, seq: Seq) {
-    notes.unreadable_count += 1;
-    if notes.unreadable.len() < UNREADABLE_COUNT_MAX {
-        notes.unreadable.push(Unreadable { device: run.device, journal: run.journal, stream: run.stream, seq });
-    }
 }
