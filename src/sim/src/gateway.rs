@@ -197,6 +197,24 @@ impl Gateway {
         Some(outputs)
     }
 
+    /// Whether the hub has all that is durable here, and it is not nothing.
+    pub fn is_at_rest(&self) -> bool {
+        self.agent.as_ref().is_some_and(|agent| agent.journal().backlog_count() == 0)
+            && self.committed.last().is_some_and(|last| last.batches.1.0 > 0)
+    }
+
+    /// What keeps the gateway from rest, in words.
+    pub fn why_restless(&self) -> Option<String> {
+        let Some(agent) = &self.agent else { return Some(format!("gw-{} does not run", self.index)) };
+        if self.is_at_rest() {
+            return None;
+        }
+        let journal = agent.journal();
+        let done =
+            Stream::ALL.map(|stream| format!("{stream} {:?} of {}", journal.done(stream), journal.durable(stream)));
+        Some(format!("gw-{} waits, link {}: {}", self.index, agent.link_words(), done.join(", ")))
+    }
+
     /// Takes a buffer back that a step did not return.
     pub fn refill(&mut self) {
         self.reading.get_or_insert_with(|| Box::new(Reading::new(4096)));

@@ -10,8 +10,9 @@
 //! | [`net`] | connections that delay, trickle, split, break and hang |
 //! | [`load`] | known signals as the text of `/proc` |
 //! | [`gateway`], [`host`] | the two machines |
+//! | [`agenda`] | what happens when |
 //! | [`fault`] | what can happen, and which of it happens in a run |
-//! | [`world`] | who goes next |
+//! | [`world`] | all of them, and who goes next |
 //! | [`checker`] | what must be true |
 //! | [`scenario`] | worlds worth running |
 //! | [`power`] | a journal alone under the crash disk |
@@ -19,6 +20,7 @@
 //! | [`lives`] | machines that live for minutes |
 #![forbid(unsafe_code)]
 
+pub mod agenda;
 pub mod checker;
 pub mod disk;
 pub mod fault;

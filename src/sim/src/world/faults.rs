@@ -1,0 +1,78 @@
+//! Carrying out what goes wrong, and mending it.
+
+use crate::disk::Cut;
+use crate::fault::Fault;
+use crate::net::End;
+use crate::world::{Happening, RESTART_MS, World};
+
+impl World {
+    pub(super) fn plan_fault(&mut self) {
+        if let Some((pause_ms, fault)) = self.plan.next(&mut self.rng, self.gateways.len()) {
+            self.agenda.after(pause_ms, Happening::Fault(fault));
+        }
+    }
+
+    pub(super) fn fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::PowerCut { gateway } => {
+                if self.rng.one_in(3) {
+                    self.gateway_power_cut(gateway);
+                } else {
+                    let calls = self.rng.between(1, 300);
+                    self.gateways[gateway].disk.cut_after(calls);
+                }
+            }
+            Fault::Kill { gateway } => {
+                self.gateways[gateway].disk.power_cycle(Cut::Kept);
+                self.gateway_ends(gateway);
+                let delay_ms = self.rng.between(RESTART_MS.0, RESTART_MS.1);
+                self.agenda.after(delay_ms, Happening::GatewayOn { gateway, is_boot: false });
+            }
+            Fault::Outage { gateway, lasts_ms, is_silent } => {
+                self.gateways[gateway].is_link_up = false;
+                self.agenda.after(lasts_ms, Happening::LinkUp { gateway });
+                if let Some(peer) = self.gateways[gateway].peer {
+                    if is_silent {
+                        self.net.hang(peer);
+                    } else {
+                        self.gone(peer, End::Gateway);
+                        self.gone(peer, End::Hub);
+                    }
+                }
+            }
+            Fault::ClockStep { gateway, by_ms } => {
+                if let Some(error_ms) = &mut self.gateways[gateway].clock_error_ms {
+                    *error_ms += by_ms;
+                }
+            }
+            Fault::DiskErrors { gateway, one_in, lasts_ms } => {
+                self.gateways[gateway].disk.fail_one_in(one_in);
+                self.agenda.after(lasts_ms, Happening::DiskWell { gateway });
+            }
+            Fault::DiskFull { gateway, lasts_ms } => {
+                let used_bytes = self.gateways[gateway].disk.used_bytes();
+                self.gateways[gateway].disk.set_capacity(used_bytes);
+                self.agenda.after(lasts_ms, Happening::DiskWell { gateway });
+            }
+            Fault::HubKill => {
+                self.host.disk.power_cycle(Cut::Kept);
+                self.hub_ends();
+                let delay_ms = self.rng.between(RESTART_MS.0, RESTART_MS.1);
+                self.agenda.after(delay_ms, Happening::HubOn);
+            }
+            Fault::HubPowerCut => {
+                if self.rng.one_in(2) {
+                    self.hub_power_cut();
+                } else {
+                    let calls = self.rng.between(1, 60);
+                    self.host.disk.cut_after(calls);
+                }
+            }
+        }
+    }
+
+    pub(super) fn mend_disk(&mut self, gateway: usize) {
+        self.gateways[gateway].disk.fail_one_in(0);
+        self.gateways[gateway].disk.set_capacity(u64::MAX);
+    }
+}

@@ -1,0 +1,110 @@
+//! The gateways' side: ticks, steps, starts and ends.
+
+use agent::agent::{Input, Output};
+
+use crate::checker;
+use crate::net::End;
+use crate::world::{Happening, OFF_MS, World};
+
+impl World {
+    pub(super) fn tick(&mut self, index: usize, life: u64) {
+        let now_ms = self.now_ms();
+        let gateway = &mut self.gateways[index];
+        if gateway.life != life {
+            return;
+        }
+        let interval_ms = gateway.make.interval.0;
+        let now = gateway.stamp(now_ms);
+        let input = gateway.read(now).map(Input::Reading);
+        self.agenda.after(interval_ms, Happening::Tick { gateway: index, life });
+        self.step_gateway(index, input.into_iter().collect());
+    }
+
+    pub(super) fn step_gateway(&mut self, index: usize, inputs: Vec<Input>) {
+        let now_ms = self.now_ms();
+        let gateway = &mut self.gateways[index];
+        if gateway.agent.is_none() {
+            return;
+        }
+        let Some(outputs) = gateway.step(now_ms, inputs) else { return self.gateway_power_cut(index) };
+        for output in outputs {
+            match output {
+                Output::Dial => self.dial(index),
+                Output::Send(bytes) => {
+                    if let Some(peer) = self.gateways[index].peer {
+                        self.say(peer, End::Gateway, &bytes);
+                    }
+                }
+                Output::HangUp => {
+                    if let Some(peer) = self.gateways[index].peer.take() {
+                        self.close(peer, End::Gateway);
+                    }
+                }
+                Output::Reading(_)
+                | Output::Link(_)
+                | Output::Pin(_)
+                | Output::Answer { .. }
+                | Output::Storage(_)
+                | Output::Stopped => {}
+            }
+        }
+        let gateway = &mut self.gateways[index];
+        gateway.wake_version += 1;
+        let version = gateway.wake_version;
+        if let Some(at) = gateway.agent.as_ref().and_then(|agent| agent.poll_timeout()) {
+            let delay_ms = gateway.world_ms(at).saturating_sub(now_ms).max(1);
+            self.agenda.after(delay_ms, Happening::WakeGateway { gateway: index, version });
+        }
+    }
+
+    pub(super) fn gateway_on(&mut self, index: usize, is_boot: bool) -> Result<(), String> {
+        let now_ms = self.now_ms();
+        let knows_time = !self.plan.forgets_time || self.rng.one_in(2);
+        let learns_after_ms = self.rng.between(1_000, 7_200_000);
+        let gateway = &mut self.gateways[index];
+        if gateway.agent.is_some() {
+            return Ok(());
+        }
+        if is_boot {
+            gateway.power_on(now_ms, knows_time);
+            let boot = gateway.boot.0;
+            if !knows_time {
+                self.agenda.after(learns_after_ms, Happening::LearnTime { gateway: index, boot });
+            }
+        }
+        let gateway = &mut self.gateways[index];
+        gateway.refill();
+        if !gateway.start(now_ms) {
+            if gateway.disk.is_dead() {
+                self.gateway_power_cut(index);
+            } else {
+                // The disk refuses; the supervisor tries again.
+                self.agenda.after(30_000, Happening::GatewayOn { gateway: index, is_boot: false });
+            }
+            return Ok(());
+        }
+        let life = gateway.life;
+        checker::check_journal(gateway)?;
+        self.agenda.after(1, Happening::Tick { gateway: index, life });
+        Ok(())
+    }
+
+    pub(super) fn gateway_power_cut(&mut self, index: usize) {
+        let cut = *self.rng.choose(&self.plan.cuts);
+        self.gateways[index].disk.power_cycle(cut);
+        if let Some(peer) = self.gateways[index].peer {
+            // A machine without power says nothing more, not even good-bye.
+            self.net.hang(peer);
+        }
+        self.gateway_ends(index);
+        let delay_ms = self.rng.between(OFF_MS.0, OFF_MS.1);
+        self.agenda.after(delay_ms, Happening::GatewayOn { gateway: index, is_boot: true });
+    }
+
+    pub(super) fn gateway_ends(&mut self, index: usize) {
+        self.gateways[index].end();
+        if let Some(peer) = self.gateways[index].peer.take() {
+            self.close(peer, End::Gateway);
+        }
+    }
+}
