@@ -15,6 +15,7 @@
 //! | [`world`] | all of them, and who goes next |
 //! | [`checker`] | what must be true |
 //! | [`scenario`] | worlds worth running |
+//! | [`losses`] | what events said is lost |
 //! | [`power`] | a journal alone under the crash disk |
 //! | [`rest`] | a journal whose bytes change at rest |
 //! | [`lives`] | machines that live for minutes |
@@ -28,6 +29,7 @@ pub mod gateway;
 pub mod host;
 pub mod lives;
 pub mod load;
+pub mod losses;
 pub mod net;
 pub mod power;
 pub mod rest;

@@ -16,6 +16,7 @@ use wire::stream::Stream;
 use wire::time::{BootId, Instant, Stamp};
 
 use crate::disk::{Cut, SimDisk};
+use crate::losses::Losses;
 use crate::rng::Rng;
 
 /// A journal small enough to fold, evict and wrap within a short history.
@@ -42,7 +43,7 @@ pub struct Ledger {
     /// Appended and not yet acknowledged: any of them may survive.
     pending: BTreeMap<(Stream, Seq), u32>,
     /// Said to be lost in a durable event.
-    lost: BTreeSet<(Stream, Seq)>,
+    lost: Losses,
     done: BTreeSet<(Stream, Seq)>,
 }
 
@@ -65,7 +66,7 @@ impl Ledger {
             return Err(format!("the journal became {} after {:?}", journal.id(), self.id));
         }
         let mut record = Vec::new();
-        self.read_events(journal, now)?;
+        self.lost.read(journal, now)?;
         // A batch in flight at the cut either survived, and then for good, or its number is free again.
         for (key @ (stream, seq), crc) in std::mem::take(&mut self.pending) {
             let read = journal.read(now, stream, seq, &mut record).map_err(|error| error.to_string())?;
@@ -75,7 +76,7 @@ impl Ledger {
         }
         for ((stream, seq), crc) in &self.durable {
             let read = journal.read(now, *stream, *seq, &mut record).map_err(|error| error.to_string())?;
-            let is_excused = self.lost.contains(&(*stream, *seq)) || self.done.contains(&(*stream, *seq));
+            let is_excused = self.lost.contains(*stream, *seq) || self.done.contains(&(*stream, *seq));
             match read {
                 true if payload_crc(&record)? != *crc => return Err(format!("{stream} {seq} came back changed")),
                 false if !is_excused => return Err(format!("{stream} {seq} was acknowledged and is gone unsaid")),
@@ -83,26 +84,6 @@ impl Ledger {
             }
             if journal.next(*stream) <= *seq {
                 return Err(format!("{stream} {seq} would be given out again"));
-            }
-        }
-        Ok(())
-    }
-
-    fn read_events(&mut self, journal: &mut Journal, now: Stamp) -> Result<(), String> {
-        let (mut record, mut scratch) = (Vec::new(), Vec::new());
-        for seq in journal.oldest(Stream::Event).0..journal.durable(Stream::Event).0 {
-            let read = journal.read(now, Stream::Event, Seq(seq), &mut record).map_err(|error| error.to_string())?;
-            if !read {
-                continue;
-            }
-            let opened = Record::open(&record).map_err(|error| error.to_string())?;
-            let payload = opened.payload(&mut scratch).map_err(|error| error.to_string())?;
-            for event in batch::events(payload) {
-                if let Ok((_, Some(Event::Lost { stream, range, .. }))) = event {
-                    self.lost.extend(
-                        (range.first.0..=range.last.0.min(range.first.0 + 100_000)).map(|seq| (stream, Seq(seq))),
-                    );
-                }
             }
         }
         Ok(())

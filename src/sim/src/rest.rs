@@ -5,14 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use journal::Journal;
-use wire::batch;
-use wire::event::Event;
 use wire::id::Seq;
 use wire::record::Record;
 use wire::stream::Stream;
 use wire::time::Stamp;
 
 use crate::disk::SimDisk;
+use crate::losses::Losses;
 use crate::power::SMALL;
 use crate::rng::Rng;
 
@@ -79,8 +78,9 @@ pub fn history(seed: u64) -> Result<Tally, String> {
     }
     // What reading found is on record with the next commit.
     journal.commit(now).map_err(|error| error.to_string())?;
-    let lost = lost(&mut journal, now)?;
-    if let Some(unsaid) = gone.iter().find(|seq| !lost.contains(seq)) {
+    let mut lost = Losses::default();
+    lost.read(&mut journal, now)?;
+    if let Some(unsaid) = gone.iter().find(|seq| !lost.contains(Stream::Raw, **seq)) {
         return Err(format!("{unsaid} is gone and nobody said so"));
     }
     if journal.next(Stream::Raw).0 < written.len() as u64 {
@@ -107,22 +107,6 @@ fn damage(disk: &SimDisk, name: &str, rng: &mut Rng) {
             }
         }
     });
-}
-
-/// The raw batches that the journal's own events say are lost.
-fn lost(journal: &mut Journal, now: Stamp) -> Result<BTreeSet<Seq>, String> {
-    let (mut lost, mut record, mut scratch) = (BTreeSet::new(), Vec::new(), Vec::new());
-    for seq in journal.oldest(Stream::Event).0..journal.durable(Stream::Event).0 {
-        let read = journal.read(now, Stream::Event, Seq(seq), &mut record).map_err(|error| error.to_string())?;
-        let Some(opened) = read.then(|| Record::open(&record).ok()).flatten() else { continue };
-        let payload = opened.payload(&mut scratch).map_err(|error| error.to_string())?;
-        for event in batch::events(payload).filter_map(Result::ok) {
-            if let (_, Some(Event::Lost { stream: Stream::Raw, range, .. })) = event {
-                lost.extend((range.first.0..=range.last.0.min(range.first.0 + 100_000)).map(Seq));
-            }
-        }
-    }
-    Ok(lost)
 }
 
 #[cfg(test)]
