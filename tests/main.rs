@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`floors`] | who may import whom |
 //! | [`fuzz`] | every parser of outside bytes over a corpus and seeded mutations of it |
+//! | [`loss`] | what could not be taken or kept is said |
 //! | [`memory`] | a collection allocates nothing in the cores |
 //! | [`process`] | both real binaries: killed, cut off, cut off again, and everything is there once |
 //! | [`question`] | what a person on site is answered |
 
 mod floors;
 mod fuzz;
+mod loss;
 mod memory;
 mod process;
 mod question;

@@ -73,7 +73,7 @@ fn a_tick_that_closes_no_batch_allocates_nothing() {
         let mut filled = reading.take().expect("the reading comes back with every step");
         load.render(now.boot, now.uptime, &mut filled);
         counts.push(allocations(|| {
-            agent.step(now, [Input::Reading(filled)]);
+            agent.step(now, [Input::Reading { at: now.uptime, reading: filled }]);
             while let Some(output) = agent.poll_output() {
                 if let Output::Reading(back) = output {
                     reading = Some(back);

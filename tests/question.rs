@@ -36,7 +36,7 @@ fn tick(agent: &mut Agent, ticks: std::ops::Range<u64>) {
             Ok(())
         });
         filled.expect("nothing fails here");
-        agent.step(stamp(number), [Input::Reading(reading)]);
+        agent.step(stamp(number), [Input::Reading { at: stamp(number).uptime, reading }]);
         while agent.poll_output().is_some() {}
     }
 }

@@ -18,6 +18,7 @@ use wire::batch;
 use wire::event::{self, Event};
 use wire::id::{DeviceId, Seq};
 use wire::message::{Backlog, Fingerprint, Head, Hello, Ping, Welcome};
+use wire::metric::Metric;
 use wire::ranges::RangeSet;
 use wire::stream::Stream;
 use wire::time::{Instant, Span, Stamp};
@@ -26,6 +27,7 @@ use crate::history;
 use crate::probe::{self, Carry, Reading};
 use crate::question::{Answer, Question, SeriesSamples, Status};
 use crate::sampler::Sampler;
+use crate::shortfall::Shortfall;
 use crate::uplink;
 
 /// Bytes of one dictionary batch, roughly.
@@ -64,8 +66,13 @@ pub struct Settings {
 /// What the driver tells the core.
 #[derive(Debug)]
 pub enum Input {
-    /// What was read of the machine at one instant: a tick. The buffer comes back as [`Output::Reading`].
-    Reading(Box<Reading>),
+    /// What was read of the machine at one instant: a tick.
+    Reading {
+        /// When, in this boot. A tick that waited for the core keeps its time; one before the last is taken at the last's.
+        at: Instant,
+        /// The buffer, which comes back as [`Output::Reading`].
+        reading: Box<Reading>,
+    },
     /// So many ticks were due and could not be taken.
     Missed(u32),
     /// The connection that [`Output::Dial`] asked for stands.
@@ -135,10 +142,11 @@ pub struct Agent {
     /// When the last tick was taken.
     ticked: Stamp,
     missed_count: u64,
-    refused_count: u32,
+    /// Of series, of parts of readings, and of processes.
+    shortfalls: [Shortfall; 3],
     /// Whether something was appended that must not wait for the next batch of ticks.
     is_urgent: bool,
-    /// Ticks that were lost because the journal had no room, not yet said.
+    /// Ticks that were missed and are in no event yet.
     unsaid_missed_count: u32,
     storage: Storage,
     stop: Stop,
@@ -180,9 +188,9 @@ impl Agent {
             acked_at: None,
             link_ended: None,
             tick_count: 0,
-            ticked: now,
+            ticked: Stamp { uptime: Instant(0), ..now },
             missed_count: 0,
-            refused_count: 0,
+            shortfalls: Default::default(),
             is_urgent: false,
             unsaid_missed_count: 0,
             storage: Storage::Works,
@@ -206,8 +214,8 @@ impl Agent {
         let mut is_asked_to_stop = false;
         for input in inputs {
             match input {
-                Input::Reading(reading) => self.tick(now, reading),
-                Input::Missed(count) => self.miss(now, count),
+                Input::Reading { at, reading } => self.tick(now, at, reading),
+                Input::Missed(count) => self.miss(count),
                 Input::Connected => {
                     let hello = self.hello(now);
                     self.client.handle_input(now.uptime, LinkInput::Connected(&hello));
@@ -222,12 +230,13 @@ impl Agent {
         }
         self.client.handle_timeout(now.uptime);
         self.drain_link(now);
+        self.say_missed(now);
         if is_asked_to_stop {
             self.stop = Stop::Asked { until: now.uptime + STOP_GRACE };
             self.close_batch(now);
             self.say(now, &Event::Stopped);
-        } else if self.sampler.is_due(now.uptime, self.settings.batch_age_max) {
-            self.close_batch(now);
+        } else {
+            self.close_batch_if_due(now);
         }
         self.commit(now, is_asked_to_stop);
         // What the disk refuses now is asked for again in the next step.
@@ -291,11 +300,18 @@ impl Agent {
         self.missed_count
     }
 
-    fn say(&mut self, now: Stamp, event: &Event) {
+    /// Puts an event into the journal. `false` when it found no room, as on a disk that fails.
+    fn say(&mut self, now: Stamp, event: &Event) -> bool {
         let mut payload = Vec::new();
         batch::put_event(Span(0), event, &mut payload);
-        // An event that finds no room is one of a disk that fails; that is said when it works again.
-        self.is_urgent |= self.journal.append(now, Stream::Event, None, now, &payload, true).is_ok();
+        match self.journal.append(now, Stream::Event, None, now, &payload, true) {
+            Ok(_) => self.is_urgent = true,
+            Err(ref error) => {
+                self.storage_failed(now, error);
+                return false;
+            }
+        }
+        true
     }
 
     fn watch_clock(&mut self, now: Stamp) {
@@ -309,40 +325,63 @@ impl Agent {
         }
     }
 
-    fn miss(&mut self, now: Stamp, count: u32) {
+    fn miss(&mut self, count: u32) {
         self.missed_count += u64::from(count);
-        self.say(now, &Event::TicksMissed { count });
+        self.unsaid_missed_count = self.unsaid_missed_count.saturating_add(count);
     }
 
-    fn tick(&mut self, now: Stamp, reading: Box<Reading>) {
-        self.take(&reading);
-        if self.sampler.refused_count() > 0 && self.sampler.dictionary().count() > self.live_count() {
-            // The list is full of series that are gone: the next generation holds those that are here.
+    /// Says how many ticks were missed. While the disk fails they wait, to be said in one event.
+    fn say_missed(&mut self, now: Stamp) {
+        let count = self.unsaid_missed_count;
+        if count > 0 && matches!(self.storage, Storage::Works) && self.say(now, &Event::TicksMissed { count }) {
+            self.unsaid_missed_count = 0;
+        }
+    }
+
+    fn tick(&mut self, now: Stamp, at: Instant, reading: Box<Reading>) {
+        if self.sampler.is_renewal_due() {
             self.close_batch(now);
             self.sampler.end_run();
             self.sampler.renew();
-            self.take(&reading);
         }
-        let refused_count = self.sampler.refused_count();
-        if refused_count > self.refused_count {
-            self.say(now, &Event::SeriesRefused { count: refused_count });
+        let skipped_count = self.take(&reading);
+        self.say_shortfalls(now, reading.refused_count(), skipped_count);
+        if self.write_dictionary(now) {
+            self.ticked = history::at_instant(now, at.min(now.uptime).max(self.ticked.uptime));
+            self.sampler.end(self.ticked);
+            self.tick_count += 1;
+            self.close_batch_if_due(now);
         }
-        self.refused_count = refused_count;
-        self.write_dictionary(now);
-        self.sampler.end(now);
-        self.tick_count += 1;
-        self.ticked = now;
         self.outputs.push_back(Output::Reading(reading));
     }
 
-    fn take(&mut self, reading: &Reading) {
+    /// Takes every value of a reading. Returns how many processes it has no room for.
+    fn take(&mut self, reading: &Reading) -> u32 {
         let (sampler, carry) = (&mut self.sampler, &mut *self.carry);
+        let mut skipped_count = 0;
         sampler.begin();
-        probe::parse(reading, carry, &mut |metric, labels, value| sampler.put(metric, labels, value));
+        probe::parse(reading, carry, &mut |metric, labels, value| {
+            if metric == Metric::ProcessesSkipped {
+                skipped_count = u32::try_from(value).unwrap_or(u32::MAX);
+            }
+            sampler.put(metric, labels, value);
+        });
+        skipped_count
     }
 
-    fn live_count(&self) -> usize {
-        self.sampler.latest().1.iter().flatten().count()
+    /// Says what is there and in no tick, once for as long as it lasts.
+    fn say_shortfalls(&mut self, now: Stamp, unread_count: u32, skipped_count: u32) {
+        let refused_count = self.sampler.refused_count();
+        let events = [
+            (refused_count, Event::SeriesRefused { count: refused_count }),
+            (unread_count, Event::PartsUnread { count: unread_count }),
+            (skipped_count, Event::ProcessesSkipped { count: skipped_count }),
+        ];
+        for (index, (count, event)) in events.iter().enumerate() {
+            if self.shortfalls[index].is_news(now.uptime, *count) && !self.say(now, event) {
+                self.shortfalls[index] = Shortfall::default();
+            }
+        }
     }
 
     /// New series go into the journal before the first tick that has them. `false` when it has no room: the tick is lost then, and
@@ -351,17 +390,22 @@ impl Agent {
         let mut payload = Vec::new();
         while self.sampler.dictionary().has_news() {
             self.sampler.dictionary().take_news(DICTIONARY_BYTES_TARGET, &mut payload);
-            let written = self.journal.append(now, Stream::Dictionary, None, now, &payload, true);
-            if written.is_err() {
+            if let Err(error) = self.journal.append(now, Stream::Dictionary, None, now, &payload, true) {
                 // A hole in the list would leave every later series without a name.
                 self.lose_batch();
-                self.unsaid_missed_count += 1;
-                self.missed_count += 1;
+                self.miss(1);
                 self.sampler.renew();
+                self.storage_failed(now, &error);
                 return false;
             }
         }
         true
+    }
+
+    fn close_batch_if_due(&mut self, now: Stamp) {
+        if self.sampler.is_due(now.uptime, self.settings.batch_age_max) {
+            self.close_batch(now);
+        }
     }
 
     fn close_batch(&mut self, now: Stamp) {
@@ -380,8 +424,7 @@ impl Agent {
 
     fn lose_batch(&mut self) {
         let lost_count = self.sampler.lose_batch();
-        self.unsaid_missed_count += lost_count;
-        self.missed_count += u64::from(lost_count);
+        self.miss(lost_count);
     }
 
     fn commit(&mut self, now: Stamp, is_last: bool) {
@@ -400,12 +443,11 @@ impl Agent {
     }
 
     fn storage_failed(&mut self, now: Stamp, error: &io::Error) {
-        let error = error.to_string();
-        if matches!(self.storage, Storage::Works) {
-            self.outputs.push_back(Output::Storage(Some(error.clone())));
-            self.say(now, &Event::StorageFailed { error: event::text(&error) });
+        let failed = Storage::Fails { error: error.to_string(), retry_at: now.uptime + STORAGE_RETRY };
+        if let Storage::Works = std::mem::replace(&mut self.storage, failed) {
+            self.outputs.push_back(Output::Storage(Some(error.to_string())));
+            self.say(now, &Event::StorageFailed { error: event::text(&error.to_string()) });
         }
-        self.storage = Storage::Fails { error, retry_at: now.uptime + STORAGE_RETRY };
     }
 
     fn storage_works(&mut self, now: Stamp) {
@@ -415,10 +457,7 @@ impl Agent {
         self.storage = Storage::Works;
         self.outputs.push_back(Output::Storage(None));
         self.say(now, &Event::StorageRecovered);
-        let count = std::mem::take(&mut self.unsaid_missed_count);
-        if count > 0 {
-            self.say(now, &Event::TicksMissed { count });
-        }
+        self.say_missed(now);
     }
 
     fn hello(&self, now: Stamp) -> Hello {
@@ -551,7 +590,7 @@ impl Agent {
             hub_offset_ms: self.hub_offset_ms,
             tick_count: self.tick_count,
             missed_count: self.missed_count,
-            series_count: self.live_count() as u32,
+            series_count: self.sampler.live_count() as u32,
             backlog_count: stat.backlog_count,
             in_flight_count: self.client.in_flight_count() as u32,
             volume_bytes: stat.volume_bytes,

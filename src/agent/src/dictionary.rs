@@ -21,9 +21,9 @@ const ENTRY_BYTES_MAX: usize = NAME_BYTES_MAX + LABELS_BYTES_MAX + 8;
 
 const _: () = assert!(TABLE_COUNT.is_power_of_two());
 
-/// The list has no room for one more series.
+/// The list has no room for one more series, or for labels as long as these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DictionaryFull;
+pub struct SeriesRefused;
 
 /// An append-only list of series.
 #[derive(Debug)]
@@ -76,6 +76,11 @@ impl Dictionary {
         self.starts.len() - 1
     }
 
+    /// Whether an eighth of the room or less is left.
+    pub fn is_nearly_full(&self) -> bool {
+        self.count() >= SERIES_COUNT_MAX / 8 * 7 || self.bytes.len() >= DICTIONARY_BYTES_MAX / 8 * 7
+    }
+
     /// What a run that opens now counts on.
     pub fn mark(&self) -> DictionaryMark {
         DictionaryMark { generation: self.generation, count: self.count() as u16, hash: self.hash.value() }
@@ -99,8 +104,8 @@ impl Dictionary {
     }
 
     /// The slot of a series, new when there is none yet.
-    pub fn slot(&mut self, metric: Metric, labels: &[(&str, &[u8])]) -> Result<usize, DictionaryFull> {
-        write_labels(labels, &mut self.labels).map_err(|_| DictionaryFull)?;
+    pub fn slot(&mut self, metric: Metric, labels: &[(&str, &[u8])]) -> Result<usize, SeriesRefused> {
+        write_labels(labels, &mut self.labels).map_err(|_| SeriesRefused)?;
         self.entry.clear();
         put_series(&metric.with(&self.labels), &mut self.entry);
         if self.hint < self.count() && self.entry_bytes(self.hint) == &self.entry[..] {
@@ -117,7 +122,7 @@ impl Dictionary {
     }
 
     /// Takes an entry back that a former life of the process wrote to the journal.
-    pub fn restore(&mut self, series: &Series<&str>) -> Result<(), DictionaryFull> {
+    pub fn restore(&mut self, series: &Series<&str>) -> Result<(), SeriesRefused> {
         self.entry.clear();
         put_series(series, &mut self.entry);
         let at = self.find();
@@ -140,10 +145,10 @@ impl Dictionary {
         at
     }
 
-    fn insert(&mut self, at: usize) -> Result<usize, DictionaryFull> {
+    fn insert(&mut self, at: usize) -> Result<usize, SeriesRefused> {
         let slot = self.count();
         if slot == SERIES_COUNT_MAX || self.bytes.len() + self.entry.len() > DICTIONARY_BYTES_MAX {
-            return Err(DictionaryFull);
+            return Err(SeriesRefused);
         }
         self.bytes.extend_from_slice(&self.entry);
         self.starts.push(self.bytes.len() as u32);
@@ -223,7 +228,7 @@ mod tests {
         for index in 0..SERIES_COUNT_MAX {
             dictionary.slot(Metric::Load1, &[("i", index.to_string().as_bytes())]).unwrap();
         }
-        assert_eq!(dictionary.slot(Metric::Load1, &[]), Err(DictionaryFull));
+        assert_eq!(dictionary.slot(Metric::Load1, &[]), Err(SeriesRefused));
         assert_eq!(dictionary.slot(Metric::Load1, &[("i", b"17")]), Ok(17));
         dictionary.renew();
         assert_eq!(dictionary.slot(Metric::Load1, &[]), Ok(0));

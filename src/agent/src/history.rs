@@ -28,12 +28,12 @@ pub fn dictionary(journal: &mut Journal, now: Stamp) -> Dictionary {
     let held = journal.held(Stream::Dictionary);
     for seq in held.into_iter().flat_map(|range| range.first.0..=range.last.0) {
         let read = journal.read(now, Stream::Dictionary, Seq(seq), &mut record).unwrap_or(false);
-        let Some(payload) = read.then(|| Record::open(&record).ok()).flatten() else {
+        let opened = read.then(|| Record::open(&record).ok()).flatten();
+        let payload = opened.and_then(|opened| opened.payload(&mut scratch).ok());
+        let Some(opened) = payload.and_then(|payload| batch::Dictionary::open(payload).ok()) else {
             is_whole = false;
             continue;
         };
-        let Ok(payload) = payload.payload(&mut scratch) else { continue };
-        let Ok(opened) = batch::Dictionary::open(payload) else { continue };
         if opened.generation > generation || opened.first == SeriesId(0) {
             generation = opened.generation;
             dictionary = Dictionary::new(generation);
@@ -231,8 +231,8 @@ pub fn events(journal: &mut Journal, now: Stamp, count_max: usize) -> io::Result
 }
 
 /// `stamp` moved to another instant of its boot.
-fn at_instant(stamp: Stamp, uptime: Instant) -> Stamp {
-    let unix = stamp.unix.map(|unix| UnixTime((unix.0 + uptime.0).saturating_sub(stamp.uptime.0)));
+pub(crate) fn at_instant(stamp: Stamp, uptime: Instant) -> Stamp {
+    let unix = stamp.unix.map(|unix| UnixTime(unix.0.saturating_add(uptime.0).saturating_sub(stamp.uptime.0)));
     Stamp { uptime, unix, ..stamp }
 }
 

@@ -13,6 +13,7 @@
 //! | [`probe`] | from the text of `/proc` and `/sys` to values of the catalogue |
 //! | [`dictionary`] | which slot of a tick is which series |
 //! | [`sampler`] | from values to batches of ticks |
+//! | [`shortfall`] | what a tick had no room for, said once |
 //! | [`uplink`] | what goes over the link next |
 //! | [`question`], [`history`] | what a person on site may ask, and the answers from the journal |
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ pub mod history;
 pub mod probe;
 pub mod question;
 pub mod sampler;
+pub mod shortfall;
 pub mod uplink;
 
 pub use agent::Agent;

@@ -94,10 +94,24 @@ impl Sampler {
         self.refused_count
     }
 
-    /// Starts the dictionary's next generation; the open run must have ended. Begin the tick again.
+    /// How many series had a value in the last tick.
+    pub fn live_count(&self) -> usize {
+        self.values.iter().flatten().count()
+    }
+
+    /// Whether the list is nearly full, and a quarter of it or more of series that are gone: its next generation has room.
+    ///
+    /// A list that is full of what is there stays: a generation of its own for each tick would wear the disk out.
+    pub fn is_renewal_due(&self) -> bool {
+        let count = self.values.len();
+        self.dictionary.is_nearly_full() && count > 0 && self.live_count() <= count / 4 * 3
+    }
+
+    /// Starts the dictionary's next generation, between two ticks; the open run must have ended.
     pub fn renew(&mut self) {
         assert!(self.opened.is_none() && self.run == Run::Ended, "a run counts on one generation");
         self.dictionary.renew();
+        self.values.clear();
     }
 
     /// Ends the tick: it becomes part of the open batch, or opens one.

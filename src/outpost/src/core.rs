@@ -4,8 +4,8 @@
 //!  ports ── Message ──> queue ──> step, on a thread of its own ──> Output ──> ports
 //! ```
 //!
-//! The agent moves to that thread and back, so that a card that takes a minute to write stalls no port. A tick is
-//! stepped at its own time, however late the core gets to it; the rest happens now.
+//! The agent moves to that thread and back, so that a card that takes a minute to write stalls no port. A tick keeps
+//! its time, however late the core gets to it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,7 +24,7 @@ use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt as _;
 use wire::message::{CloseReason, Fingerprint};
-use wire::time::{Instant, Span, Stamp, UnixTime};
+use wire::time::{Instant, Span};
 
 use crate::enrolment::{self, Enrolment};
 use crate::failure::Failure;
@@ -76,15 +76,6 @@ pub(crate) struct Core {
     pub(crate) worker: Worker,
 }
 
-/// What was in the queue, sorted.
-#[derive(Debug, Default)]
-struct Inbox {
-    ticks: Vec<(Instant, Box<Reading>)>,
-    inputs: Vec<Input>,
-    missed_count: u32,
-    end: Option<End>,
-}
-
 impl Core {
     /// Runs the agent until it is to end. Everything is durable then.
     ///
@@ -96,22 +87,14 @@ impl Core {
             Err(end) => return Ok(end),
         };
         let mut known = Known::default();
-        let (mut last, mut ending) = (Instant(0), None);
+        let (mut inputs, mut ending) = (vec![Input::Missed(missed_count)], None);
         loop {
-            let messages = self.wait(agent.poll_timeout()).await;
-            let mut inbox = self.sort(messages, &mut known);
-            inbox.missed_count += std::mem::take(&mut missed_count);
-            if ending.is_some() {
-                // What is sampled now would come after the last commit.
-                inbox.ticks.drain(..).for_each(|(_, reading)| drop(self.free.try_send(reading)));
-            }
-            ending = inbox.end.max(ending);
             let clock = self.clock.clone();
             let step = move || {
-                last = inbox.step(&mut agent, &clock, last);
-                (agent, last)
+                agent.step(clock.now(), inputs);
+                agent
             };
-            (agent, last) = self.worker.run(step).result().await;
+            agent = self.worker.run(step).result().await;
             let mut is_stopped = false;
             while let Some(output) = agent.poll_output() {
                 is_stopped |= matches!(output, Output::Stopped);
@@ -121,6 +104,8 @@ impl Core {
                 self.link.finish().await;
                 return Ok(end);
             }
+            let messages = self.wait(agent.poll_timeout()).await;
+            inputs = self.inputs(messages, &mut known, &mut ending);
         }
     }
 
@@ -179,29 +164,40 @@ impl Core {
         first.into_iter().chain(std::iter::from_fn(|| self.messages.try_recv().ok())).collect()
     }
 
-    fn sort(&self, messages: Vec<Message>, known: &mut Known) -> Inbox {
-        let mut inbox = Inbox::default();
+    /// What the messages mean to the agent, and in `ending` to this life.
+    fn inputs(&self, messages: Vec<Message>, known: &mut Known, ending: &mut Option<End>) -> Vec<Input> {
+        let mut inputs = Vec::with_capacity(messages.len());
         for message in messages {
-            match message {
+            inputs.push(match message {
                 Message::Ask { question, answer } => {
-                    let id = known.asked.add(answer);
-                    inbox.inputs.push(Input::Ask { id, question: bounded(question) });
+                    Input::Ask { id: known.asked.add(answer), question: bounded(question) }
                 }
-                Message::Link { connection, .. } if connection != self.link.number() => {}
-                Message::Link { event: LinkEvent::Connected, .. } => inbox.inputs.push(Input::Connected),
+                Message::Link { connection, .. } if connection != self.link.number() => continue,
+                Message::Link { event: LinkEvent::Connected, .. } => Input::Connected,
                 Message::Link { event: LinkEvent::Disconnected(reason), .. } => {
                     known.lost = reason;
-                    inbox.inputs.push(Input::Disconnected);
+                    Input::Disconnected
                 }
-                Message::Link { event: LinkEvent::Received(bytes), .. } => inbox.inputs.push(Input::Received(bytes)),
-                Message::Missed(count) => inbox.missed_count = inbox.missed_count.saturating_add(count),
-                Message::Redial => inbox.inputs.push(Input::Redial),
-                Message::Reload => inbox.end = inbox.end.max(Some(End::Reload)),
-                Message::Stop => inbox.end = inbox.end.max(Some(End::Stop)),
-                Message::Tick { at, reading } => inbox.ticks.push((at, reading)),
-            }
+                Message::Link { event: LinkEvent::Received(bytes), .. } => Input::Received(bytes),
+                Message::Missed(count) => Input::Missed(count),
+                Message::Redial => Input::Redial,
+                Message::Reload => {
+                    *ending = (*ending).max(Some(End::Reload));
+                    Input::Stop
+                }
+                Message::Stop => {
+                    *ending = Some(End::Stop);
+                    Input::Stop
+                }
+                // What is sampled now would come after the last commit.
+                Message::Tick { reading, .. } if ending.is_some() => {
+                    let _ = self.free.try_send(reading);
+                    continue;
+                }
+                Message::Tick { at, reading } => Input::Reading { at, reading },
+            });
         }
-        inbox
+        inputs
     }
 
     async fn carry_out(&mut self, output: Output, known: &mut Known) {
@@ -283,26 +279,6 @@ impl Core {
     }
 }
 
-impl Inbox {
-    /// Steps the agent through what is here, never backwards in time. Returns when it stepped last.
-    fn step(&mut self, agent: &mut Agent, clock: &Clock, mut last: Instant) -> Instant {
-        let now = clock.now();
-        let is_ticks_only = self.inputs.is_empty() && self.missed_count == 0 && self.end.is_none();
-        let tick_count = self.ticks.len();
-        for (at, reading) in self.ticks.drain(..) {
-            last = last.max(at);
-            agent.step(moved(now, last), [Input::Reading(reading)]);
-        }
-        if is_ticks_only && tick_count > 0 {
-            return last;
-        }
-        let missed = (self.missed_count > 0).then_some(Input::Missed(self.missed_count));
-        let stop = self.end.map(|_| Input::Stop);
-        agent.step(now, missed.into_iter().chain(self.inputs.drain(..)).chain(stop));
-        last.max(now.uptime)
-    }
-}
-
 /// What one life knows besides what its agent does.
 #[derive(Debug, Default)]
 struct Known {
@@ -352,12 +328,6 @@ fn bounded(question: agent::question::Question) -> agent::question::Question {
     }
 }
 
-/// `now` moved to an earlier instant, on the civil clock as it is now: one that was set since then was wrong then too.
-fn moved(now: Stamp, at: Instant) -> Stamp {
-    let ago = now.uptime - at;
-    Stamp { uptime: at, unix: now.unix.map(|unix| UnixTime(unix.0.saturating_sub(ago.0))), ..now }
-}
-
 fn is_unknown_key(reason: &DownReason) -> bool {
     matches!(reason, DownReason::Refused(close) if close.reason == CloseReason::UnknownKey)
 }
@@ -383,18 +353,8 @@ fn log_link_down(reason: &DownReason, lost: Option<String>) {
 #[cfg(test)]
 mod tests {
     use agent::question::Question;
-    use wire::time::BootId;
 
     use super::*;
-
-    #[test]
-    fn a_tick_that_waited_keeps_its_time() {
-        let now = Stamp { boot: BootId(7), uptime: Instant(130_000), unix: Some(UnixTime(1_767_225_630_000)) };
-        let tick = moved(now, Instant(100_000));
-        assert_eq!((tick.uptime, tick.unix), (Instant(100_000), Some(UnixTime(1_767_225_600_000))));
-        assert_eq!(tick.boot, now.boot);
-        assert_eq!(moved(Stamp { unix: None, ..now }, Instant(100_000)).unix, None);
-    }
 
     #[test]
     fn no_question_has_an_answer_without_bound() {

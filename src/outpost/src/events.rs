@@ -77,6 +77,8 @@ fn kind(event: &Event) -> &'static str {
     match event {
         Event::ClockStepped { .. } => "clock_stepped",
         Event::Lost { .. } => "lost",
+        Event::PartsUnread { .. } => "parts_unread",
+        Event::ProcessesSkipped { .. } => "processes_skipped",
         Event::Quarantined { .. } => "quarantined",
         Event::SeriesRefused { .. } => "series_refused",
         Event::Started { .. } => "started",

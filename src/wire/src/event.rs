@@ -50,9 +50,9 @@ pub enum Event {
         /// How many.
         count: u32,
     },
-    /// Series found no place in the dictionary.
+    /// Series found no place in the dictionary, or have labels that are too long.
     SeriesRefused {
-        /// How many in the worst tick.
+        /// How many in one tick.
         count: u32,
     },
     /// The journal could not write; ticks wait in memory.
@@ -62,6 +62,16 @@ pub enum Event {
     },
     /// The journal writes again.
     StorageRecovered,
+    /// Files of the machine, or parts of them, were there and not read: they pass a limit, or no descriptor was left.
+    PartsUnread {
+        /// How many in one tick.
+        count: u32,
+    },
+    /// Processes found no place in a walk, or in the table of names.
+    ProcessesSkipped {
+        /// How many in one walk.
+        count: u32,
+    },
 }
 
 /// Why batches will never be sent.
@@ -98,9 +108,20 @@ impl fmt::Display for Event {
                 write!(f, "volume {volume} was damaged and set aside; {saved_count} batches were saved from it")
             }
             Event::TicksMissed { count } => write!(f, "{count} ticks were due and not taken"),
-            Event::SeriesRefused { count } => write!(f, "{count} series found no place in the dictionary"),
+            Event::SeriesRefused { count } => {
+                write!(f, "{count} series are not sampled: there are too many, or their labels are too long")
+            }
             Event::StorageFailed { error } => write!(f, "journal cannot write, keeping ticks in memory: {error}"),
             Event::StorageRecovered => f.write_str("journal writes again"),
+            Event::PartsUnread { count } => {
+                write!(
+                    f,
+                    "{count} parts of the machine are not read: more devices than there is room for, or no file descriptor left"
+                )
+            }
+            Event::ProcessesSkipped { count } => {
+                write!(f, "{count} processes are not counted by name: there are too many")
+            }
         }
     }
 }
