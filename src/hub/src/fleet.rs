@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use store::change::Change;
 use wire::id::{DeviceId, JournalId};
 use wire::message::{CloseReason, Fingerprint};
-use wire::time::UnixTime;
+use wire::time::{Span, UnixTime};
 
 /// Keys that one device may speak with: the present one and, while it rotates, the next.
 pub const KEY_COUNT_MAX: usize = 2;
@@ -23,6 +23,13 @@ pub const TAG_COUNT_MAX: usize = 32;
 
 /// Bytes of a name, a group, a tag's key or value.
 pub const LABEL_BYTES_MAX: usize = 128;
+
+/// Tokens that are kept. Those that let nobody in any more give way to new ones, the longest ended first.
+pub const TOKEN_COUNT_MAX: usize = 4096;
+
+/// How long a token is kept after its end. A machine that was prepared with it may lie in a box for weeks, and whoever
+/// unpacks it is to hear that its token is used or expired, not that there was never such a token.
+pub const TOKEN_KEPT: Span = Span::minutes(90 * 24 * 60);
 
 const DEVICE: &str = "device/";
 const TOKEN: &str = "token/";
@@ -78,7 +85,7 @@ pub struct Token {
     pub hash: [u8; 32],
     /// How often it can still be used.
     pub uses_left: u32,
-    /// When it ends.
+    /// When it ends, or ended: the last use ends it too.
     pub expires: Option<UnixTime>,
     /// The group of what it lets in.
     pub group: Option<String>,
@@ -191,6 +198,32 @@ impl Fleet {
         change
     }
 
+    /// The tokens whose hash begins with these hexadecimal digits.
+    pub fn tokens_by_digits<'a>(&'a self, digits: &'a str) -> impl Iterator<Item = &'a Token> {
+        let is_meant = move |token: &&Token| Fingerprint(token.hash).to_string().starts_with(digits);
+        self.tokens.values().filter(is_meant)
+    }
+
+    /// Forgets a token and returns its row's removal.
+    pub fn delete_token(&mut self, hash: [u8; 32]) -> Change {
+        self.tokens.remove(&hash);
+        Change::Delete { key: token_key(hash) }
+    }
+
+    /// Forgets the token that ended first of all that have, and returns its row's removal. None when all are good.
+    pub fn delete_ended_token(&mut self, now: UnixTime) -> Option<Change> {
+        let ended = self.tokens.values().filter(|token| token.expires.is_some_and(|expires| expires <= now));
+        let hash = ended.min_by_key(|token| token.expires)?.hash;
+        Some(self.delete_token(hash))
+    }
+
+    /// Forgets the tokens that ended more than [`TOKEN_KEPT`] ago and returns their rows' removals.
+    pub fn delete_old_tokens(&mut self, now: UnixTime) -> Vec<Change> {
+        let is_old = |token: &Token| token.expires.is_some_and(|ended| ended.0.saturating_add(TOKEN_KEPT.0) <= now.0);
+        let old: Vec<[u8; 32]> = self.tokens.values().filter(|token| is_old(token)).map(|token| token.hash).collect();
+        old.into_iter().map(|hash| self.delete_token(hash)).collect()
+    }
+
     /// Lets a machine in, or says why not. A machine whose key is known and active is told again what it was told before,
     /// so that an answer lost on the way costs no second use.
     pub fn enroll(
@@ -213,10 +246,16 @@ impl Fleet {
         }
         let hash = identity::token::secret_hash(secret);
         let token = self.tokens.get_mut(&hash).ok_or(CloseReason::TokenUnknown)?;
+        if token.uses_left == 0 {
+            return Err(CloseReason::TokenUsed);
+        }
         if token.expires.is_some_and(|expires| expires <= now) {
             return Err(CloseReason::TokenExpired);
         }
-        token.uses_left = token.uses_left.checked_sub(1).ok_or(CloseReason::TokenUsed)?;
+        token.uses_left -= 1;
+        if token.uses_left == 0 {
+            token.expires = Some(now);
+        }
         let token = token.clone();
 
         let known = self.by_key(key).map(|device| device.id);
@@ -271,9 +310,12 @@ fn put_device(device: &Device) -> Change {
     Change::Put { key: device_key(device.id), value }
 }
 
+fn token_key(hash: [u8; 32]) -> Vec<u8> {
+    format!("{TOKEN}{}", Fingerprint(hash)).into_bytes()
+}
+
 fn put_token(token: &Token) -> Change {
-    let key = format!("{TOKEN}{}", Fingerprint(token.hash)).into_bytes();
-    Change::Put { key, value: postcard::to_stdvec(token).expect("a vector takes every byte") }
+    Change::Put { key: token_key(token.hash), value: postcard::to_stdvec(token).expect("a vector takes every byte") }
 }
 
 #[cfg(test)]
@@ -326,6 +368,27 @@ mod tests {
         assert_eq!(enroll(&mut fleet, 2, 100).unwrap_err(), CloseReason::TokenExpired);
         fleet.change(id, |device| device.standing = Standing::Revoked);
         assert_eq!(enroll(&mut fleet, 1, 50).unwrap_err(), CloseReason::Revoked);
+    }
+
+    #[test]
+    fn a_token_is_kept_for_a_while_after_its_end_and_then_forgotten() {
+        let check = |fleet: &mut Fleet, end: u64| {
+            assert_eq!(fleet.delete_old_tokens(UnixTime(end + TOKEN_KEPT.0 - 1)), []);
+            let hash = identity::token::secret_hash(&[7; 16]);
+            assert_eq!(
+                fleet.delete_old_tokens(UnixTime(end + TOKEN_KEPT.0)),
+                [Change::Delete { key: token_key(hash) }]
+            );
+            assert_eq!(fleet.tokens().count(), 0);
+        };
+        check(&mut fleet(1, Some(UnixTime(100))), 100);
+        for expires in [None, Some(UnixTime(100))] {
+            let mut used = fleet(1, expires);
+            enroll(&mut used, 1, 50).unwrap();
+            assert_eq!(enroll(&mut used, 2, 200).unwrap_err(), CloseReason::TokenUsed);
+            check(&mut used, 50);
+        }
+        assert_eq!(fleet(1, None).delete_old_tokens(UnixTime(u64::MAX)), []);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::session::{PeerId, Session};
 /// with them.
 pub const WAITING_BYTES_MAX: usize = 64 << 20;
 
-/// How often what was seen of a connected device is made durable.
+/// How often what was seen of connected devices is made durable, and old tokens are forgotten.
 pub const OBSERVE_EVERY: Span = Span::minutes(5);
 
 const NEXT_KEY: &[u8] = b"hub/next-key";
@@ -279,10 +279,9 @@ impl Hub {
         }
         if self.observe_at <= now.uptime {
             self.observe_at = now.uptime + OBSERVE_EVERY;
-            let online: Vec<DeviceId> = self.sessions.values().filter_map(|s| Some(s.who.as_ref()?.device)).collect();
-            for device in online {
-                self.commits.add(self.fleet.row(device));
-            }
+            let online = self.sessions.values().filter_map(|session| Some(session.who.as_ref()?.device));
+            self.commits.add(online.filter_map(|device| self.fleet.row(device)));
+            self.commits.add(now.unix.map(|now| self.fleet.delete_old_tokens(now)).unwrap_or_default());
         }
     }
 }

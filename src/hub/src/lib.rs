@@ -19,5 +19,7 @@ pub mod fleet;
 pub mod hub;
 pub mod request;
 pub mod session;
+#[cfg(test)]
+mod stage;
 
 pub use hub::Hub;

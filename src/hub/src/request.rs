@@ -16,6 +16,11 @@ use crate::fleet::{Device, Token};
 pub enum Request {
     /// Who is in the fleet.
     Fleet,
+    /// Withdraw a token; who came in with it stays.
+    TokenDelete {
+        /// Hexadecimal digits with which the hash of no other token begins.
+        digits: String,
+    },
     /// Make a token; the asker keeps the secret.
     TokenNew {
         /// SHA-256 of the secret.

@@ -82,6 +82,11 @@ pub enum Command {
         /// How.
         is_json: bool,
     },
+    /// Withdraw a token.
+    TokenDelete {
+        /// The token itself, or the first digits of its hash.
+        token: String,
+    },
     /// Tell which tokens there are.
     TokenList {
         /// How.
@@ -298,9 +303,18 @@ fn query(words: &mut Words, now: UnixTime) -> Result<Command, String> {
 }
 
 fn token(words: &mut Words) -> Result<Command, String> {
-    if words.action(&["list", "new"])? == "list" {
-        return words.rest(&["json"])?.without_words().map(|rest| Command::TokenList { is_json: rest.has("json") });
+    match words.action(&["delete", "list", "new"])?.as_str() {
+        "delete" => match &words.rest(&[])?.plain[..] {
+            [] => Err("which token? itself, or its HASH in `outpost-hub token list`".into()),
+            [token] => Ok(Command::TokenDelete { token: token.clone() }),
+            [_, word, ..] => Err(too_many(word)),
+        },
+        "list" => words.rest(&["json"])?.without_words().map(|rest| Command::TokenList { is_json: rest.has("json") }),
+        _ => new_token(words),
     }
+}
+
+fn new_token(words: &mut Words) -> Result<Command, String> {
     let rest = words.rest(&["expires=", "group=", "tag=", "uses="])?.without_words()?;
     let expires_in = match rest.value("expires") {
         Some("never") => None,
@@ -361,6 +375,9 @@ mod tests {
         let tags = BTreeMap::from([("a".into(), "1".into()), ("b".into(), "x=y".into())]);
         let full = TokenNew { uses: 5, expires_in: None, group: Some("pumps".into()), tags };
         check("token new --uses 5 --expires never --group pumps --tag a=1 --tag b=x=y", Command::TokenNew(full));
+        check("token delete 1a2b", Command::TokenDelete { token: "1a2b".into() });
+        check_error("token delete", "which token?");
+        check_error("token delete 1a2b 3c4d", "\"3c4d\" is one word too many");
         check_error("token new --uses 0", "no use");
         check_error("token new --uses many", "takes a number");
         check_error("token new --expires soon", "--expires: expected a duration");

@@ -71,6 +71,7 @@ fn carry_out(command: Command, folder: &Path, now: UnixTime) -> Result<(), Strin
         Command::Query { call, format } => answers::query(folder, call, format),
         Command::Serve { listen } => serve::serve(folder, listen),
         Command::Stat { is_json } => answers::stat(folder, is_json),
+        Command::TokenDelete { token } => secrets::delete_token(folder, &token),
         Command::TokenList { is_json } => secrets::list_tokens(folder, now, is_json),
         Command::TokenNew(new) => secrets::new_token(folder, new),
         Command::Help(_) | Command::Version => unreachable!("they need no folder"),

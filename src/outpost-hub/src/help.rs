@@ -158,8 +158,11 @@ example:
 const TOKEN: &str = "\
 usage: outpost-hub token new [--uses N] [--expires SPAN | never] [--group GROUP] [--tag KEY=VALUE]..
        outpost-hub token list [--json]
+       outpost-hub token delete TOKEN | HASH
 
-A token lets machines in. `new` prints it alone on stdout, and on stderr the command to run on the machine.
+A token lets machines in. `new` prints it alone on stdout, and on stderr the command to run on the machine. `delete`
+withdraws one, by itself or by the first digits of its hash in the list; machines that came in with it stay. One that is
+used or expired stays in the list for 90 days.
 
   --uses N           so many machines: one when nothing is said
   --expires SPAN     24h when nothing is said
@@ -167,6 +170,7 @@ A token lets machines in. `new` prints it alone on stdout, and on stderr the com
 
 example:
   outpost-hub token new --uses 40 --expires 7d --group pumps --tag site=north
+  outpost-hub token delete 3f9a01c2
 ";
 
 #[cfg(test)]

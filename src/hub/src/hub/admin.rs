@@ -1,5 +1,7 @@
 //! What an administrator asks for, carried out.
 
+use std::collections::BTreeSet;
+
 use store::change::Change;
 use wire::id::DeviceId;
 use wire::message::CloseReason;
@@ -7,7 +9,7 @@ use wire::time::{Stamp, UnixTime};
 
 use super::commit::Then;
 use super::{Hub, NEXT_KEY, Output};
-use crate::fleet::{LABEL_BYTES_MAX, Standing, TAG_COUNT_MAX, Token};
+use crate::fleet::{Device, LABEL_BYTES_MAX, Standing, TAG_COUNT_MAX, TOKEN_COUNT_MAX, Token};
 use crate::request::{Member, Reply, Request};
 use crate::session::PeerId;
 
@@ -29,15 +31,27 @@ impl Hub {
         match request {
             Request::Fleet => Err(Reply::Fleet(self.members())),
             Request::Tokens => Err(Reply::Tokens(self.fleet.tokens().cloned().collect())),
+            Request::TokenDelete { digits } => {
+                let hash = self.find_token(&digits)?;
+                Ok(vec![self.fleet.delete_token(hash)])
+            }
             Request::TokenNew { hash, uses, expires_in, group, tags } => {
                 for (key, value) in &tags {
                     check_label("tag", key)?;
                     check_label("tag", value)?;
                 }
                 group.iter().try_for_each(|group| check_label("group", group))?;
+                if tags.len() > TAG_COUNT_MAX {
+                    return Err(too_many_tags());
+                }
+                let mut changes = Vec::new();
+                if self.fleet.tokens().count() >= TOKEN_COUNT_MAX {
+                    changes.push(self.fleet.delete_ended_token(unix).ok_or_else(too_many_tokens)?);
+                }
                 let expires = expires_in.map(|span| UnixTime(unix.0.saturating_add(span.0)));
                 let token = Token { hash, uses_left: uses, expires, group, tags, made: unix };
-                Ok(vec![self.fleet.add_token(token)])
+                changes.push(self.fleet.add_token(token));
+                Ok(changes)
             }
             Request::Rename { device, name } => {
                 check_label("name", &name)?;
@@ -56,9 +70,9 @@ impl Hub {
                 check_label("tag", &key)?;
                 value.iter().try_for_each(|value| check_label("tag", value))?;
                 let id = self.find(&device)?;
-                let tags = self.fleet.device(id).map_or(0, |device| device.tags.len());
-                if value.is_some() && tags >= TAG_COUNT_MAX {
-                    return Err(Reply::Refused(format!("a device has at most {TAG_COUNT_MAX} tags")));
+                let is_full = |device: &Device| device.tags.len() >= TAG_COUNT_MAX && !device.tags.contains_key(&key);
+                if value.is_some() && self.fleet.device(id).is_some_and(is_full) {
+                    return Err(too_many_tags());
                 }
                 Ok(vec![self.fleet.change(id, |device| {
                     match value {
@@ -107,22 +121,37 @@ impl Hub {
             .ok_or_else(|| Reply::Refused(format!("no device is called {name}: `outpost-hub fleet` lists them")))
     }
 
+    fn find_token(&self, digits: &str) -> Result<[u8; 32], Reply> {
+        let digits = digits.to_ascii_lowercase();
+        let meant: Vec<_> = self.fleet.tokens_by_digits(&digits).map(|token| token.hash).collect();
+        match meant[..] {
+            [hash] => Ok(hash),
+            [] => Err(Reply::Refused(format!("no token begins with {digits}: `outpost-hub token list` lists them"))),
+            _ => Err(Reply::Refused(format!("{} tokens begin with {digits}: give more digits", meant.len()))),
+        }
+    }
+
     fn members(&self) -> Vec<Member> {
-        let mut members: Vec<Member> = self
-            .fleet
-            .devices()
-            .map(|device| Member {
-                is_online: self
-                    .sessions
-                    .values()
-                    .any(|session| session.who.as_ref().is_some_and(|who| who.device == device.id)),
-                knows_next_key: self.next_key.is_none_or(|key| device.told_key == Some(key)),
-                device: device.clone(),
-            })
-            .collect();
+        let online: BTreeSet<DeviceId> = self.sessions.values().filter_map(|s| Some(s.who.as_ref()?.device)).collect();
+        let member = |device: &Device| Member {
+            is_online: online.contains(&device.id),
+            knows_next_key: self.next_key.is_none_or(|key| device.told_key == Some(key)),
+            device: device.clone(),
+        };
+        let mut members: Vec<Member> = self.fleet.devices().map(member).collect();
         members.sort_by(|one, other| one.device.name.cmp(&other.device.name));
         members
     }
+}
+
+fn too_many_tags() -> Reply {
+    Reply::Refused(format!("a device has at most {TAG_COUNT_MAX} tags"))
+}
+
+fn too_many_tokens() -> Reply {
+    Reply::Refused(format!(
+        "{TOKEN_COUNT_MAX} tokens are open: withdraw some with `outpost-hub token delete`; one made with --uses lets in many"
+    ))
 }
 
 fn check_label(what: &str, label: &str) -> Result<(), Reply> {
@@ -130,4 +159,79 @@ fn check_label(what: &str, label: &str) -> Result<(), Reply> {
         return Err(Reply::Refused(format!("a {what} has 1 to {LABEL_BYTES_MAX} bytes and no control characters")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::time::Span;
+
+    use super::*;
+    use crate::fleet::TOKEN_KEPT;
+    use crate::hub::OBSERVE_EVERY;
+    use crate::stage::Stage;
+
+    fn token(number: u16, expires_in: Option<Span>) -> Request {
+        let mut hash = [0; 32];
+        hash[..2].copy_from_slice(&number.to_be_bytes());
+        Request::TokenNew { hash, uses: 1, expires_in, group: None, tags: [].into() }
+    }
+
+    fn refusal(reply: Reply) -> String {
+        let Reply::Refused(refusal) = reply else { panic!("{reply:?}") };
+        refusal
+    }
+
+    #[test]
+    fn a_token_is_withdrawn_by_digits_that_mean_no_other() {
+        let mut stage = Stage::new();
+        for number in [0xab01, 0xab02] {
+            assert_eq!(stage.ask(token(number, None)), Reply::Done);
+        }
+        let mut delete = |digits: &str| stage.ask(Request::TokenDelete { digits: digits.into() });
+        assert!(refusal(delete("ab")).starts_with("2 tokens begin with ab:"));
+        assert!(refusal(delete("cd")).starts_with("no token begins with cd:"));
+        assert_eq!(delete("AB02"), Reply::Done);
+        assert_eq!(delete("ab"), Reply::Done);
+        assert!(refusal(delete("ab")).starts_with("no token"));
+    }
+
+    #[test]
+    fn among_too_many_tokens_one_that_ended_gives_way() {
+        let mut stage = Stage::new();
+        let day = Span::minutes(24 * 60);
+        for number in 0..TOKEN_COUNT_MAX as u16 {
+            assert_eq!(stage.ask(token(number, (number == 7).then_some(day))), Reply::Done);
+        }
+        assert!(refusal(stage.ask(token(u16::MAX, None))).contains("token delete"));
+        stage.pass(day);
+        assert_eq!(stage.ask(token(u16::MAX, None)), Reply::Done);
+        assert!(refusal(stage.ask(Request::TokenDelete { digits: "0007".into() })).starts_with("no token"));
+        assert!(refusal(stage.ask(token(u16::MAX - 1, None))).contains("token delete"));
+    }
+
+    #[test]
+    fn a_token_that_ended_long_ago_is_forgotten_without_being_asked() {
+        let mut stage = Stage::new();
+        assert_eq!(stage.ask(token(1, Some(Span::minutes(1)))), Reply::Done);
+        stage.pass(TOKEN_KEPT);
+        stage.settle([]);
+        assert_eq!(stage.rows.len(), 1);
+        stage.pass(OBSERVE_EVERY);
+        stage.settle([]);
+        assert_eq!((stage.rows.len(), stage.ask(Request::Tokens)), (0, Reply::Tokens(Vec::new())));
+    }
+
+    #[test]
+    fn a_device_with_all_its_tags_can_change_one() {
+        let mut stage = Stage::new();
+        let device = stage.enroll(1).to_string();
+        let mut tag = |key: usize, value: &str| {
+            stage.ask(Request::Tag { device: device.clone(), key: key.to_string(), value: Some(value.into()) })
+        };
+        for key in 0..TAG_COUNT_MAX {
+            assert_eq!(tag(key, "a"), Reply::Done);
+        }
+        assert!(refusal(tag(TAG_COUNT_MAX, "a")).contains("at most 32 tags"));
+        assert_eq!(tag(3, "b"), Reply::Done);
+    }
 }

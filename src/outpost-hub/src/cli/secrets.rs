@@ -91,6 +91,24 @@ fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
+/// Withdraws a token.
+pub fn delete_token(folder: &Path, token: &str) -> Result<(), String> {
+    let Reply::Done = admin(folder, Request::TokenDelete { digits: digits(token)? })? else { return Err(nonsense()) };
+    Ok(())
+}
+
+/// The digits by which the hub knows a token, from the token itself or from what a list of them shows.
+fn digits(token: &str) -> Result<String, String> {
+    if token.is_empty() {
+        return Err("which token?".into());
+    }
+    if token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(token.to_owned());
+    }
+    let token: Token = token.parse().map_err(|error| format!("{token:?} is no token and no hash of one: {error}"))?;
+    Ok(Fingerprint(secret_hash(&token.secret)).to_string())
+}
+
 /// Shows which tokens there are.
 pub fn list_tokens(folder: &Path, now: UnixTime, is_json: bool) -> Result<(), String> {
     let Reply::Tokens(mut tokens) = admin(folder, Request::Tokens)? else { return Err(nonsense()) };
@@ -103,7 +121,7 @@ pub fn list_tokens(folder: &Path, now: UnixTime, is_json: bool) -> Result<(), St
         return show("no tokens: `outpost-hub token new` makes one\n");
     }
     let rows: Vec<Vec<String>> = shown.iter().map(Shown::row).collect();
-    show(&table(&["HASH", "STATE", "USES", "EXPIRES", "MADE", "GROUP", "TAGS"], &rows))
+    show(&table(&["HASH", "STATE", "USES", "END", "MADE", "GROUP", "TAGS"], &rows))
 }
 
 /// A token as it is shown: what it opens is not in it.
@@ -167,6 +185,16 @@ mod tests {
         check("[::]:80", "hub.example:80");
         assert!(check("127.0.0.1:7070", "127.0.0.1:7070").contains("--listen 0.0.0.0:7070"));
         assert!(check("[::1]:7070", "[::1]:7070").contains("loopback"));
+    }
+
+    #[test]
+    fn a_token_is_named_by_itself_or_by_its_hash() {
+        let token = Token::generate(Fingerprint([1; 32]));
+        let hash = Fingerprint(secret_hash(&token.secret)).to_string();
+        assert_eq!(digits(&token.to_string()), Ok(hash.clone()));
+        assert_eq!(digits(&hash[..8]), Ok(hash[..8].to_owned()));
+        assert!(digits("op1_x").unwrap_err().contains("op1_x"));
+        assert!(digits("").is_err());
     }
 
     #[test]

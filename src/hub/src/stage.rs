@@ -1,0 +1,114 @@
+//! A core with its disk and its peers, for tests.
+
+use std::collections::BTreeMap;
+
+use identity::token::secret_hash;
+use link::talk;
+use store::change::Change;
+use wire::frame::Assembler;
+use wire::id::DeviceId;
+use wire::message::{Enroll, Enrolled, Fingerprint, Kind, VERSION};
+use wire::time::{Instant, Span, Stamp, UnixTime};
+
+use crate::hub::{Hub, Input, Output};
+use crate::request::{Reply, Request};
+use crate::session::PeerId;
+
+pub(crate) struct Stage {
+    pub(crate) hub: Hub,
+    pub(crate) now: Stamp,
+    /// What is durable of the hub's state.
+    pub(crate) rows: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Stage {
+        let now = Stamp { uptime: Instant(0), unix: Some(UnixTime(1_767_225_600_000)), ..Stamp::default() };
+        Stage { hub: Hub::open(Vec::new(), now).0, now, rows: BTreeMap::new() }
+    }
+
+    pub(crate) fn pass(&mut self, span: Span) {
+        self.now.uptime = self.now.uptime + span;
+        self.now.unix = self.now.unix.map(|unix| UnixTime(unix.0 + span.0));
+    }
+
+    /// One step, and what comes of it before any commit.
+    pub(crate) fn step(&mut self, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
+        self.hub.step(self.now, inputs);
+        std::iter::from_fn(|| self.hub.poll_output()).collect()
+    }
+
+    /// One step and all that follows, on a disk that takes everything.
+    pub(crate) fn settle(&mut self, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
+        let mut all = Vec::new();
+        let mut outputs = self.step(inputs);
+        loop {
+            let mut next = Vec::new();
+            for output in outputs {
+                match output {
+                    Output::Commit { ticket, changes } => {
+                        changes.into_iter().for_each(|change| self.write(change));
+                        next.push(Input::Committed { ticket, refused: Vec::new() });
+                    }
+                    other => all.push(other),
+                }
+            }
+            if next.is_empty() {
+                return all;
+            }
+            outputs = self.step(next);
+        }
+    }
+
+    fn write(&mut self, change: Change) {
+        match change {
+            Change::Put { key, value } => drop(self.rows.insert(key, value)),
+            Change::Delete { key } => drop(self.rows.remove(&key)),
+            Change::Forget { .. } | Change::Lost { .. } | Change::Record { .. } => {}
+        }
+    }
+
+    pub(crate) fn ask(&mut self, request: Request) -> Reply {
+        let outputs = self.settle([Input::Ask { id: 7, request }]);
+        let reply = outputs.into_iter().find_map(|output| match output {
+            Output::Reply { id: 7, reply } => Some(reply),
+            _ => None,
+        });
+        reply.expect("the core replies")
+    }
+
+    /// A machine that was let in.
+    pub(crate) fn enroll(&mut self, key: u8) -> DeviceId {
+        let secret = [key; 16];
+        let hash = secret_hash(&secret);
+        self.ask(Request::TokenNew { hash, uses: 1, expires_in: None, group: None, tags: [].into() });
+        let peer = PeerId(u64::from(key));
+        let connected = Input::Connected { peer, key: Fingerprint([key; 32]) };
+        let outputs = self.settle([connected, Input::Received { peer, bytes: enrolment(&secret) }]);
+        let [(Kind::Enrolled, bytes)] = &told(&outputs, peer)[..] else { panic!("{outputs:?}") };
+        talk::read::<Enrolled>(bytes).expect("the core speaks the protocol").device
+    }
+}
+
+/// What a machine says that wants to come in.
+pub(crate) fn enrolment(secret: &[u8; 16]) -> Vec<u8> {
+    let (hostname, agent) = ("gw".try_into().unwrap(), "0.1.0".try_into().unwrap());
+    talk::frames(Kind::Enroll, &Enroll { versions: (VERSION, VERSION), secret: *secret, hostname, agent })
+}
+
+/// The messages that a peer is sent.
+pub(crate) fn told(outputs: &[Output], peer: PeerId) -> Vec<(Kind, Vec<u8>)> {
+    let mut assembler = Assembler::default();
+    let mut messages = Vec::new();
+    for output in outputs {
+        if let Output::Send { peer: to, bytes } = output
+            && *to == peer
+        {
+            assembler.push(bytes);
+            while let Some(framed) = assembler.poll_message().unwrap() {
+                messages.push((Kind::from_number(framed.kind).unwrap(), framed.bytes.to_vec()));
+            }
+        }
+    }
+    messages
+}
