@@ -8,7 +8,7 @@ use std::io;
 
 use disk::Folder;
 use disk::table::{Frozen, Live};
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 use wire::id::{JournalId, Seq};
 use wire::ranges::SeqRange;
 use wire::stream::Stream;
@@ -130,7 +130,15 @@ pub fn write(
 pub struct Reader {
     /// What it holds.
     pub name: Name,
-    database: Database,
+    /// `None` only while it is dropped.
+    database: Option<Database>,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // redb reads pages when it closes, too.
+        let _ = guarded(|| self.database = None);
+    }
 }
 
 impl Reader {
@@ -139,16 +147,21 @@ impl Reader {
         let file = Frozen::new(folder.open(&name.to_file_name())?)?;
         let opened = guarded(move || Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(file));
         match opened {
-            Ok(Ok(database)) => Ok(Reader { name, database }),
+            Ok(Ok(database)) => Ok(Reader { name, database: Some(database) }),
             Ok(Err(error)) => Err(from_redb(error.into())),
             Err(_) => Err(VolumeError::Damaged),
         }
     }
 
+    fn table(&self) -> Result<ReadOnlyTable<u64, &'static [u8]>, redb::Error> {
+        let database = self.database.as_ref().expect("it is open while it lives");
+        Ok(database.begin_read()?.open_table(BATCHES)?)
+    }
+
     /// Reads one record into `record`; `false` when the volume has none of that number.
     pub fn read(&self, seq: Seq, record: &mut Vec<u8>) -> Result<bool, VolumeError> {
         let found = guarded(|| -> Result<Option<bool>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(BATCHES)?;
+            let table = self.table()?;
             let Some(value) = table.get(seq.0)? else { return Ok(None) };
             let Some((_, body)) = entry::parse(value.value()) else { return Ok(Some(false)) };
             record.clear();
@@ -166,7 +179,7 @@ impl Reader {
     /// Reads every batch and checks it. Returns how many there are.
     pub fn verify(&self) -> Result<u64, VolumeError> {
         let checked = guarded(|| -> Result<Option<u64>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(BATCHES)?;
+            let table = self.table()?;
             let mut count = 0;
             for item in table.iter()? {
                 let (_, value) = item?;
