@@ -9,7 +9,6 @@ use journal::Journal;
 use link::client::Client;
 use wire::id::Seq;
 use wire::limits::{BATCH_BYTES_TARGET, RANGES_COUNT_MAX};
-use wire::ranges::SeqRange;
 use wire::stream::Stream;
 use wire::time::Stamp;
 
@@ -24,10 +23,7 @@ pub fn fill(journal: &mut Journal, client: &mut Client, now: Stamp, record: &mut
         };
         if !journal.read(now, stream, seq, record)? {
             if !journal.done(stream).contains(seq) {
-                journal.declare_lost(now, stream, SeqRange { first: seq, last: seq });
-            }
-            if !journal.done(stream).contains(seq) {
-                // No room to say it: after the next commit there is.
+                // No room to say that it is lost: after the next commit there is.
                 return Ok(());
             }
             continue;

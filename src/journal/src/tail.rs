@@ -11,6 +11,7 @@
 //!
 //! A file that fails is *stale*: the log goes on with the other one and restores it at the next commit.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use disk::{File, Folder};
@@ -68,6 +69,17 @@ pub struct Recovery {
     pub tail: Tail,
     /// Kept entries in order.
     pub entries: Vec<(Kind, Place)>,
+    /// What damage took from between them: where the last of it ends, and how many bytes there were.
+    pub damage: Option<Damage>,
+}
+
+/// Bytes of the log that hold no entry although entries follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Entries from this offset on are newer than all that was lost.
+    pub end: u32,
+    /// How much was lost, all places together.
+    pub bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,8 +97,9 @@ impl Found {
 }
 
 impl Tail {
-    /// A new log, empty but for a checkpoint of `begin`, in two files of `bytes_max`.
-    pub fn create(folder: &Folder, bytes_max: u64, generation: u32, begin: &[u8]) -> io::Result<Tail> {
+    /// A new log whose checkpoint is `begin` and what is appended before the first commit. That commit makes its two files of
+    /// `bytes_max`; until the first of them is whole and has its name, what was there before stays.
+    pub fn begin(folder: &Folder, bytes_max: u64, generation: u32, begin: &[u8]) -> Tail {
         let mut tail = Tail {
             folder: folder.clone(),
             copies: [None, None],
@@ -95,23 +108,15 @@ impl Tail {
             ahead: None,
             generation,
             begun: generation,
-            commit: 1,
+            commit: 0,
             end: 0,
             bytes_max,
             pending: Vec::new(),
             pending_last: 0,
             written_bytes: 0,
         };
-        let mut image = Vec::new();
-        let head = |kind, first, last, length| Head { generation, commit: 0, kind, first, last, length };
-        entry::put(head(Kind::Begin, true, false, begin.len() as u32), begin, &mut image);
-        entry::put(head(Kind::End, false, true, 0), &[], &mut image);
-        for copy in 0..2 {
-            tail.build(copy, |file| file.write_at(0, &image))?;
-        }
-        folder.sync()?;
-        tail.end = image.len() as u64;
-        Ok(tail)
+        tail.append(Kind::Begin, begin);
+        tail
     }
 
     /// Recovers the log from its files. `None` when neither holds a whole checkpoint.
@@ -159,17 +164,16 @@ impl Tail {
             .iter()
             .map(|found| (found.head.kind, Place { offset: found.offset as u32, length: found.head.length }))
             .collect();
-        Ok(Some(Recovery { tail, entries }))
+        Ok(Some(Recovery { tail, entries, damage: damage(&kept) }))
     }
 
-    /// Every sound entry that the two files hold, of whatever generation, highest generation last: for when no
-    /// checkpoint is whole. Bodies come with their kind.
+    /// Every sound entry that the two files hold, of whatever generation, in no order: for when no checkpoint is whole.
     ///
     /// Errors: a file that is there does not open.
-    pub fn carve(folder: &Folder, mut each: impl FnMut(Kind, &[u8])) -> io::Result<()> {
+    pub fn carve(folder: &Folder, mut each: impl FnMut(Head, &[u8])) -> io::Result<()> {
         for name in NAMES {
             if let Some(file) = open_if_there(folder, name)? {
-                entry::scan(&*file, |_, head, body| each(head.kind, body))?;
+                entry::scan(&*file, |_, head, body| each(head, body))?;
             }
         }
         Ok(())
@@ -237,9 +241,9 @@ impl Tail {
         Ok(())
     }
 
-    /// Bytes that an entry with a body of `length` needs more than the log has, if it does not fit.
+    /// Whether an entry with a body of `length` fits, and the end of a checkpoint behind it.
     pub fn fits(&self, length: usize) -> bool {
-        self.end + (self.pending.len() + HEAD_BYTES + length) as u64 <= self.bytes_max
+        self.end + (self.pending.len() + 2 * HEAD_BYTES + length) as u64 <= self.bytes_max
     }
 
     /// Bytes of the log that are used, and of those that wait for the commit.
@@ -293,6 +297,9 @@ impl Tail {
         if self.pending.is_empty() {
             return Ok(());
         }
+        if self.end == 0 {
+            return self.create();
+        }
         self.fall_back()?;
         let before = self.stale;
         let results = [self.write_copy(0), self.write_copy(1)];
@@ -312,6 +319,22 @@ impl Tail {
         // Neither file holds this commit for certain; each still holds what it held before.
         self.stale = before;
         Err(error)
+    }
+
+    /// Makes the two files of a log that has none: what waits is its checkpoint.
+    fn create(&mut self) -> io::Result<()> {
+        let mut image = self.pending.clone();
+        entry::set_last(&mut image[self.pending_last..], false);
+        let end = Head { generation: self.generation, commit: 0, kind: Kind::End, first: false, last: true, length: 0 };
+        entry::put(end, &[], &mut image);
+        let results = [0, 1].map(|copy| self.build(copy, |file| file.write_at(0, &image)));
+        if let [Err(error), Err(_)] = results {
+            return Err(error);
+        }
+        self.end = image.len() as u64;
+        self.pending.clear();
+        self.commit = 1;
+        Ok(())
     }
 
     /// Makes a file anew that may hold a generation which this one must not be replaced by.
@@ -382,35 +405,56 @@ impl Tail {
                     }
                 },
             };
-            body.clear();
-            body.resize(place.entry_bytes(), 0);
-            match file.read_at(place.offset.into(), body) {
-                Ok(()) => match entry::parse(body) {
-                    Some((head, _)) if head.length == place.length && head.generation == self.generation => {
-                        body.drain(..HEAD_BYTES);
-                        return Ok(());
-                    }
-                    _ => failure = io::Error::new(io::ErrorKind::InvalidData, "tail entry is damaged"),
-                },
+            match self.read_entry(&**file, place, body) {
+                Ok(()) => return Ok(()),
                 Err(error) => failure = error,
             }
         }
         Err(failure)
     }
 
-    /// Starts the next generation. Nothing may wait for a commit.
-    pub fn restart(&mut self, begin: &[u8]) -> io::Result<Restart<'_>> {
+    /// Starts the next generation, which takes `carried` entries over from this one. Nothing may wait for a commit.
+    pub fn restart(&mut self, begin: &[u8], carried: impl Iterator<Item = Place>) -> io::Result<Restart<'_>> {
         assert!(self.pending.is_empty(), "commit before the next generation");
         self.fall_back()?;
         // The file that is written first must not be the only sound one.
         let target = if self.stale[1] { 1 } else { 0 };
         self.reopen(target)?;
         self.reopen(1 - target)?;
+        let mut saved = BTreeMap::new();
+        let mut body = Vec::new();
+        for place in carried {
+            let is_damaged = self.read_copy(1 - target, place, &mut body).is_err();
+            if is_damaged && !self.stale[target] && self.read_copy(target, place, &mut body).is_ok() {
+                saved.insert(place.offset, std::mem::take(&mut body));
+            }
+        }
         self.begun += 1;
         let generation = self.begun;
-        let mut restart = Restart { tail: self, target, generation, at: 0, chunk: Vec::new(), chunk_last: 0 };
+        let mut restart = Restart { tail: self, target, generation, at: 0, chunk: Vec::new(), chunk_last: 0, saved };
         restart.put(Kind::Begin, begin)?;
         Ok(restart)
+    }
+
+    /// Reads the body of a durable entry from one open file.
+    ///
+    /// Errors: of kind `InvalidData`, the entry is damaged there.
+    fn read_copy(&self, copy: usize, place: Place, body: &mut Vec<u8>) -> io::Result<()> {
+        let file = self.copies[copy].as_ref().ok_or_else(|| io::Error::other("no sound copy of the tail log"))?;
+        self.read_entry(&**file, place, body)
+    }
+
+    fn read_entry(&self, file: &dyn File, place: Place, body: &mut Vec<u8>) -> io::Result<()> {
+        body.clear();
+        body.resize(place.entry_bytes(), 0);
+        file.read_at(place.offset.into(), body)?;
+        match entry::parse(body) {
+            Some((head, _)) if head.length == place.length && head.generation == self.generation => {
+                body.drain(..HEAD_BYTES);
+                Ok(())
+            }
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "tail entry is damaged")),
+        }
     }
 }
 
@@ -424,6 +468,8 @@ pub struct Restart<'a> {
     at: u64,
     chunk: Vec<u8>,
     chunk_last: usize,
+    /// Bodies to carry, by offset, that are sound only in the file that is overwritten.
+    saved: BTreeMap<u32, Vec<u8>>,
 }
 
 impl Restart<'_> {
@@ -446,9 +492,14 @@ impl Restart<'_> {
         Ok(place)
     }
 
-    /// Adds an entry of the generation before.
+    /// Adds a batch of the generation before, one of those that [`Tail::restart`] was told of.
+    ///
+    /// Errors: of kind `InvalidData`, neither file holds it sound.
     pub fn carry(&mut self, place: Place, body: &mut Vec<u8>) -> io::Result<Place> {
-        self.tail.read_untouched(1 - self.target, place, body)?;
+        match self.saved.remove(&place.offset) {
+            Some(saved) => *body = saved,
+            None => self.tail.read_copy(1 - self.target, place, body)?,
+        }
         self.put(Kind::Batch, body)
     }
 
@@ -498,23 +549,6 @@ impl Restart<'_> {
             tail.copies[other] = None;
         }
         Ok(())
-    }
-}
-
-impl Tail {
-    /// Reads from the file that the restart does not write; the other one may hold half of each generation.
-    fn read_untouched(&self, copy: usize, place: Place, body: &mut Vec<u8>) -> io::Result<()> {
-        let file = self.copies[copy].as_ref().ok_or_else(|| io::Error::other("no sound copy of the tail log"))?;
-        body.clear();
-        body.resize(place.entry_bytes(), 0);
-        file.read_at(place.offset.into(), body)?;
-        match entry::parse(body) {
-            Some((head, _)) if head.length == place.length && head.generation == self.generation => {
-                body.drain(..HEAD_BYTES);
-                Ok(())
-            }
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "tail entry is damaged")),
-        }
     }
 }
 
@@ -589,8 +623,7 @@ fn join(found: [Vec<Found>; 2], generation: u32) -> Vec<Found> {
     joined
 }
 
-/// The entries to keep, in order. A hole between them is damage: its batches are found missing by their numbers, unless they
-/// were the last of their stream.
+/// The entries to keep, in order. A hole between them is damage: see [`damage`].
 fn keep(seen: &[Found]) -> Vec<Found> {
     let newest = seen.iter().map(|found| found.head.commit).max().unwrap_or(0);
     let mut kept: Vec<Found> = Vec::with_capacity(seen.len());
@@ -608,6 +641,15 @@ fn keep(seen: &[Found]) -> Vec<Found> {
         kept.truncate(start);
     }
     kept
+}
+
+/// The holes between kept entries.
+fn damage(kept: &[Found]) -> Option<Damage> {
+    let holes = kept.windows(2).filter(|pair| pair[0].end() < pair[1].offset);
+    holes.fold(None, |damage: Option<Damage>, pair| {
+        let bytes = damage.map_or(0, |damage| damage.bytes) + pair[1].offset - pair[0].end();
+        Some(Damage { end: pair[1].offset as u32, bytes })
+    })
 }
 
 /// Whether these entries of one commit are all of it.

@@ -18,6 +18,7 @@
 //! | [`losses`] | what events said is lost |
 //! | [`power`] | a journal alone under the crash disk |
 //! | [`rest`] | a journal whose bytes change at rest |
+//! | [`rescue`] | a journal that loses both copies of its tail |
 //! | [`lives`] | machines that live for minutes |
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ pub mod load;
 pub mod losses;
 pub mod net;
 pub mod power;
+pub mod rescue;
 pub mod rest;
 pub mod rng;
 pub mod scenario;

@@ -242,4 +242,23 @@ mod tests {
             assert!(total.volume_count > 0, "{cut:?}: {total:?}");
         }
     }
+
+    #[test]
+    fn a_tail_full_of_small_batches_is_folded_and_not_written_again_and_again() {
+        let (disk, now) = (SimDisk::new(Rng::new(1)), Stamp::default());
+        let mut journal = Journal::open(disk.folder(), Settings::default(), 1, now).unwrap();
+        let mut run = None;
+        for index in 0..12_000u32 {
+            let opened = run.filter(|_| index % 360 != 0);
+            let seq = journal.append(now, Stream::Raw, opened, now, &[7; 60], false).unwrap();
+            run = opened.or(Some(seq));
+            if index % 10 == 9 {
+                journal.commit(now).unwrap();
+            }
+            assert!(journal.stat().tail_batch_count <= journal::journal::TAIL_BATCH_COUNT_MAX);
+        }
+        // The tail's two files, twice 12,000 records, three volumes, and little that was carried.
+        assert!(journal.stat().written_bytes < 12 << 20, "{:?}", journal.stat());
+        assert!(journal.stat().volume_count >= 2, "{:?}", journal.stat());
+    }
 }

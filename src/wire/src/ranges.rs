@@ -47,6 +47,22 @@ impl SeqRange {
     }
 }
 
+/// The parts of `range` that none of `known` covers; `known` ascends by its first numbers and may overlap.
+pub fn subtract(range: SeqRange, known: impl Iterator<Item = SeqRange>) -> alloc::vec::Vec<SeqRange> {
+    let (mut left, mut at) = (alloc::vec::Vec::new(), Some(range.first));
+    for have in known.filter(|have| have.last >= range.first && have.first <= range.last) {
+        let Some(first) = at else { break };
+        if have.first > first {
+            left.push(SeqRange { first, last: Seq(have.first.0 - 1) });
+        }
+        at = have.last.0.checked_add(1).map(|next| first.max(Seq(next)));
+    }
+    if let Some(first) = at.filter(|first| *first <= range.last) {
+        left.push(SeqRange { first, last: range.last });
+    }
+    left
+}
+
 /// A set of sequence numbers in at most [`RANGES_COUNT_MAX`] ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeSet {
@@ -191,6 +207,16 @@ mod tests {
         assert_eq!(full.insert(Seq(5)), Err(RangesFull));
         assert_eq!(full.insert(Seq(1)), Ok(()));
         assert!(full.is_valid());
+    }
+
+    #[test]
+    fn what_is_left_of_a_range_is_what_nothing_covers() {
+        let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
+        let left = |known: &[SeqRange]| subtract(range(10, 20), known.iter().copied());
+        assert_eq!(left(&[]), [range(10, 20)]);
+        assert_eq!(left(&[range(0, 9), range(21, 30)]), [range(10, 20)]);
+        assert_eq!(left(&[range(0, 12), range(11, 11), range(15, 16)]), [range(13, 14), range(17, 20)]);
+        assert_eq!(left(&[range(5, u64::MAX), range(18, 19)]), []);
     }
 
     #[test]

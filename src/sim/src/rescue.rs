@@ -1,0 +1,142 @@
+//! A journal that loses both copies of its tail, or the same place in both: no number is given out twice, what is left is
+//! kept, and what is gone is said. The power may fail again at any call of the rescue.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use journal::Journal;
+use journal::entry;
+use wire::batch;
+use wire::event::Event;
+use wire::id::Seq;
+use wire::ranges::SeqRange;
+use wire::record::Record;
+use wire::stream::Stream;
+use wire::time::{Span, Stamp};
+
+use crate::disk::{Cut, SimDisk};
+use crate::power::SMALL;
+use crate::rng::Rng;
+
+const TAILS: [&str; 2] = ["tail.a", "tail.b"];
+
+/// Plays one history: write, damage, open with power cuts, check; several times.
+///
+/// Errors: what went wrong, in words.
+pub fn history(seed: u64) -> Result<(), String> {
+    let mut rng = Rng::new(seed);
+    let disk = SimDisk::new(rng.split());
+    let mut known: BTreeMap<(Stream, Seq), Vec<u8>> = BTreeMap::new();
+    let mut journal = open(&disk, seed)?;
+    for _ in 0..4 {
+        write(&mut journal, &mut known, &mut rng)?;
+        drop(journal);
+        damage_both(&disk, &mut rng);
+        for _ in 0..rng.below(4) {
+            disk.cut_after(rng.between(1, 60));
+            let _ = Journal::open(disk.folder(), SMALL, seed, Stamp::default());
+            disk.power_cycle(*rng.choose(&Cut::ALL));
+        }
+        journal = open(&disk, seed)?;
+        check(&mut journal, &known)?;
+    }
+    Ok(())
+}
+
+fn open(disk: &SimDisk, seed: u64) -> Result<Journal, String> {
+    Journal::open(disk.folder(), SMALL, seed, Stamp::default()).map_err(|error| error.to_string())
+}
+
+fn write(journal: &mut Journal, known: &mut BTreeMap<(Stream, Seq), Vec<u8>>, rng: &mut Rng) -> Result<(), String> {
+    let now = Stamp::default();
+    let mut run = None;
+    for _ in 0..rng.between(5, 150) {
+        let mut payload = Vec::new();
+        let stream = if rng.one_in(6) { Stream::Event } else { Stream::Raw };
+        if stream == Stream::Event {
+            batch::put_event(Span(1), &Event::TicksMissed { count: rng.bits() as u32 }, &mut payload);
+        } else {
+            payload.resize(rng.between(50, 900) as usize, 0);
+            rng.fill(&mut payload);
+        }
+        let opened = run.filter(|_| stream == Stream::Raw && !rng.one_in(20));
+        let seq = journal.append(now, stream, opened, now, &payload, false).map_err(|error| error.to_string())?;
+        if stream == Stream::Raw {
+            run = opened.or(Some(seq));
+        }
+        if known.insert((stream, seq), payload).is_some() {
+            return Err(format!("{stream} {seq} was given out twice"));
+        }
+        journal.commit(now).map_err(|error| error.to_string())?;
+    }
+    if rng.one_in(2) {
+        let last = Seq(journal.durable(Stream::Raw).0 / 2);
+        journal.ack(Stream::Raw, SeqRange { first: Seq(0), last });
+        journal.commit(now).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Takes both tails away, empties them, fills them with noise, or garbles one place in both that is older than the newest
+/// commit. Of that nothing but the hub could know that it was ever made.
+fn damage_both(disk: &SimDisk, rng: &mut Rng) {
+    let kind = rng.below(4);
+    let newest = newest_commit(disk);
+    let at = rng.below(newest.max(1)) as usize;
+    let length = rng.between(1, 4096) as usize;
+    for name in TAILS {
+        match kind {
+            0 => disk.folder().remove(name).expect("it was there"),
+            1 => disk.damage(name, Vec::clear),
+            2 => disk.damage(name, |bytes| rng.fill(bytes)),
+            _ => disk.damage(name, |bytes| rng.fill(&mut bytes[at..(at + length).min(newest as usize)])),
+        }
+    }
+    let _ = disk.folder().sync();
+}
+
+/// Where the newest commit begins.
+fn newest_commit(disk: &SimDisk) -> u64 {
+    let file = disk.folder().open(TAILS[0]).expect("a journal has its tail");
+    let mut entries = Vec::new();
+    entry::scan(&*file, |offset, head, _| entries.push((head.generation, head.commit, offset))).expect("it reads");
+    let newest = entries.iter().map(|(generation, commit, _)| (*generation, *commit)).max();
+    let of_newest = entries.iter().filter(|(generation, commit, _)| Some((*generation, *commit)) == newest);
+    of_newest.map(|(_, _, offset)| *offset).min().unwrap_or(0)
+}
+
+fn check(journal: &mut Journal, known: &BTreeMap<(Stream, Seq), Vec<u8>>) -> Result<(), String> {
+    let now = Stamp::default();
+    let (mut record, mut scratch) = (Vec::new(), Vec::new());
+    let mut gone = BTreeSet::new();
+    for ((stream, seq), payload) in known {
+        if journal.next(*stream) <= *seq {
+            return Err(format!("{stream} {seq} would be given out again"));
+        }
+        if !journal.read(now, *stream, *seq, &mut record).map_err(|error| error.to_string())? {
+            gone.insert((*stream, *seq));
+            continue;
+        }
+        let opened =
+            Record::open(&record).map_err(|error| format!("{stream} {seq} was handed out damaged: {error}"))?;
+        if opened.payload(&mut scratch).map_err(|error| error.to_string())? != &payload[..] {
+            return Err(format!("{stream} {seq} came back changed"));
+        }
+    }
+    journal.commit(now).map_err(|error| error.to_string())?;
+    match gone.iter().find(|(stream, seq)| !journal.done(*stream).contains(*seq)) {
+        Some((stream, seq)) => Err(format!("{stream} {seq} is gone and nobody said so")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_without_its_tail_gives_no_number_out_twice() {
+        for seed in 0..400 {
+            history(seed).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        }
+    }
+}
