@@ -21,6 +21,8 @@ pub struct Session {
     pub server: Server,
     /// Who it is, once it said hello.
     pub who: Option<Who>,
+    /// Whether it asked for the one thing that a link is good for beside a hello: what it says after that is not heard.
+    pub has_asked: bool,
 }
 
 /// Who speaks, and what of its journal is durable here.
@@ -41,7 +43,7 @@ pub struct Who {
 impl Session {
     /// A connection that was just accepted.
     pub fn new(key: Fingerprint, now: Instant) -> Session {
-        Session { key, server: Server::new(now), who: None }
+        Session { key, server: Server::new(now), who: None, has_asked: false }
     }
 }
 
@@ -59,10 +61,10 @@ impl Who {
         who
     }
 
-    /// Takes what the store holds. What was committed meanwhile is in it.
+    /// Takes what the store holds, beside what was committed while it answered.
     pub fn learn(&mut self, progress: &[Progress]) {
         for progress in progress {
-            self.held[progress.stream.index()] = progress.held.clone();
+            self.held[progress.stream.index()].insert_all(&progress.held);
         }
     }
 
@@ -112,6 +114,17 @@ mod tests {
         assert_eq!((ack.cumulative, ack.ranges.len()), (Seq(5), ACK_RANGES_MAX));
         assert_eq!(ack.ranges.last(), Some(&range(100, 103)));
         assert_eq!(who.poll_ack(), None);
+    }
+
+    #[test]
+    fn what_was_committed_while_the_store_answered_is_held() {
+        let mut who = Who::new(DeviceId(1), JournalId(1), &[]);
+        let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
+        who.settled(Stream::Raw, range(3, 3));
+        let mut held = RangeSet::default();
+        held.insert_range(range(0, 2)).unwrap();
+        who.learn(&[Progress { stream: Stream::Raw, held }]);
+        assert_eq!(who.poll_ack().unwrap().cumulative, Seq(4));
     }
 
     #[test]

@@ -6,11 +6,13 @@ use identity::token::secret_hash;
 use link::talk;
 use store::change::Change;
 use wire::frame::Assembler;
-use wire::id::DeviceId;
-use wire::message::{Enroll, Enrolled, Fingerprint, Kind, VERSION};
+use wire::id::{DeviceId, JournalId, Seq};
+use wire::message::{Backlog, Enroll, Enrolled, Fingerprint, Hello, Kind, VERSION};
+use wire::record::{Header, seal};
+use wire::stream::{Lane, Stream};
 use wire::time::{Instant, Span, Stamp, UnixTime};
 
-use crate::hub::{Hub, Input, Output};
+use crate::hub::{Hub, Input, Output, Rows};
 use crate::request::{Reply, Request};
 use crate::session::PeerId;
 
@@ -75,6 +77,50 @@ impl Stage {
             _ => None,
         });
         reply.expect("the core replies")
+    }
+
+    /// The process ended and starts again on what is durable.
+    pub(crate) fn reopened(self) -> Stage {
+        let (hub, unread) = Hub::open(self.rows.clone().into_iter().collect(), self.now);
+        assert_eq!(unread, [b""; 0]);
+        Stage { hub, ..self }
+    }
+
+    /// The link of a device of which nothing is held, once it is online.
+    pub(crate) fn greet(&mut self, key: u8) -> PeerId {
+        let device = self.enroll(key);
+        let peer = PeerId(100 + u64::from(key));
+        let hello = Hello {
+            versions: (VERSION, VERSION),
+            device,
+            journal: JournalId(7),
+            now: self.now,
+            heartbeat: Span::seconds(60),
+            heads: Default::default(),
+            backlog: Backlog { batch_count: 0 },
+            agent: "0.1.0".try_into().unwrap(),
+            hostname: "gw".try_into().unwrap(),
+        };
+        let bytes = talk::frames(Kind::Hello, &hello);
+        let outputs =
+            self.settle([Input::Connected { peer, key: Fingerprint([key; 32]) }, Input::Received { peer, bytes }]);
+        let ticket = outputs.iter().find_map(|output| match output {
+            Output::Read { ticket, .. } => Some(*ticket),
+            _ => None,
+        });
+        let rows = Rows::Progress { progress: Vec::new(), missing_generations: Vec::new() };
+        let ticket = ticket.expect("the core asks what is held");
+        let outputs = self.settle([Input::Rows { ticket, rows: Some(rows) }]);
+        assert!(matches!(told(&outputs, peer)[..], [(Kind::Welcome, _)]), "{outputs:?}");
+        peer
+    }
+
+    /// A batch of a peer arrives.
+    pub(crate) fn batch(peer: PeerId, seq: u64) -> Input {
+        let header = Header { stream: Stream::Raw, seq: Seq(seq), run: Seq(seq), stamp: Stamp::default() };
+        let mut record = Vec::new();
+        seal(&header, b"payload", false, &mut record);
+        Input::Received { peer, bytes: talk::raw_frames(Lane::Raw, Kind::Batch, &record) }
     }
 
     /// A machine that was let in.

@@ -50,6 +50,9 @@ const READ_COUNT_MAX: usize = 4;
 /// From a failed commit to the next attempt to open the store: whoever fills a disk often empties it.
 const REOPEN: Duration = Duration::from_secs(2);
 
+/// What gateways are told of it. Why is in the hub's log.
+const CANNOT_STORE: &str = "the hub cannot store";
+
 /// A request of an administrator, and where the reply goes.
 #[derive(Debug)]
 pub struct Ask {
@@ -86,6 +89,8 @@ pub struct Driver {
     is_committing: bool,
     /// Why the last commit failed, until a new core goes on.
     failure: Option<String>,
+    /// Whether no commit has succeeded since one failed.
+    is_failing: bool,
     /// What follows from carrying out outputs, for the next step.
     later: Vec<Input>,
 }
@@ -114,6 +119,7 @@ impl Driver {
             windows: Windows::default(),
             is_committing: false,
             failure: None,
+            is_failing: false,
             later: Vec::new(),
         }
     }
@@ -146,10 +152,10 @@ impl Driver {
             }
             self.step(inputs);
             if let Some(failure) = self.failure.take() {
-                self.send_away(CloseReason::Busy, "the hub cannot store");
+                self.send_away(CloseReason::Busy, CANNOT_STORE);
                 tokio::select! {
                     () = &mut stop => break,
-                    () = self.begin_again(&failure, &mut inbox.asks) => {}
+                    () = self.begin_again(&failure, &mut inbox) => {}
                 }
             }
         }
@@ -176,32 +182,26 @@ impl Driver {
         peers.into_iter().map(|peer| Input::Disconnected { peer }).collect()
     }
 
-    /// Opens the store again and lets a new core go on from it. Until then requests are refused.
-    async fn begin_again(&mut self, failure: &str, asks: &mut mpsc::Receiver<Ask>) {
-        let refusal = || Reply::Refused(format!("the hub cannot store: {failure}"));
+    /// Opens the store again and lets a new core go on from it. Until then whoever comes is refused.
+    async fn begin_again(&mut self, failure: &str, inbox: &mut Inbox) {
+        let refusal = format!("the hub cannot store: {failure}");
         for (_, asked) in std::mem::take(&mut self.asks) {
-            let _ = asked.send(refusal());
+            let _ = asked.send(Reply::Refused(refusal.clone()));
         }
         // What the old core asked for is of no use to the new one, which counts its tickets from the start again.
         self.store_outcomes = mpsc::channel(INPUT_COUNT_MAX);
         self.later.clear();
         let mut has_said = false;
         loop {
-            let pause = tokio::time::sleep(REOPEN);
-            tokio::pin!(pause);
-            loop {
-                tokio::select! {
-                    () = &mut pause => break,
-                    Some(ask) = asks.recv() => drop(ask.reply.send(refusal())),
-                }
-            }
             let store = self.store.clone();
-            let reopened = tokio::task::spawn_blocking(move || store.reopen()).await.expect("a panic ends the process");
-            match reopened {
+            let reopened = async {
+                tokio::time::sleep(REOPEN).await;
+                tokio::task::spawn_blocking(move || store.reopen()).await.expect("a panic ends the process")
+            };
+            match refuse_until(reopened, &refusal, inbox).await {
                 Ok(rows) => {
                     self.hub = open(rows, self.gate.now());
                     self.is_committing = false;
-                    log::write(Level::Info, "store is open again", &[]);
                     return;
                 }
                 Err(error) if !has_said => log::write(Level::Error, "store does not open", &[("error", &error)]),
@@ -235,8 +235,12 @@ impl Driver {
             self.is_committing = false;
             self.windows.commit_ended();
         }
-        if let Input::CommitFailed { error, .. } = &input {
-            self.failure = Some(error.clone());
+        match &input {
+            Input::CommitFailed { error, .. } => self.failure = Some(error.clone()),
+            Input::Committed { .. } if std::mem::take(&mut self.is_failing) => {
+                log::write(Level::Info, "commits succeed again", &[]);
+            }
+            _ => {}
         }
         input
     }
@@ -352,7 +356,7 @@ impl Driver {
         });
     }
 
-    fn note(&self, note: &Note) {
+    fn note(&mut self, note: &Note) {
         match note {
             Note::Enrolled { device, name } => {
                 log::write(Level::Info, "device enrolled", &[("name", name), ("device", device)]);
@@ -376,8 +380,30 @@ impl Driver {
             Note::NotStored { device, reason } => {
                 self.gate.note(Level::Warn, "batch not stored", &[("device", device), ("reason", reason)]);
             }
+            // A disk stays full for hours, and each attempt fails like the first.
+            Note::StoreFailed { .. } if self.is_failing => {}
             Note::StoreFailed { error } => {
+                self.is_failing = true;
                 log::write(Level::Error, "commit failed, everyone is told to come back later", &[("error", error)]);
+            }
+        }
+    }
+}
+
+/// Tells whoever comes to come back later, until `done` resolves. None may wait in the inbox instead: a fleet that dials
+/// for hours would take every file descriptor, and the store needs one to open.
+async fn refuse_until<T>(done: impl Future<Output = T>, refusal: &str, inbox: &mut Inbox) -> T {
+    let mut done = std::pin::pin!(done);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut done => return done,
+            Some(ask) = inbox.asks.recv() => drop(ask.reply.send(Reply::Refused(refusal.to_owned()))),
+            Some(from) = inbox.peers.recv() => {
+                if let FromPeer::Connected { outbox, .. } = from {
+                    // There is room: it is the first word.
+                    let _ = outbox.try_send(link::talk::close_frames(CloseReason::Busy, CANNOT_STORE));
+                }
             }
         }
     }

@@ -342,10 +342,17 @@ fn a_full_disk_sends_everyone_away_and_nothing_acknowledged_is_lost() {
     link.send_batch(&records[1]);
     assert_eq!(link.hear_close(), CloseReason::Busy);
     assert_eq!(idle_link.hear_close(), CloseReason::Busy);
+    // Whoever comes meanwhile is turned away and does not wait in line.
+    for _ in 0..4 {
+        assert_eq!(machine.greet(hub.address, hub.key()).hear_close(), CloseReason::Busy);
+    }
     let request = Request::Rename { device: "gw".into(), name: "pump".into() };
     let refused = hub.ask(Call::Admin(request.clone()));
     assert!(matches!(&refused, Outcome::Admin(Reply::Refused(text)) if text.contains("cannot store")), "{refused:?}");
     is_full.store(false, Ordering::Relaxed);
+    let renamed = std::iter::repeat_with(|| hub.ask(Call::Admin(request.clone())))
+        .find(|outcome| !matches!(outcome, Outcome::Admin(Reply::Refused(_))));
+    assert_eq!(renamed, Some(Outcome::Admin(Reply::Done)));
 
     // The new core knows what was durable and nothing else.
     let mut link = machine.greet(hub.address, hub.key());
@@ -354,7 +361,6 @@ fn a_full_disk_sends_everyone_away_and_nothing_acknowledged_is_lost() {
     assert_eq!(held, [Stream::Dictionary]);
     link.send_batch(&records[1]);
     link.hear_acks(Stream::Raw, 1);
-    assert_eq!(hub.ask(Call::Admin(request)), Outcome::Admin(Reply::Done));
     Machine::new().enroll(hub.address, &token).unwrap();
     let stat = hub.stat();
     assert_eq!((stat.samples, stat.batches, stat.duplicates, stat.gaps), (30, 2, 0, 0));

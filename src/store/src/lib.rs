@@ -110,7 +110,7 @@ impl Store {
         Ok(Store { database, folder })
     }
 
-    /// Makes all changes durable in one transaction, in order, and names those that were not taken.
+    /// Makes all changes durable in one transaction, in order, and names those that were not taken, in order too.
     ///
     /// A refused change alters nothing and stops no other. An empty answer means that every record is held, those
     /// that were held before included.

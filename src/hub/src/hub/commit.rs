@@ -90,7 +90,8 @@ impl Hub {
                 }
                 Then::Reply { id } => self.outputs.push_back(Output::Reply { id, reply: Reply::Done }),
                 Then::Settle { index, peer, stream, range } => {
-                    let reason = refused.iter().find(|refused| refused.index == index).map(|refused| refused.reason);
+                    let place = refused.binary_search_by_key(&index, |refused| refused.index);
+                    let reason = place.ok().map(|place| refused[place].reason);
                     let Some(who) = self.sessions.get_mut(&peer).and_then(|session| session.who.as_mut()) else {
                         continue;
                     };
@@ -123,5 +124,113 @@ impl Hub {
             }
         }
         self.outputs.push_back(Output::Note(Note::StoreFailed { error }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use identity::token::secret_hash;
+    use link::talk;
+    use wire::id::Seq;
+    use wire::message::{Ack, Close, Fingerprint, Kind};
+
+    use super::*;
+    use crate::hub::Input;
+    use crate::request::Request;
+    use crate::stage::{Stage, enrolment, told};
+
+    /// The only commit among the outputs.
+    fn ticket(outputs: &[Output]) -> Ticket {
+        let mut commits = outputs.iter().filter_map(|output| match output {
+            Output::Commit { ticket, .. } => Some(*ticket),
+            _ => None,
+        });
+        let ticket = commits.next().expect("something is to be committed");
+        assert_eq!(commits.next(), None);
+        ticket
+    }
+
+    fn close_reason(outputs: &[Output], peer: PeerId) -> CloseReason {
+        let [(Kind::Close, bytes)] = &told(outputs, peer)[..] else { panic!("{outputs:?}") };
+        talk::read::<Close>(bytes).unwrap().reason
+    }
+
+    #[test]
+    fn an_enrolment_is_told_after_its_commit_and_not_after_one_that_failed() {
+        let mut stage = Stage::new();
+        let hash = secret_hash(&[9; 16]);
+        stage.ask(Request::TokenNew { hash, uses: 1, expires_in: None, group: None, tags: [].into() });
+        let peer = PeerId(1);
+        let words = |peer| Input::Received { peer, bytes: enrolment(&[9; 16]) };
+        let outputs = stage.step([Input::Connected { peer, key: Fingerprint([9; 32]) }, words(peer)]);
+        assert_eq!(told(&outputs, peer), []);
+        let failed = Input::CommitFailed { ticket: ticket(&outputs), error: "disk full".into() };
+        assert_eq!(close_reason(&stage.step([failed]), peer), CloseReason::Busy);
+
+        // A core that goes on from the disk knows a token that was not used, and no device.
+        let mut stage = stage.reopened();
+        assert_eq!(stage.hub.fleet().devices().count(), 0);
+        let outputs = stage.settle([Input::Connected { peer, key: Fingerprint([9; 32]) }, words(peer)]);
+        assert!(matches!(told(&outputs, peer)[..], [(Kind::Enrolled, _)]), "{outputs:?}");
+    }
+
+    #[test]
+    fn a_reply_waits_for_its_commit() {
+        let mut stage = Stage::new();
+        let device = stage.enroll(1).to_string();
+        let rename =
+            |id, name: &str| Input::Ask { id, request: Request::Rename { device: device.clone(), name: name.into() } };
+        let outputs = stage.step([rename(1, "a")]);
+        assert!(matches!(outputs[..], [Output::Commit { .. }]), "{outputs:?}");
+        // What comes while a commit is on its way waits for the next one.
+        assert!(stage.step([rename(2, "b")]).is_empty());
+        let outputs = stage.step([Input::Committed { ticket: ticket(&outputs), refused: Vec::new() }]);
+        assert!(matches!(outputs[..], [Output::Reply { id: 1, reply: Reply::Done }, Output::Commit { .. }]));
+        let failed = Input::CommitFailed { ticket: ticket(&outputs), error: "disk full".into() };
+        let outputs = stage.step([failed]);
+        assert!(matches!(&outputs[..], [Output::Reply { id: 2, reply: Reply::Refused(why) }, Output::Note(_)]
+            if why.contains("disk full")));
+    }
+
+    #[test]
+    fn a_batch_is_acked_after_its_commit_and_not_after_one_that_failed() {
+        let mut stage = Stage::new();
+        let peer = stage.greet(1);
+        let outputs = stage.step([Stage::batch(peer, 0), Stage::batch(peer, 1)]);
+        assert_eq!(told(&outputs, peer), []);
+        let first = ticket(&outputs);
+        assert_eq!(told(&stage.step([Stage::batch(peer, 2)]), peer), []);
+        let outputs = stage.step([Input::Committed { ticket: first, refused: Vec::new() }]);
+        let [(Kind::Ack, bytes)] = &told(&outputs, peer)[..] else { panic!("{outputs:?}") };
+        assert_eq!(talk::read::<Ack>(bytes).unwrap().cumulative, Seq(2));
+        let failed = Input::CommitFailed { ticket: ticket(&outputs), error: "disk full".into() };
+        assert_eq!(close_reason(&stage.step([failed]), peer), CloseReason::Busy);
+    }
+
+    #[test]
+    fn a_refused_batch_is_not_acked_and_its_neighbours_are() {
+        let mut stage = Stage::new();
+        let peer = stage.greet(1);
+        let outputs = stage.step((0..4).map(|seq| Stage::batch(peer, seq)));
+        let refused = |index, reason| Refused { index, reason };
+        let refused = vec![refused(1, RefusedReason::Conflict), refused(2, RefusedReason::RangesFull)];
+        let outputs = stage.step([Input::Committed { ticket: ticket(&outputs), refused }]);
+        let [(Kind::Ack, bytes)] = &told(&outputs, peer)[..] else { panic!("{outputs:?}") };
+        let ack: Ack = talk::read(bytes).unwrap();
+        assert_eq!((ack.cumulative, ack.ranges.len()), (Seq(2), 1));
+        assert_eq!(ack.ranges[0], SeqRange { first: Seq(3), last: Seq(3) });
+    }
+
+    #[test]
+    fn of_many_errands_on_one_link_the_first_is_heard() {
+        let mut stage = Stage::new();
+        let hash = secret_hash(&[9; 16]);
+        stage.ask(Request::TokenNew { hash, uses: 1, expires_in: None, group: None, tags: [].into() });
+        let peer = PeerId(1);
+        let bytes = enrolment(&[9; 16]).repeat(100);
+        let outputs =
+            stage.step([Input::Connected { peer, key: Fingerprint([9; 32]) }, Input::Received { peer, bytes }]);
+        let [Output::Note(_), Output::Commit { changes, .. }] = &outputs[..] else { panic!("{outputs:?}") };
+        assert_eq!(changes.len(), 2, "the device and its token");
     }
 }

@@ -26,8 +26,11 @@ impl Hub {
             self.fleet.observe(device, |device| device.heard = now.unix);
         }
         for heard in words {
-            if !self.sessions.contains_key(&peer) {
-                return;
+            match self.sessions.get_mut(&peer) {
+                Some(session) if !session.has_asked => {
+                    session.has_asked = matches!(heard, Heard::Enroll(_) | Heard::Rotate(_) | Heard::Leave);
+                }
+                _ => return,
             }
             match heard {
                 Heard::Hello(hello) => self.hello(now, peer, &hello),
