@@ -15,7 +15,7 @@ impl World {
         }
         let interval_ms = gateway.make.interval.0;
         let now = gateway.stamp(now_ms);
-        let input = gateway.read(now).map(Input::Reading);
+        let input = gateway.read(now).map(|reading| Input::Reading { at: now.uptime, reading });
         self.agenda.after(interval_ms, Happening::Tick { gateway: index, life });
         self.step_gateway(index, input.into_iter().collect());
     }
