@@ -2,12 +2,14 @@
 
 pub mod capacity;
 pub mod clock;
+pub mod descriptors;
 pub mod folder;
 pub mod kept_file;
 pub mod memory;
 pub mod processes;
 pub mod socket;
 pub mod sysfs;
+pub mod terminal;
 
 use nix::unistd::{SysconfVar, sysconf};
 

@@ -191,7 +191,7 @@ const TOP: &str = "\
 outpost top [--once]
 
 What the machine does now, each second: load, CPUs, memory, disks, network, processes. Reads the machine itself, with
-the same eyes as the agent, and needs no running one.
+the same eyes as the agent, and needs no running one. Tables are cut to fit the terminal; Ctrl-C ends it.
 
   --once   one screen and no more; so is everything that does not go to a terminal
 

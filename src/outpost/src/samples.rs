@@ -132,6 +132,10 @@ fn fill(table: &mut Table, series: &[SeriesSamples], now: Stamp, wanted: &Wanted
             placed
         }
     };
+    if table.series.is_empty() && grid.is_some() && !series.is_empty() {
+        let what = if table.is_rate { "two samples in its window" } else { "a sample" };
+        table.notes.push(format!("no step has {what}: a shorter --step ends nearer to now"));
+    }
     if unplaced_count > 0 {
         table.notes.push(format!("{unplaced_count} samples of boots that never knew the date cannot be placed"));
     }

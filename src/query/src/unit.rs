@@ -6,10 +6,11 @@
 //! | `_seconds` | `12.50 ms`, `3.20 s`, `2h05m`, `41d03h` |
 //! | `_time_seconds`, `_timestamp_seconds` | `2026-01-01 12:30` |
 //! | `_ratio`, `_percent` | `42.1 %` |
-//! | `_celsius`, `_volts`, `_amperes`, `_watts`, `_hertz`, `_dbm`, `_meters` | `41.5 °C`, `12.1 V`, `1.20 GHz` |
+//! | `_celsius`, `_volts`, `_amperes`, `_watts`, `_joules`, `_hertz`, `_dbm`, `_meters` | `41.5 °C`, `12.1 V`, `1.20 GHz` |
+//! | `_zone_temp`, `_amps`, `_watt`, `_joule` | the same, as node_exporter has them |
 //! | anything else | `0.42`, `1234`, `12.3 M` |
 //!
-//! A `_total` behind the unit is passed over. A rate of bytes is per second; a rate of seconds is a share of the time, so
+//! A `_total` behind the unit is passed over, but what is counted is never a moment. A rate of bytes is per second; a rate of seconds is a share of the time, so
 //! `rate(node_cpu_seconds_total[5m])` is shown in percent. Source: Prometheus, "Metric and label naming".
 
 use alloc::format;
@@ -48,18 +49,19 @@ pub struct Shown {
 impl Shown {
     /// How values of the metric `name`, or their rates, are to be shown.
     pub fn of(name: &str, is_rate: bool) -> Shown {
-        let name = name.strip_suffix("_total").unwrap_or(name);
+        let (name, is_total) = name.strip_suffix("_total").map_or((name, false), |name| (name, true));
         let ends = |suffix: &str| name.ends_with(suffix);
         let unit = match () {
             () if ends("_bytes") => Unit::Bytes,
-            () if ends("_time_seconds") || ends("_timestamp_seconds") => Unit::Timestamp,
+            () if !is_total && (ends("_time_seconds") || ends("_timestamp_seconds")) => Unit::Timestamp,
             () if ends("_seconds") => Unit::Seconds,
             () if ends("_ratio") => Unit::Ratio,
             () if ends("_percent") => Unit::Percent,
-            () if ends("_celsius") => Unit::Symbol("°C"),
+            () if ends("_celsius") || ends("_zone_temp") => Unit::Symbol("°C"),
             () if ends("_volts") => Unit::Symbol("V"),
-            () if ends("_amperes") => Unit::Symbol("A"),
-            () if ends("_watts") => Unit::Symbol("W"),
+            () if ends("_amperes") || ends("_amps") => Unit::Symbol("A"),
+            () if ends("_watts") || ends("_watt") => Unit::Symbol("W"),
+            () if ends("_joules") || ends("_joule") => Unit::Symbol("J"),
             () if ends("_hertz") => Unit::Symbol("Hz"),
             () if ends("_dbm") => Unit::Symbol("dBm"),
             () if ends("_meters") => Unit::Symbol("m"),
@@ -200,6 +202,8 @@ mod tests {
         check_rate("node_cpu_seconds_total", 0.4213, "42.1 %");
         check("node_boot_time_seconds", 1_767_225_600.0, "2026-01-01 00:00");
         check("node_boot_time_seconds", -1.0, "-1");
+        check("node_disk_io_time_seconds_total", 7500.0, "2h05m");
+        check_rate("node_disk_io_time_seconds_total", 0.4213, "42.1 %");
     }
 
     #[test]
@@ -210,6 +214,10 @@ mod tests {
         check("x_celsius", 41.46, "41.5 °C");
         check("x_hertz", 1_200_000_000.0, "1.20 GHz");
         check("x_volts", 12.06, "12.1 V");
+        check("node_thermal_zone_temp", 48.312, "48.3 °C");
+        check("node_hwmon_curr_amps", 2.5, "2.5 A");
+        check("node_hwmon_power_average_watt", 15.0, "15.0 W");
+        check("node_hwmon_energy_joule_total", 9000.0, "9.00 kJ");
     }
 
     #[test]
