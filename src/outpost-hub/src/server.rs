@@ -17,6 +17,7 @@ use std::time::Duration;
 use hal::linux::clock::Clock;
 use hal::linux::folder::Folder;
 use hub::Hub;
+use hub::fleet::Standing;
 use hub::request::Request;
 use identity::key::Key;
 use identity::tls::server_config;
@@ -29,6 +30,7 @@ use crate::desk::Desk;
 use crate::driver::{self, Ask, Driver, INPUT_COUNT_MAX, Inbox};
 use crate::keys::{Keys, KeysError};
 use crate::listener::{Gate, Listener};
+use crate::lobby::WAITING_COUNT_MAX;
 use crate::socket::Socket;
 use crate::store_handle::StoreHandle;
 
@@ -40,6 +42,9 @@ const ASK_COUNT_MAX: usize = 16;
 
 /// Connections that the kernel holds until we take them: a fleet that comes back at once after a restart.
 const BACKLOG: u32 = 1024;
+
+/// File descriptors for all but the fleet: the store, sockets, calls.
+const OWN_COUNT: usize = 64;
 
 /// For the last words to reach the peers.
 const CLOSE: Duration = Duration::from_secs(3);
@@ -126,6 +131,13 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// File descriptors that the fleet as it is may take: each active device has a link, and another while the hub has
+    /// not noticed that the last one is dead.
+    pub fn descriptor_count(&self) -> usize {
+        let active = self.hub.fleet().devices().filter(|device| device.standing == Standing::Active);
+        2 * active.count() + WAITING_COUNT_MAX + OWN_COUNT
     }
 
     /// Serves until `stop` resolves: then takes nobody in any more, finishes the commit on its way, tells its peers to

@@ -29,6 +29,7 @@ pub fn serve(folder: &Path, listen: String) -> Result<(), String> {
         let settings = Settings { folder: folder.to_owned(), listen };
         let server = Server::open(&settings).map_err(|error| error.to_string())?;
         let address = server.address();
+        check_descriptors(server.descriptor_count());
         log::write(Level::Info, "hub is up", &[("address", &address), ("folder", &folder.display())]);
         // Scripts wait for this line.
         show(&format!("listening on {address}\n"))?;
@@ -38,6 +39,18 @@ pub fn serve(folder: &Path, listen: String) -> Result<(), String> {
     });
     runtime.shutdown_timeout(ABANDON);
     served
+}
+
+/// Each machine that is connected takes a file descriptor, so as many are taken as there are; too few are said.
+fn check_descriptors(wanted: usize) {
+    match hal::linux::descriptors::raise_limit() {
+        Ok(limit) if limit >= wanted => {}
+        Ok(limit) => {
+            let message = "too few file descriptors for this fleet: raise the hard limit, LimitNOFILE= of systemd";
+            log::write(Level::Warning, message, &[("limit", &limit), ("wanted", &wanted)]);
+        }
+        Err(error) => log::write(Level::Warning, "limit of file descriptors not raised", &[("error", &error)]),
+    }
 }
 
 /// A panic is a broken invariant of ours: what is in memory is not to be trusted, and what is on the disk is whole.
@@ -64,7 +77,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            log::write(Level::Warn, "ended at once", &[]);
+            log::write(Level::Warning, "ended at once", &[]);
             std::process::exit(1);
         });
     })
