@@ -323,7 +323,7 @@ impl Driver {
         let Some(known) = self.peers.get(&peer) else { return };
         // One that is gone has said so, and that waits in the inbox.
         if let Err(TrySendError::Full(_)) = known.outbox.try_send(bytes) {
-            self.gate.note(Level::Warn, "peer does not read, its link ends", &[("address", &known.address)]);
+            self.gate.note(Level::Warning, "peer does not read, its link ends", &[("address", &known.address)]);
             self.forget(peer);
             self.later.push(Input::Disconnected { peer });
         }
@@ -371,14 +371,14 @@ impl Driver {
                 let key = known.map_or(String::new(), |known| identity::key::device_id(known.key).to_string());
                 // Those are what a person here asked for.
                 let is_ours = matches!(reason, CloseReason::Retired | CloseReason::Shutdown);
-                let level = if is_ours { Level::Info } else { Level::Warn };
+                let level = if is_ours { Level::Info } else { Level::Warning };
                 let reason = format!("{reason:?}");
                 let pairs: [(&str, &dyn Display); 4] =
                     [("address", &address), ("key", &key), ("reason", &reason), ("detail", detail)];
                 self.gate.note(level, "link closed", &pairs[..if detail.is_empty() { 3 } else { 4 }]);
             }
             Note::NotStored { device, reason } => {
-                self.gate.note(Level::Warn, "batch not stored", &[("device", device), ("reason", reason)]);
+                self.gate.note(Level::Warning, "batch not stored", &[("device", device), ("reason", reason)]);
             }
             // A disk stays full for hours, and each attempt fails like the first.
             Note::StoreFailed { .. } if self.is_failing => {}
@@ -414,7 +414,7 @@ pub fn open(rows: Vec<StateRow>, now: Stamp) -> Hub {
     let (hub, unread) = Hub::open(rows, now);
     for key in unread {
         let row = String::from_utf8_lossy(&key).into_owned();
-        log::write(Level::Warn, "a row of the state does not read, a later version wrote it", &[("row", &row)]);
+        log::write(Level::Warning, "a row of the state does not read, a later version wrote it", &[("row", &row)]);
     }
     hub
 }

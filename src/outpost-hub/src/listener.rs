@@ -108,7 +108,7 @@ impl Listener {
         tokio::spawn(async move {
             let connection = Connection { peer, address, evicted, to_hub };
             if let Err(error) = connection.run(socket, tls).await {
-                gate.note(Level::Warn, "handshake failed", &[("address", &address), ("error", &error)]);
+                gate.note(Level::Warning, "handshake failed", &[("address", &address), ("error", &error)]);
             }
             gate.lobby().leave(peer);
             drop(alive);

@@ -107,7 +107,7 @@ async fn answer(mut stream: tokio::net::UnixStream, desk: &Desk) -> io::Result<(
         Err(refusal) => Outcome::Refused(refusal),
     };
     let frame = call::frame(&outcome, OUTCOME_BYTES_MAX).or_else(|error| {
-        log::write(Level::Warn, "answer is too long", &[("error", &error)]);
+        log::write(Level::Warning, "answer is too long", &[("error", &error)]);
         let refusal = "the answer is too long: ask for fewer series or a longer --step".to_owned();
         call::frame(&Outcome::Refused(refusal), OUTCOME_BYTES_MAX)
     });
