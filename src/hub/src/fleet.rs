@@ -7,7 +7,7 @@
 //! token/<hash, 64 hex digits>     postcard Token
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use store::change::Change;
@@ -30,6 +30,9 @@ pub const TOKEN_COUNT_MAX: usize = 4096;
 /// How long a token is kept after its end. A machine that was prepared with it may lie in a box for weeks, and whoever
 /// unpacks it is to hear that its token is used or expired, not that there was never such a token.
 pub const TOKEN_KEPT: Span = Span::minutes(90 * 24 * 60);
+
+/// Bytes of what tells devices of one name apart: a dash and a number.
+const SUFFIX_BYTES_MAX: usize = 21;
 
 const DEVICE: &str = "device/";
 const TOKEN: &str = "token/";
@@ -258,11 +261,9 @@ impl Fleet {
         }
         let token = token.clone();
 
-        let known = self.by_key(key).map(|device| device.id);
-        let id = known.unwrap_or_else(|| identity::key::device_id(key));
-        let name = match self.devices.get(&id) {
-            Some(device) => device.name.clone(),
-            None => self.free_name(&name_of(hostname)),
+        let (id, name) = match self.by_key(key) {
+            Some(device) => (device.id, device.name.clone()),
+            None => (self.free_id(key), self.free_name(&name_of(hostname))),
         };
         let device = Device {
             id,
@@ -284,14 +285,28 @@ impl Fleet {
         Ok(Enrolment { changes: vec![put_device(&device), put_token(&token)], device })
     }
 
-    /// `wanted`, or `wanted-2` and so on when it is taken.
+    /// The number that the key stands for, or the next that is free: a device that changed its key keeps its number, and
+    /// whoever finds the old key does not get it with a new token.
+    fn free_id(&self, key: Fingerprint) -> DeviceId {
+        let first = identity::key::device_id(key).0;
+        let mut ids = (0..).map(|step| DeviceId(first.wrapping_add(step)));
+        ids.find(|id| !self.devices.contains_key(id)).expect("numbers do not end")
+    }
+
+    /// `wanted`, or `wanted-2` and so on when it is taken, as a name or as a number.
     pub fn free_name(&self, wanted: &str) -> String {
-        let wanted: String = wanted.chars().take(LABEL_BYTES_MAX / 4).collect();
-        let is_taken = |name: &str| self.devices.values().any(|device| device.name == name);
-        if !is_taken(&wanted) {
-            return wanted;
+        let mut end = wanted.len().min(LABEL_BYTES_MAX - SUFFIX_BYTES_MAX);
+        while !wanted.is_char_boundary(end) {
+            end -= 1;
         }
-        (2u64..).map(|number| format!("{wanted}-{number}")).find(|name| !is_taken(name)).expect("numbers do not end")
+        let wanted = &wanted[..end];
+        let names: BTreeSet<&str> = self.devices.values().map(|device| device.name.as_str()).collect();
+        let is_id = |name: &str| name.parse().is_ok_and(|id: DeviceId| self.devices.contains_key(&id));
+        let is_free = |name: &str| !names.contains(name) && !is_id(name);
+        if is_free(wanted) {
+            return wanted.to_owned();
+        }
+        (2u64..).map(|number| format!("{wanted}-{number}")).find(|name| is_free(name)).expect("numbers do not end")
     }
 }
 
@@ -389,6 +404,31 @@ mod tests {
             check(&mut used, 50);
         }
         assert_eq!(fleet(1, None).delete_old_tokens(UnixTime(u64::MAX)), []);
+    }
+
+    #[test]
+    fn the_key_before_the_present_one_does_not_open_a_device_again() {
+        let mut fleet = fleet(2, None);
+        let id = enroll(&mut fleet, 1, 10).unwrap().device.id;
+        fleet.change(id, |device| device.keys = vec![Fingerprint([5; 32])]);
+        let other = enroll(&mut fleet, 1, 20).unwrap().device;
+        assert!(other.id != id && other.name == "gw-2", "{other:?}");
+        assert_eq!(fleet.by_key(Fingerprint([5; 32])).unwrap().id, id);
+    }
+
+    #[test]
+    fn a_name_fits_and_is_no_other_device_s_name_or_number() {
+        let mut fleet = fleet(1, None);
+        let id = enroll(&mut fleet, 1, 10).unwrap().device.id;
+        assert_eq!(
+            fleet.free_name("ip-10-0-0-1.eu-central-1.compute.internal"),
+            "ip-10-0-0-1.eu-central-1.compute.internal"
+        );
+        assert_eq!(fleet.free_name(&id.to_string()), format!("{id}-2"));
+        let long = fleet.free_name(&"ü".repeat(200));
+        fleet.change(id, |device| device.name = long.clone());
+        assert_eq!(fleet.free_name(&"ü".repeat(200)), format!("{long}-2"));
+        assert!(long.len() + SUFFIX_BYTES_MAX <= LABEL_BYTES_MAX);
     }
 
     #[test]
