@@ -7,3 +7,4 @@ mod exhaustion;
 mod kill;
 mod proxy;
 mod stage;
+mod version;

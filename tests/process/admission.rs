@@ -30,6 +30,7 @@ fn each_wrong_way_in_is_told_so_and_the_enrolled_go_on() {
     refused(&stranger, &hub, &used, "no use left");
     // A token of another hub names that hub's key.
     refused(&stranger, &hub, &other.token(&[]), "has key");
+    refused(&stranger, &hub, &hub.token(&["--expires", "1ms"]), "has expired");
     refused(&stranger, &hub, "op1_nonsense", "token");
     let mut mistyped = hub.token(&[]);
     let last = mistyped.pop();

@@ -1,8 +1,9 @@
 //! Too little of everything: ticks go on or are said to be missed, the journal stays whole, and it recovers by itself.
 
+use std::path::Path;
 use std::process::Command;
 
-use super::stage::{Agent, Hub, Load, Scratch, eventually};
+use super::stage::{Agent, Behind, Hub, Load, Scratch, eventually, inside};
 
 const QUICK: [&str; 3] = ["interval = 1s", "batch_age = 1s", "process_interval = 1s"];
 
@@ -16,7 +17,7 @@ fn check_whole(hub: &Hub) {
 fn check_behind(name: &str, limits: &str) {
     let scratch = Scratch::new(name);
     let hub = Hub::start(&scratch, "hub");
-    let mut agent = Agent::new(&scratch, "agent", &QUICK).behind(limits);
+    let mut agent = Agent::new(&scratch, "agent", &QUICK).behind(Behind::shell(limits));
     agent.enroll(&hub);
     agent.run();
     agent.wait_for_ticks(4);
@@ -47,11 +48,6 @@ fn an_agent_that_others_leave_no_processor_goes_on() {
     check_behind("processors", "renice -n 19 $$ >/dev/null");
 }
 
-fn limit(pid: u32, limit: &str) {
-    let set = Command::new("prlimit").args(["--pid", &pid.to_string(), limit]).status();
-    assert!(set.expect("prlimit runs").success(), "{limit}");
-}
-
 #[test]
 fn a_hub_without_file_descriptors_serves_who_is_there_and_recovers() {
     let scratch = Scratch::new("hub-descriptors");
@@ -61,12 +57,12 @@ fn a_hub_without_file_descriptors_serves_who_is_there_and_recovers() {
     agent.run();
     agent.wait_for_ticks(2);
     agent.wait_for_drain();
-    limit(hub.pid(), "--nofile=8:4096");
+    hub.limit("--nofile=8:4096");
     let strangers: Vec<_> = (0..40).map(|_| std::net::TcpStream::connect(hub.address())).collect();
     agent.wait_for_ticks(3);
     agent.wait_for_drain();
     drop(strangers);
-    limit(hub.pid(), "--nofile=1024:4096");
+    hub.limit("--nofile=1024:4096");
     agent.kill();
     agent.run();
     agent.wait_for_ticks(2);
@@ -98,7 +94,7 @@ fn a_hub_without_memory_to_grow_recovers() {
     agent.run();
     agent.wait_for_ticks(2);
     // Less than it has: whatever it asks for from now on is refused. It may end; its supervisor starts it again.
-    limit(hub.pid(), "--as=1000000:1000000000");
+    hub.limit("--as=1000000:1000000000");
     agent.wait_for_ticks(4);
     hub.kill();
     hub.run();
@@ -114,7 +110,8 @@ fn an_agent_that_may_start_no_thread_goes_on() {
     // Root is above this limit, so the agent is somebody else, in a folder of its own.
     let agent = Agent::new(&scratch, "agent", &QUICK);
     agent.enroll(&hub);
-    let mut agent = agent.behind_another_user();
+    let behind = Behind::another_user(agent.folder());
+    let mut agent = agent.behind(behind);
     agent.run();
     agent.wait_for_ticks(2);
     agent.limit("--nproc=1:1000");
@@ -135,19 +132,62 @@ fn an_agent_without_an_inode_for_its_journal_says_so_and_starts_when_there_is_on
     let journal = agent.folder().join("journal");
     let _ = std::fs::remove_dir_all(&journal);
     std::fs::create_dir_all(&journal).expect("the folder can be made");
-    // A file system of its own, seen by the agent alone.
-    let mount = format!("mount -t tmpfs -o size=64m,nr_inodes=1 tmpfs {}", journal.display());
-    let mut agent = agent.behind_namespace(&mount);
+    let mut agent = agent.behind(Behind::namespace(&small_mount(&journal, 1)));
     agent.spawn();
     eventually("the agent says why it does not start", || agent.log().contains("journal").then_some(()));
-    let pid = agent.pid().to_string();
-    let mended = Command::new("nsenter")
-        .args(["-U", "-m", "--preserve-credentials", "-t", &pid, "mount", "-o", "remount,nr_inodes=100"])
-        .arg(&journal)
-        .status();
-    assert!(mended.expect("nsenter runs").success());
+    inside(agent.pid(), "mount -o remount,nr_inodes=100 \"$0\"", &journal);
     agent.wait_until_it_answers();
     agent.wait_for_ticks(2);
+    agent.wait_for_drain();
+    check_whole(&hub);
+}
+
+/// A file system of its own at `folder`, seen by one process alone.
+fn small_mount(folder: &Path, inode_count: u32) -> String {
+    format!("mount -t tmpfs -o size=64m,nr_inodes={inode_count} tmpfs {}", folder.display())
+}
+
+#[test]
+fn a_hub_that_may_start_no_thread_serves_on_or_recovers() {
+    let scratch = Scratch::new("hub-threads");
+    let mut hub = Hub::new(&scratch, "hub");
+    // Root is above this limit, so the hub is somebody else, in a folder of its own.
+    hub.put_behind(Behind::another_user(hub.folder()));
+    hub.run();
+    let mut agent = Agent::new(&scratch, "agent", &QUICK);
+    agent.enroll(&hub);
+    agent.run();
+    agent.wait_for_ticks(2);
+    agent.wait_for_drain();
+    hub.limit("--nproc=1:1000");
+    // Longer than idle threads live.
+    agent.wait_for_ticks(15);
+    hub.restart();
+    agent.wait_for_ticks(2);
+    agent.wait_for_drain();
+    check_whole(&hub);
+}
+
+#[test]
+fn a_hub_without_an_inode_says_so_and_a_running_one_needs_none() {
+    let scratch = Scratch::new("hub-inodes");
+    let mut hub = Hub::new(&scratch, "hub");
+    let store = hub.folder().join("store");
+    std::fs::create_dir_all(&store).expect("the folder can be made");
+    hub.put_behind(Behind::namespace(&small_mount(&store, 1)));
+    let refusal = hub.refusal();
+    assert!(refusal.contains("No space left"), "{refusal}");
+
+    hub.put_behind(Behind::namespace(&small_mount(&store, 100)));
+    hub.run();
+    let mut agent = Agent::new(&scratch, "agent", &QUICK);
+    agent.enroll(&hub);
+    agent.run();
+    agent.wait_for_ticks(2);
+    agent.wait_for_drain();
+    let no_more = "mount -o remount,nr_inodes=$(($(stat -f -c %c \"$0\") - $(stat -f -c %d \"$0\"))) \"$0\"";
+    inside(hub.pid(), no_more, &store);
+    agent.wait_for_ticks(4);
     agent.wait_for_drain();
     check_whole(&hub);
 }

@@ -105,38 +105,122 @@ impl Drop for Load {
     }
 }
 
+/// What stands before a process: words of a shell that becomes it, and what starts that shell.
+#[derive(Clone, Default)]
+pub(super) struct Behind {
+    shell: Option<String>,
+    wrapper: Vec<&'static str>,
+}
+
+impl Behind {
+    /// Behind these words of a shell: `ulimit -n 20`.
+    pub(super) fn shell(words: &str) -> Behind {
+        Behind { shell: Some(words.into()), wrapper: Vec::new() }
+    }
+
+    /// Behind these words in a mount namespace of its own, in which it is root.
+    pub(super) fn namespace(words: &str) -> Behind {
+        Behind { wrapper: vec!["unshare", "-Urm"], ..Behind::shell(words) }
+    }
+
+    /// As nobody, who is made the owner of `folder`, when this test is root; as this test's user otherwise.
+    pub(super) fn another_user(folder: &Path) -> Behind {
+        let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+        if !is_root {
+            return Behind::default();
+        }
+        let owned = Command::new("chown").args(["-R", "65534"]).arg(folder).status();
+        assert!(owned.expect("chown runs").success());
+        Behind { wrapper: vec!["setpriv", "--reuid=65534", "--clear-groups"], ..Behind::shell(":") }
+    }
+
+    fn command(&self, binary: &str) -> Command {
+        let binary = binaries().join(binary);
+        let Some(shell) = &self.shell else { return Command::new(binary) };
+        let mut words = self.wrapper.iter().copied().chain(["sh"]);
+        let mut command = Command::new(words.next().expect("there is a shell at least"));
+        command.args(words).arg("-c").arg(format!("{shell}; exec \"$0\" \"$@\"")).arg(binary);
+        command
+    }
+
+    /// Sets a limit of a running process, as the user that it runs as: `--nproc=1:1000`.
+    fn limit(&self, pid: u32, limit: &str) {
+        let mut words = self.wrapper.iter().copied().chain(["prlimit"]);
+        let mut command = Command::new(words.next().expect("there is prlimit at least"));
+        let set = command.args(words).args(["--pid", &pid.to_string(), limit]).status();
+        assert!(set.expect("prlimit runs").success(), "{limit}");
+    }
+}
+
+/// Runs words of a shell in the namespaces of a process; `$0` is `argument`.
+pub(super) fn inside(pid: u32, words: &str, argument: &Path) {
+    let ran = Command::new("nsenter")
+        .args(["-U", "-m", "--preserve-credentials", "-t", &pid.to_string(), "sh", "-c", words])
+        .arg(argument)
+        .status();
+    assert!(ran.expect("nsenter runs").success(), "{words}");
+}
+
 /// The hub's process.
 pub(super) struct Hub {
     folder: PathBuf,
     child: Option<Child>,
     address: Option<SocketAddr>,
+    behind: Behind,
 }
 
 impl Hub {
     /// Starts a hub on a port that is free.
     pub(super) fn start(scratch: &Scratch, name: &str) -> Hub {
-        let mut hub = Hub { folder: scratch.path().join(name), child: None, address: None };
+        let mut hub = Hub::new(scratch, name);
         hub.run();
         hub
     }
 
+    /// A hub in a folder of its own, not yet running.
+    pub(super) fn new(scratch: &Scratch, name: &str) -> Hub {
+        let folder = scratch.path().join(name);
+        fs::create_dir_all(&folder).expect("the folder can be made");
+        Hub { folder, child: None, address: None, behind: Behind::default() }
+    }
+
+    /// Runs behind these limits from its next start on.
+    pub(super) fn put_behind(&mut self, behind: Behind) {
+        self.behind = behind;
+    }
+
     /// Starts the process, on the port that it had before.
     pub(super) fn run(&mut self) {
-        let listen = self.address.map_or("127.0.0.1:0".into(), |address| address.to_string());
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.with_extension("log"));
-        let mut child = Command::new(binaries().join("outpost-hub"))
-            .arg("--dir")
-            .arg(&self.folder)
-            .args(["serve", "--listen", &listen])
-            .stdout(Stdio::piped())
-            .stderr(log.expect("the log opens"))
-            .spawn()
-            .expect("outpost-hub runs");
+        let mut child = self.serve().stderr(log.expect("the log opens")).spawn().expect("outpost-hub runs");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("it was piped")).read_line(&mut line).expect("its first line");
         let address = line.split_whitespace().last().and_then(|word| word.parse().ok());
         self.address = Some(address.unwrap_or_else(|| panic!("no address in {line:?}; see {}", self.folder.display())));
         self.child = Some(child);
+    }
+
+    fn serve(&self) -> Command {
+        let listen = self.address.map_or("127.0.0.1:0".into(), |address| address.to_string());
+        let mut command = self.behind.command("outpost-hub");
+        command.arg("--dir").arg(&self.folder).args(["serve", "--listen", &listen]).stdout(Stdio::piped());
+        command
+    }
+
+    /// What it says when it cannot start.
+    pub(super) fn refusal(&self) -> String {
+        let output = self.serve().output().expect("outpost-hub runs");
+        assert!(!output.status.success(), "the hub started and ended well: {}", text(&output));
+        text(&output)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Sets a limit of the running process, as the user that it runs as: `--nofile=8:4096`.
+    pub(super) fn limit(&self, limit: &str) {
+        self.behind.limit(self.pid(), limit);
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -152,6 +236,14 @@ impl Hub {
         let mut child = self.child.take().expect("a hub that runs");
         child.kill().expect("it can be killed");
         child.wait().expect("it ends");
+    }
+
+    /// kill -9, unless it has ended, and a new start: what a supervisor does.
+    pub(super) fn restart(&mut self) {
+        let mut child = self.child.take().expect("a hub that was started");
+        let _ = child.kill();
+        child.wait().expect("it ends");
+        self.run();
     }
 
     /// What one of its commands says, whatever its exit status.
@@ -206,10 +298,7 @@ fn moments(json: &str) -> Vec<u64> {
 pub(super) struct Agent {
     folder: PathBuf,
     child: Option<Child>,
-    /// What runs before it in the same process: limits.
-    shell: Option<String>,
-    /// What starts that shell, when it is not this process.
-    wrapper: Vec<&'static str>,
+    behind: Behind,
 }
 
 impl Agent {
@@ -218,34 +307,13 @@ impl Agent {
         let folder = scratch.path().join(name);
         fs::create_dir_all(&folder).expect("the folder can be made");
         fs::write(folder.join("outpost.conf"), settings.join("\n")).expect("the settings can be written");
-        Agent { folder, child: None, shell: None, wrapper: Vec::new() }
+        Agent { folder, child: None, behind: Behind::default() }
     }
 
-    /// Runs behind these words of a shell: `ulimit -n 20`.
-    pub(super) fn behind(mut self, shell: &str) -> Agent {
-        self.shell = Some(shell.into());
+    /// Runs behind these limits.
+    pub(super) fn behind(mut self, behind: Behind) -> Agent {
+        self.behind = behind;
         self
-    }
-
-    /// Runs behind these words in a mount namespace of its own, in which it is root.
-    pub(super) fn behind_namespace(self, shell: &str) -> Agent {
-        let mut agent = self.behind(shell);
-        agent.wrapper = vec!["unshare", "-Urm"];
-        agent
-    }
-
-    /// Runs as nobody in a folder that nobody owns, when this test is root; as this test's user otherwise.
-    pub(super) fn behind_another_user(self) -> Agent {
-        let mut agent = self.behind(":");
-        let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-        if is_root {
-            let owned = Command::new("chown").args(["-R", "65534"]).arg(&agent.folder).status();
-            assert!(owned.expect("chown runs").success());
-            let log = agent.folder.with_extension("log");
-            fs::write(&log, "").expect("the log can be made");
-            agent.wrapper = vec!["setpriv", "--reuid=65534", "--clear-groups"];
-        }
-        agent
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -254,10 +322,7 @@ impl Agent {
 
     /// Sets a limit of the running process, as the user that it runs as: `--nproc=1:1000`.
     pub(super) fn limit(&self, limit: &str) {
-        let mut words = self.wrapper.iter().copied().chain(["prlimit"]);
-        let mut command = Command::new(words.next().expect("there is prlimit at least"));
-        let set = command.args(words).args(["--pid", &self.pid().to_string(), limit]).status();
-        assert!(set.expect("prlimit runs").success(), "{limit}");
+        self.behind.limit(self.pid(), limit);
     }
 
     /// What it has logged.
@@ -266,16 +331,7 @@ impl Agent {
     }
 
     fn command(&self) -> Command {
-        let binary = binaries().join("outpost");
-        let mut command = match &self.shell {
-            None => Command::new(binary),
-            Some(shell) => {
-                let mut words = self.wrapper.iter().copied().chain(["sh"]);
-                let mut command = Command::new(words.next().expect("there is a shell at least"));
-                command.args(words).arg("-c").arg(format!("{shell}; exec \"$0\" \"$@\"")).arg(binary);
-                command
-            }
-        };
+        let mut command = self.behind.command("outpost");
         command.arg("--dir").arg(&self.folder);
         command
     }
