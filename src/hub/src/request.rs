@@ -113,3 +113,12 @@ impl Member {
         self.device.heard.map(|heard| Span(now.0.saturating_sub(heard.0)))
     }
 }
+
+/// What to say of a device that there is not: with the name that is nearest among `devices`, if one is near.
+pub fn no_device<'a>(name: &str, devices: impl IntoIterator<Item = &'a Device>) -> String {
+    let near = query::suggest::near(name, devices.into_iter().map(|device| device.name.as_str()));
+    match near.first() {
+        Some(near) => format!("no device is called {name}; did you mean {near}?"),
+        None => format!("no device is called {name}: `outpost-hub fleet` lists them"),
+    }
+}

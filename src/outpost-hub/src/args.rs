@@ -223,7 +223,12 @@ fn command(words: &mut Words, now: UnixTime, topic: &mut Topic) -> Result<Comman
         Topic::Query => query(words, now),
         Topic::Serve => {
             let rest = words.rest(&["listen="])?.without_words()?;
-            Ok(Command::Serve { listen: rest.value("listen").unwrap_or(LISTEN_DEFAULT).to_owned() })
+            let listen = rest.value("listen").unwrap_or(LISTEN_DEFAULT);
+            match listen.rsplit_once(':') {
+                Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {}
+                _ => return Err(format!("--listen takes an address and a port, as in 0.0.0.0:7070, not {listen:?}")),
+            }
+            Ok(Command::Serve { listen: listen.to_owned() })
         }
         Topic::Stat => words.rest(&["json"])?.without_words().map(|rest| Command::Stat { is_json: rest.has("json") }),
         Topic::Token => token(words),
@@ -262,6 +267,9 @@ fn events(words: &mut Words, now: UnixTime) -> Result<Command, String> {
     let rest = words.rest(&["count=", "device=", "from=", "json", "since=", "to="])?.without_words()?;
     let (from, to) = rest.span(now, 24 * SINCE_DEFAULT_MS)?;
     let count_max = rest.number("count")?.unwrap_or(EVENT_COUNT);
+    if count_max == 0 {
+        return Err("--count 0 shows nothing".into());
+    }
     let call = EventsCall { device: rest.value("device").map(str::to_owned), from, to, count_max };
     Ok(Command::Events { call, is_json: rest.has("json") })
 }
@@ -365,6 +373,9 @@ mod tests {
     #[test]
     fn a_hub_listens_on_loopback_until_told_otherwise() {
         check("serve", Command::Serve { listen: "127.0.0.1:7070".into() });
+        for listen in ["0.0.0.0", ":7070", "0.0.0.0:x", "0.0.0.0:70000"] {
+            check_error(&format!("serve --listen {listen}"), "as in 0.0.0.0:7070");
+        }
         check("serve --listen [::]:7070", Command::Serve { listen: "[::]:7070".into() });
     }
 
@@ -457,6 +468,7 @@ mod tests {
         check("key show", Command::KeyShow);
         check("init", Command::Init);
         check("fleet --all --json", Command::Fleet { is_all: true, is_json: true });
+        check_error("events --count 0", "shows nothing");
         check("stat --json", Command::Stat { is_json: true });
         let from = UnixTime(NOW.0 - 60_000);
         let call = EventsCall { device: Some("gw-1".into()), from, to: NOW, count_max: 5 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hub::request::Member;
+use hub::request::{Member, no_device};
 use store::Store;
 use store::events::Happened;
 use wire::id::DeviceId;
@@ -77,11 +77,5 @@ fn find(members: &[Member], name: &str) -> Result<DeviceId, String> {
     let by_id = name.parse().ok();
     let named = members.iter().find(|member| member.device.name == name);
     let found = named.or_else(|| members.iter().find(|member| Some(member.id()) == by_id));
-    found.map(Member::id).ok_or_else(|| {
-        let near = query::suggest::near(name, members.iter().map(|member| member.device.name.as_str()));
-        match near.first() {
-            Some(near) => format!("no device is called {name}; did you mean {near}?"),
-            None => format!("no device is called {name}: `outpost-hub fleet` lists them"),
-        }
-    })
+    found.map(Member::id).ok_or_else(|| no_device(name, members.iter().map(|member| &member.device)))
 }

@@ -234,7 +234,9 @@ pub fn body<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 pub fn ask(folder: &Path, call: &Call) -> Result<Outcome, CallError> {
     let path = folder.join(SOCKET_NAME);
     let mut stream = UnixStream::connect(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::NoHub { folder: folder.to_owned() },
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused => {
+            CallError::NoHub { folder: folder.to_owned() }
+        }
         io::ErrorKind::PermissionDenied => CallError::Denied { path },
         _ => CallError::Broken(error),
     })?;

@@ -125,6 +125,16 @@ impl Drop for Hub {
 }
 
 #[test]
+fn a_second_hub_in_one_folder_is_told_and_the_first_one_answers_on() {
+    let hub = Hub::start();
+    let key = hub.key();
+    let settings = Settings { folder: hub.folder.0.clone(), listen: "127.0.0.1:0".into() };
+    let error = Server::open(&settings).unwrap_err().to_string();
+    assert!(error.starts_with("another outpost-hub serves"), "{error}");
+    assert_eq!(hub.key(), key);
+}
+
+#[test]
 fn a_batch_is_held_once_however_often_it_is_sent() {
     let hub = Hub::start();
     let mut machine = hub.machine();

@@ -75,8 +75,13 @@ pub struct Server {
 /// Why a hub cannot start.
 #[derive(Debug)]
 pub enum ServeError {
-    /// The system's clock or its folder refused; or another process serves.
+    /// The system's clock or its folder refused.
     System(io::Error),
+    /// Another process serves this folder.
+    Served {
+        /// The hub's folder.
+        folder: PathBuf,
+    },
     /// There is a store and no key.
     KeyLost {
         /// The hub's folder.
@@ -112,6 +117,11 @@ impl Server {
         let clock = Clock::open(Path::new("/"))?;
         let keys = Keys::new(&folder);
         let store_path = folder.join("store");
+        // Its lock goes first: only whoever holds it may make a key or a socket.
+        let store_folder = store_folder(&store_path).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => ServeError::Served { folder: folder.clone() },
+            _ => ServeError::System(error),
+        })?;
         let present = match keys.present()? {
             Some(key) => key,
             // A new key would lock out a whole fleet that trusts the lost one.
@@ -120,7 +130,7 @@ impl Server {
         };
         let next = keys.next()?;
         let socket = Socket::open(&folder)?;
-        let store = StoreHandle::open(store_folder(&store_path)?)?;
+        let store = StoreHandle::open(store_folder)?;
         let hub = driver::open(store.state()?, clock.now());
         let listen = |error| ServeError::Listen { address: settings.listen.clone(), error };
         let listener = bind(&settings.listen).map_err(listen)?;
@@ -201,6 +211,7 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ServeError::System(error) => error.fmt(f),
+            ServeError::Served { folder } => write!(f, "another outpost-hub serves {} already", folder.display()),
             ServeError::KeyLost { folder } => write!(
                 f,
                 "{0} holds a store and no hub.key, and the fleet trusts no other key: restore hub.key from a copy; \

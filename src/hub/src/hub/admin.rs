@@ -10,7 +10,7 @@ use wire::time::{Stamp, UnixTime};
 use super::commit::Then;
 use super::{Hub, NEXT_KEY, Output};
 use crate::fleet::{Device, LABEL_BYTES_MAX, Standing, TAG_COUNT_MAX, TOKEN_COUNT_MAX, Token};
-use crate::request::{Member, Reply, Request};
+use crate::request::{Member, Reply, Request, no_device};
 use crate::session::PeerId;
 
 impl Hub {
@@ -115,10 +115,8 @@ impl Hub {
     }
 
     fn find(&self, name: &str) -> Result<DeviceId, Reply> {
-        self.fleet
-            .by_name(name)
-            .map(|device| device.id)
-            .ok_or_else(|| Reply::Refused(format!("no device is called {name}: `outpost-hub fleet` lists them")))
+        let device = self.fleet.by_name(name).map(|device| device.id);
+        device.ok_or_else(|| Reply::Refused(no_device(name, self.fleet.devices())))
     }
 
     fn find_token(&self, digits: &str) -> Result<[u8; 32], Reply> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use hub::fleet::Token as Kept;
 use hub::request::{Reply, Request};
-use identity::token::{Token, secret_hash};
+use identity::token::{Token, TokenError, secret_hash};
 use query::time;
 use serde::Serialize;
 use wire::message::Fingerprint;
@@ -99,14 +99,14 @@ pub fn delete_token(folder: &Path, token: &str) -> Result<(), String> {
 
 /// The digits by which the hub knows a token, from the token itself or from what a list of them shows.
 fn digits(token: &str) -> Result<String, String> {
-    if token.is_empty() {
-        return Err("which token?".into());
+    match token.parse::<Token>() {
+        Ok(token) => Ok(Fingerprint(secret_hash(&token.secret)).to_string()),
+        Err(TokenError::Prefix) if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            Ok(token.to_owned())
+        }
+        Err(TokenError::Prefix) => Err(format!("{token:?} is no HASH: `outpost-hub token list` shows them")),
+        Err(error) => Err(error.to_string()),
     }
-    if token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(token.to_owned());
-    }
-    let token: Token = token.parse().map_err(|error| format!("{token:?} is no token and no hash of one: {error}"))?;
-    Ok(Fingerprint(secret_hash(&token.secret)).to_string())
 }
 
 /// Shows which tokens there are.
@@ -193,8 +193,9 @@ mod tests {
         let hash = Fingerprint(secret_hash(&token.secret)).to_string();
         assert_eq!(digits(&token.to_string()), Ok(hash.clone()));
         assert_eq!(digits(&hash[..8]), Ok(hash[..8].to_owned()));
-        assert!(digits("op1_x").unwrap_err().contains("op1_x"));
-        assert!(digits("").is_err());
+        assert!(digits("op1_x").unwrap_err().contains("a whole one"));
+        assert!(digits("3g").unwrap_err().contains("token list"));
+        assert!(digits("").unwrap_err().contains("token list"));
     }
 
     #[test]
