@@ -14,13 +14,17 @@ fn stamp(uptime_s: u64) -> Stamp {
 }
 
 fn agent(batch_age_s: u64) -> Agent {
+    agent_with_hub(batch_age_s, false)
+}
+
+fn agent_with_hub(batch_age_s: u64, has_hub: bool) -> Agent {
     let settings = Settings {
         device: wire::id::DeviceId(0),
         version: "0.1.0".into(),
         hostname: "gw".into(),
         journal: sim::power::SMALL,
         link: link::client::Timing::default(),
-        has_hub: false,
+        has_hub,
         batch_age_max: Span::seconds(batch_age_s),
     };
     Agent::open(SimDisk::new(Rng::new(1)).folder(), settings, 1, stamp(0)).expect("the simulated disk has room")
@@ -92,4 +96,24 @@ fn the_latest_values_have_the_time_of_their_tick() {
     let (series, _) = ask(&mut agent, 9, Question::Latest);
     assert_eq!(series.len(), 3);
     assert!(series.iter().all(|series| series.samples == [(stamp(7), 700)]), "{series:?}");
+}
+
+#[test]
+fn a_link_that_is_down_says_why_in_the_words_of_the_port() {
+    let mut agent = agent_with_hub(60, true);
+    let mut now_s = 0;
+    for (reason, expected) in [(Some("nothing listens there"), "nothing listens there"), (None, "connection lost")] {
+        while !std::iter::from_fn(|| agent.poll_output()).any(|output| matches!(output, Output::Dial)) {
+            now_s += 60;
+            assert!(now_s < 3600, "an agent dials again");
+            agent.step(stamp(now_s), []);
+        }
+        let ask = Input::Ask { id: 1, question: Question::Status };
+        agent.step(stamp(now_s), [Input::Disconnected(reason.map(str::to_owned)), ask]);
+        let status = std::iter::from_fn(|| agent.poll_output()).find_map(|output| match output {
+            Output::Answer { answer: Answer::Status(status), .. } => Some(status),
+            _ => None,
+        });
+        assert_eq!(status.and_then(|status| status.link_ended).as_deref(), Some(expected));
+    }
 }

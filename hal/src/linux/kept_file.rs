@@ -101,23 +101,19 @@ impl KeptFile {
     ///
     /// Errors: those of opening and reading; nothing was appended then. That a file is missing is normal, and it is
     /// asked for again only after a while. An attribute that does not apply at the moment (`carrier` of an
-    /// interface that is down is `EINVAL`) stays open.
+    /// interface that is down is `EINVAL`) stays open. After one that [`is_gone`] the next reading opens what has its
+    /// name by then, which may be of something else.
     pub fn read_into(&mut self, out: &mut Vec<u8>) -> io::Result<Fit> {
         if self.rest_count > 0 {
             self.rest_count -= 1;
             return Err(io::ErrorKind::NotFound.into());
         }
         if let Some(held) = self.held.take() {
-            match self.read(&held.file, out) {
-                // What it belonged to is gone; something else may have taken its name.
-                Err(error) if is_stale(&error) => drop(held),
-                result => {
-                    if self.handles.has_room(0) {
-                        self.held = Some(held);
-                    }
-                    return result;
-                }
+            let result = self.read(&held.file, out);
+            if self.handles.has_room(0) && !result.as_ref().is_err_and(is_gone) {
+                self.held = Some(held);
             }
+            return result;
         }
         let file = self.open()?;
         let result = self.read(&file, out);
@@ -174,13 +170,13 @@ impl Drop for Held {
     }
 }
 
-/// Whether a file could not be opened for want of a descriptor, so that what it says is lost and not missing.
+/// Whether a file could not be read for want of a descriptor or of memory, so that what it says is lost and not missing.
 pub fn is_exhausted(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 /// Whether the device, interface or process behind an open file is gone.
-fn is_stale(error: &io::Error) -> bool {
+pub fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT | libc::ENXIO | libc::ESRCH | libc::ESTALE))
 }
 
@@ -278,6 +274,8 @@ mod tests {
         assert!(read(&mut file).unwrap().contains("(cat)"));
         child.kill().unwrap();
         child.wait().unwrap();
+        assert!(is_gone(&read(&mut file).unwrap_err()));
+        assert_eq!(file.handles.held_count(), 0);
         assert_eq!(read(&mut file).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

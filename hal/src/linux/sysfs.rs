@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::linux::kept_file::{Handles, KeptFile, Shape};
+use crate::linux::kept_file::{Handles, KeptFile, Shape, is_gone};
 
 /// Bytes of an attribute's value. The longest that is read here is a policy's list of CPUs.
 const VALUE_BYTES_MAX: usize = 512;
@@ -47,12 +47,13 @@ pub struct Attributes {
     handles: Arc<Handles>,
     constants: Vec<u8>,
     files: Vec<(String, KeptFile)>,
+    is_gone: bool,
 }
 
 impl Attributes {
     /// No attributes yet.
     pub fn new(handles: &Arc<Handles>) -> Attributes {
-        Attributes { handles: Arc::clone(handles), constants: Vec::new(), files: Vec::new() }
+        Attributes { handles: Arc::clone(handles), constants: Vec::new(), files: Vec::new(), is_gone: false }
     }
 
     /// Those of `folder` that are read once, and those that are read each time.
@@ -91,6 +92,12 @@ impl Attributes {
         self.files.iter().any(|(known, _)| known == name)
     }
 
+    /// Whether a reading found that what they belonged to is gone. What stands at their paths now may be something else,
+    /// of which the attributes that were read once do not hold.
+    pub fn is_gone(&self) -> bool {
+        self.is_gone
+    }
+
     /// Whether nothing is read each time.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
@@ -114,6 +121,7 @@ impl Attributes {
                 }
                 Err(error) => {
                     out.truncate(line);
+                    self.is_gone |= is_gone(&error);
                     result = result.or(Err(error));
                 }
             }

@@ -79,8 +79,8 @@ pub enum Input {
     Connected,
     /// Bytes of the hub.
     Received(Vec<u8>),
-    /// The connection is gone, or never came to be.
-    Disconnected,
+    /// The connection is gone, or never came to be; why, in the port's words, if it knows.
+    Disconnected(Option<String>),
     /// A person on site asks.
     Ask {
         /// Comes back with the answer.
@@ -137,7 +137,10 @@ pub struct Agent {
     clock_offset_ms: Option<i64>,
     hub_offset_ms: Option<i64>,
     acked_at: Option<Instant>,
+    /// Why the last link ended, in words.
     link_ended: Option<String>,
+    /// Why the connection was lost, in the port's words.
+    lost: Option<String>,
     tick_count: u64,
     /// When the last tick was taken.
     ticked: Stamp,
@@ -187,6 +190,7 @@ impl Agent {
             hub_offset_ms: None,
             acked_at: None,
             link_ended: None,
+            lost: None,
             tick_count: 0,
             ticked: Stamp { uptime: Instant(0), ..now },
             missed_count: 0,
@@ -221,7 +225,10 @@ impl Agent {
                     self.client.handle_input(now.uptime, LinkInput::Connected(&hello));
                 }
                 Input::Received(bytes) => self.client.handle_input(now.uptime, LinkInput::Received(&bytes)),
-                Input::Disconnected => self.client.handle_input(now.uptime, LinkInput::Disconnected),
+                Input::Disconnected(reason) => {
+                    self.lost = reason;
+                    self.client.handle_input(now.uptime, LinkInput::Disconnected);
+                }
                 Input::Ask { id, question } => questions.push((id, question)),
                 Input::Redial => self.client.redial(now.uptime),
                 Input::Stop => is_asked_to_stop = self.stop == Stop::Runs,
@@ -541,7 +548,8 @@ impl Agent {
             self.close_batch(now);
             self.sampler.end_run();
         }
-        self.link_ended = Some(reason.to_string());
+        let lost = self.lost.take().filter(|_| reason == DownReason::Disconnected);
+        self.link_ended = Some(lost.unwrap_or_else(|| reason.to_string()));
         self.outputs.push_back(Output::HangUp);
         self.outputs.push_back(Output::Link(Some(reason)));
     }

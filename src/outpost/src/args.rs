@@ -167,7 +167,7 @@ impl Raw {
                 Ok(Command::Enroll { hub, token, hostname: self.hostname.take() })
             }
             (Topic::Enroll, _) => {
-                Err(usage("enroll takes a hub and a token, as in `outpost enroll hub.example.com:7070 op1_..`"))
+                Err(usage("enroll takes a hub and a token, as in `outpost enroll hub.example.com op1_..`"))
             }
             (Topic::Key, ["rotate"]) => Ok(Command::KeyRotate),
             (Topic::Key, _) => Err(usage("the one thing to do with a key is `outpost key rotate`")),

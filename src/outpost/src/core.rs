@@ -27,7 +27,7 @@ use wire::message::{CloseReason, Fingerprint};
 use wire::time::{Instant, Span};
 
 use crate::enrolment::{self, Enrolment};
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::keys::{self, Keys, Turn};
 use crate::link::Link;
 use crate::log;
@@ -128,6 +128,7 @@ impl Core {
                     "{error}. Is the service running? `outpost status` asks it, `systemctl stop outpost` ends it"
                 )));
             }
+            let error = format!("{error}{}", failure::remedy(&error));
             let reason = format!("the journal cannot be opened: {error}");
             log::error("no journal, ticks are lost", &[("reason", &error), ("retry_s", &(OPEN_RETRY.0 / 1000))]);
             let retry_at = self.clock.now().uptime + OPEN_RETRY;
@@ -175,9 +176,10 @@ impl Core {
                 Message::Link { connection, .. } if connection != self.link.number() => continue,
                 Message::Link { event: LinkEvent::Connected, .. } => Input::Connected,
                 Message::Link { event: LinkEvent::Disconnected(reason), .. } => {
-                    known.lost = reason;
-                    Input::Disconnected
+                    known.lost.clone_from(&reason);
+                    Input::Disconnected(reason)
                 }
+                Message::Link { event: LinkEvent::NotConnected(reason), .. } => Input::Disconnected(Some(reason)),
                 Message::Link { event: LinkEvent::Received(bytes), .. } => Input::Received(bytes),
                 Message::Missed(count) => Input::Missed(count),
                 Message::Redial => Input::Redial,

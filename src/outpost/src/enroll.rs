@@ -66,8 +66,8 @@ pub(crate) fn leave(folder: &StateFolder, hub: Option<Address>, is_forced: bool)
             _ if is_forced => format!("{address} is forgotten and could not be told: {error}\n"),
             _ => {
                 return Err(Failure::Failed(format!(
-                    "nothing has changed, {address} could not be told: {error}. `outpost leave --force` forgets the hub \
-                     all the same"
+                    "nothing has changed; `outpost leave --force` forgets the hub all the same. {address} could not be \
+                     told: {error}"
                 )));
             }
         },
@@ -91,7 +91,7 @@ pub(crate) fn rotate(folder: &StateFolder, hub: Option<Address>) -> Result<Strin
     let address = &enrolment.address;
     rotated.map_err(|refused| match refused {
         Refused::Failed(error) => Failure::Failed(format!(
-            "the key is not changed yet, {address} could not be told: {error}. The new key is kept: run this again"
+            "the key is not changed yet, and the new one is kept: run this again. {address} could not be told: {error}"
         )),
         Refused::Here(failure) => failure,
     })?;

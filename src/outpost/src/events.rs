@@ -42,6 +42,9 @@ fn is_within(stamp: Stamp, now: Stamp, since: Span) -> bool {
 /// Events for people, a line each.
 pub(crate) fn lines(events: &[(Stamp, Event)], now: Stamp) -> String {
     let mut out = String::new();
+    if events.len() == EVENT_COUNT_MAX as usize {
+        out.push_str("older ones are left out\n");
+    }
     for (stamp, event) in events {
         let when = match unix_of(*stamp, now) {
             Some(unix) => time::format(unix.0 / 1000 * 1000),
@@ -126,6 +129,8 @@ boot 00000005 + 1h    agent stopped
 "
         );
         assert_eq!(lines(&[], NOW), "nothing happened\n");
+        let many = vec![(NOW, Event::Stopped); EVENT_COUNT_MAX as usize];
+        assert!(lines(&many, NOW).starts_with("older ones are left out\n2026-"));
     }
 
     #[test]

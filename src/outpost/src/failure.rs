@@ -22,13 +22,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// Something in the file system refused: where, why, and what that means for whoever reads it.
     pub(crate) fn at(path: &Path, error: &std::io::Error) -> Failure {
-        let remedy = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => ": run as the user that owns it, as root with sudo",
-            std::io::ErrorKind::ReadOnlyFilesystem => ": remount it for writing, or name another folder with --dir",
-            std::io::ErrorKind::StorageFull => ": make room on that file system",
-            _ => "",
-        };
-        Failure::Failed(format!("{}: {error}{remedy}", path.display()))
+        Failure::Failed(format!("{}: {error}{}", path.display(), remedy(error)))
     }
 
     /// What the process ends with.
@@ -37,6 +31,16 @@ impl Failure {
             Failure::Failed(_) => ExitCode::from(1),
             Failure::Usage(_) => ExitCode::from(2),
         }
+    }
+}
+
+/// What to do when the file system refuses, to be put behind its words; nothing when they say it all.
+pub(crate) fn remedy(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => ": run as the user that owns it, as root with sudo",
+        std::io::ErrorKind::ReadOnlyFilesystem => ": remount it for writing, or name another folder with --dir",
+        std::io::ErrorKind::StorageFull => ": make room on that file system",
+        _ => "",
     }
 }
 

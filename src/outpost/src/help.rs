@@ -165,7 +165,7 @@ Runs the agent until SIGTERM or SIGINT; the service does this. SIGHUP reads the 
 error. One agent runs with a state folder at a time.
 
 Settings, in outpost.conf, one `key = value` a line, all optional:
-  hub                where the hub is (host or host:port), if not where this machine was enrolled
+  hub                where the hub is (host, or host:port if not 7070), if not where this machine was enrolled
   interval           from tick to tick, 1s to 1h (10s)
   process_interval   from one walk through all processes to the next, or off (60s)
   batch_age          how much of the newest a power cut may cost, 1s to 1h (60s)

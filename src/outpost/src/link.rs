@@ -70,17 +70,14 @@ impl Link {
         let port = Port { core: self.core.clone(), connection: self.number };
         let resolver = self.resolver.clone();
         let task = self.executor.spawn(async move {
-            let lost = match connect(&resolver, &enrolment, keys, turn).await {
+            let end = match connect(&resolver, &enrolment, keys, turn).await {
                 Ok(stream) => {
                     port.tell(LinkEvent::Connected).await;
-                    carry(stream, &port, queue).await.map(|error| error.to_string())
+                    LinkEvent::Disconnected(carry(stream, &port, queue).await.map(|error| error.to_string()))
                 }
-                Err(refusal) => {
-                    refusal.log(&enrolment);
-                    None
-                }
+                Err(refusal) => LinkEvent::NotConnected(refusal.log(&enrolment)),
             };
-            port.tell(LinkEvent::Disconnected(lost)).await;
+            port.tell(end).await;
         });
         self.connection = Some(Connection { outgoing, task });
     }
@@ -150,7 +147,8 @@ enum Refusal {
 }
 
 impl Refusal {
-    fn log(&self, enrolment: &Enrolment) {
+    /// Says it to the log. Returns why, for people.
+    fn log(&self, enrolment: &Enrolment) -> String {
         let address = &enrolment.address;
         match self {
             Refusal::Dial(DialError::Wrong(wrong)) => {
@@ -158,9 +156,16 @@ impl Refusal {
                 let (shown, pins) = (wrong.shown, pins.join(" or "));
                 let reason = format!("the hub at {address} has key {shown}, this device expects {pins}");
                 log::error("not the hub of this device", &[("reason", &reason)]);
+                reason
             }
-            Refusal::Dial(error) => log::warning("cannot reach the hub", &[("hub", address), ("reason", error)]),
-            Refusal::Key(failure) => log::error("no key to show to the hub", &[("reason", failure)]),
+            Refusal::Dial(error) => {
+                log::warning("cannot reach the hub", &[("hub", address), ("reason", error)]);
+                error.to_string()
+            }
+            Refusal::Key(failure) => {
+                log::error("no key to show to the hub", &[("reason", failure)]);
+                failure.to_string()
+            }
         }
     }
 }
@@ -259,10 +264,11 @@ mod tests {
             link.dial(enrolment, Ok(None), Turn::Current);
             let first = link.number();
             link.finish().await;
-            let Ok(Message::Link { connection, event: LinkEvent::Disconnected(None) }) = messages.try_recv() else {
+            let Ok(Message::Link { connection, event: LinkEvent::NotConnected(reason) }) = messages.try_recv() else {
                 panic!("the end of a connection is told")
             };
             assert_eq!(connection, first);
+            assert!(reason.contains("enroll it again"), "{reason}");
             assert!(messages.is_empty());
         }));
     }

@@ -93,7 +93,7 @@ fn abort_on_panic() {
 
 fn carry_out(invocation: Invocation) -> Result<(), Failure> {
     let Invocation { command, dir, config } = invocation;
-    let config = config.map_or_else(|| config_file(dir.as_deref()), Ok);
+    let config = config.map_or_else(|| config_file(dir.as_deref()), named_file);
     let folder = StateFolder::at(dir)?;
     match command {
         Command::Enroll { hub, token, hostname } => {
@@ -156,6 +156,12 @@ fn span(text: &str, now: wire::time::Stamp) -> Result<Span, Failure> {
 fn config_file(dir: Option<&Path>) -> Result<PathBuf, Failure> {
     let folder = dir.map_or_else(state::config_folder, |dir| Ok(dir.to_owned()))?;
     Ok(folder.join("outpost.conf"))
+}
+
+/// A file of settings that was named is there: to go on without it would be to ignore what it says.
+fn named_file(config: PathBuf) -> Result<PathBuf, Failure> {
+    std::fs::metadata(&config).map_err(|error| Failure::at(&config, &error))?;
+    Ok(config)
 }
 
 /// Where the hub is, as far as can be told: the agent does not say.

@@ -50,8 +50,10 @@ pub(crate) enum Message {
 pub(crate) enum LinkEvent {
     /// It stands.
     Connected,
-    /// It is gone, and why; or it never came to be, and the port has said why.
+    /// It is gone, and why, unless this end gave it up.
     Disconnected(Option<String>),
+    /// It never came to be; why, which the log has already.
+    NotConnected(String),
     /// Bytes arrived.
     Received(Vec<u8>),
 }

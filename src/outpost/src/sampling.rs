@@ -139,6 +139,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
+    use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use agent::probe::{self, Carry};
@@ -294,6 +295,40 @@ mod tests {
             &values(&mut machine, false),
             &[("node_network_receive_packets_total{device=\"ppp0\"}", 2), ("node_network_up{device=\"ppp0\"}", 1)],
         );
+    }
+
+    #[test]
+    fn a_device_that_takes_the_name_of_another_is_not_taken_for_it() {
+        let board = Board::copied(PI4);
+        let zone = board.0.join("sys/class/thermal/thermal_zone7");
+        // A file of a process that ends is gone as one of a device that is unplugged is.
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        board.write("sys/class/thermal/thermal_zone7/type", "usb-a\n");
+        symlink(format!("/proc/{}/oom_score_adj", child.id()), zone.join("temp")).unwrap();
+        let mut machine = Machine::new(&board.0);
+        let mut zones = || -> Vec<(String, i64)> {
+            values(&mut machine, false).into_iter().filter(|(series, _)| series.contains("zone=\"7\"")).collect()
+        };
+        assert_eq!(zones().len(), 1);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        fs::remove_file(zone.join("temp")).unwrap();
+        board.write("sys/class/thermal/thermal_zone7/type", "usb-b\n");
+        board.write("sys/class/thermal/thermal_zone7/temp", "5000\n");
+        assert_eq!(zones(), []);
+        assert_eq!(zones(), [("node_thermal_zone_temp{type=\"usb-b\",zone=\"7\"}".to_owned(), 5000)]);
+    }
+
+    #[test]
+    fn a_mount_with_too_long_a_path_is_counted() {
+        let board = Board::copied(PI4);
+        let mut machine = Machine::new(&board.0);
+        let mut reading = machine.reading();
+        machine.read(false, &mut reading);
+        assert_eq!(reading.refused_count(), 0);
+        board.write("proc/1/mounts", &format!("/dev/sda1 /{} ext4 rw 0 0\n", "x".repeat(400)));
+        machine.read(false, &mut reading);
+        assert_eq!(reading.refused_count(), 1);
     }
 
     #[test]

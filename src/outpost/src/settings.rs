@@ -2,7 +2,7 @@
 //!
 //! | key | default | meaning |
 //! |---|---|---|
-//! | `hub` | what `enroll` stored | where the hub is, `host` or `host:port` |
+//! | `hub` | what `enroll` stored | where the hub is, `host`, or `host:port` if not 7070 |
 //! | `interval` | `10s` | from tick to tick, 1s to 1h |
 //! | `process_interval` | `60s` | from one walk through all processes to the next, or `off` |
 //! | `batch_age` | `60s` | how much of the newest a power cut may cost |
@@ -87,9 +87,8 @@ impl Settings {
             _ => {}
         }
         let text = std::fs::read_to_string(path).map_err(|error| Failure::at(path, &error))?;
-        Settings::parse(&text).map_err(|SettingsError { line, reason }| {
-            Failure::Failed(format!("{} line {line}: {reason}", path.display()))
-        })
+        Settings::parse(&text)
+            .map_err(|SettingsError { line, reason }| Failure::Failed(format!("{}:{line}: {reason}", path.display())))
     }
 
     /// Reads the text of a file.
@@ -198,6 +197,7 @@ const _: () = assert!(JOURNAL_BYTES_MIN >= 4 * (2 << 20));
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::tests::Scratch;
 
     fn check_error(text: &str, line: usize, expected: &str) {
         let error = Settings::parse(text).expect_err(text);
@@ -265,5 +265,17 @@ mod tests {
     fn a_missing_file_is_all_defaults_and_a_folder_is_none() {
         assert_eq!(Settings::load(Path::new("/nowhere/outpost.conf")), Ok(Settings::default()));
         assert!(Settings::load(Path::new("/")).is_err());
+    }
+
+    #[test]
+    fn a_wrong_line_is_named_as_editors_and_compilers_do() {
+        let Scratch(folder) = &Scratch::new();
+        folder.write("outpost.conf", b"# settings\nintervall = 1s\n").unwrap();
+        let path = folder.file("outpost.conf");
+        let error = Settings::load(&path).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("{}:2: \"intervall\" is no key of the settings; did you mean interval", path.display())
+        );
     }
 }

@@ -40,9 +40,10 @@ pub(crate) fn serve(
     core: Sender<Message>,
 ) -> Result<(), Failure> {
     if Probe::connect(path).is_ok() {
+        let folder = path.parent().unwrap_or(path).display();
         return Err(Failure::Failed(format!(
-            "another agent answers at {}: `outpost status` asks it, `systemctl stop outpost` ends it",
-            path.display()
+            "an agent runs with {folder} already, and only one may: `outpost status --dir {folder}` asks it, \
+             `systemctl stop outpost` ends the service's"
         )));
     }
     let path = path.to_owned();
@@ -178,6 +179,6 @@ mod tests {
         let _listener = bind(&path).unwrap();
         let executor: &'static LocalExecutor<'static> = Box::leak(Box::new(LocalExecutor::new()));
         let refused = serve(executor, &path, bounded(1).0).unwrap_err();
-        assert!(refused.to_string().starts_with("another agent answers at "), "{refused}");
+        assert!(refused.to_string().starts_with("an agent runs with "), "{refused}");
     }
 }

@@ -17,6 +17,9 @@ use crate::state::StateFolder;
 /// Clocks that differ by less are said to agree: the hub's answer was under way for some of it.
 const CLOCK_TOLERANCE_MS: u64 = 1000;
 
+/// The link's state where there is no hub to dial.
+const NO_HUB: &str = "no hub";
+
 /// Asks the agent how it is.
 pub(crate) fn asked(folder: &StateFolder) -> Result<Status, Failure> {
     match ask(folder, Question::Status)? {
@@ -58,9 +61,9 @@ pub(crate) fn screen(status: &Status, hub: Option<&Address>) -> String {
 fn link(status: &Status) -> String {
     let ago = |at: Instant| rough(status.now.uptime - at);
     let acked = status.acked_at.map_or("nothing acked yet".to_owned(), |at| format!("last ack {} ago", ago(at)));
-    let ended = status.link_ended.as_ref().map_or(String::new(), |reason| format!("; the last one ended: {reason}"));
+    let ended = status.link_ended.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
     match status.link.as_str() {
-        "no hub" => "none; everything is kept here".to_owned(),
+        NO_HUB => "none; everything is kept here".to_owned(),
         "online" => format!("up, {acked}"),
         "down" => format!("DOWN, {acked}{ended}"),
         state => format!("{state}, {acked}{ended}"),
@@ -73,6 +76,9 @@ fn backlog(status: &Status) -> String {
         1 => "1 batch waits".to_owned(),
         count => format!("{count} batches wait"),
     };
+    if status.link == NO_HUB {
+        return format!("{waiting} until there is a hub");
+    }
     match status.in_flight_count {
         0 => waiting,
         count => format!("{waiting}, {count} under way"),
@@ -200,7 +206,7 @@ journal   3.00 MiB in volumes, 12.1 KiB in the tail, 1.00 MiB written since the 
         };
         let screen = screen(&status, Some(&hub()));
         for expected in [
-            "link      DOWN, nothing acked yet; the last one ended: connection lost\n",
+            "link      DOWN, nothing acked yet: connection lost\n",
             "clock     the date is not known\n",
             "ticks     6 taken, 4 MISSED",
             "storage   CANNOT WRITE, ticks are kept in memory: No space left on device\n",
@@ -211,10 +217,10 @@ journal   3.00 MiB in volumes, 12.1 KiB in the tail, 1.00 MiB written since the 
 
     #[test]
     fn a_device_that_is_not_enrolled_is_told_how_to() {
-        let status = Status { link: "no hub".to_owned(), backlog_count: 0, ..status() };
+        let status = Status { link: "no hub".to_owned(), ..status() };
         let screen = screen(&status, None);
         assert!(screen.contains("device    not enrolled; `outpost enroll HUB TOKEN` does that\n"), "{screen}");
-        assert!(screen.contains("backlog   nothing waits\n"), "{screen}");
+        assert!(screen.contains("backlog   3 batches wait until there is a hub\n"), "{screen}");
         assert!(json(&status, None).contains("\"device\":null,\"hub\":null,"));
     }
 

@@ -185,7 +185,7 @@ impl World {
             Happening::Connected { peer } => self.connected(peer),
             Happening::Unanswered { gateway, life } => {
                 if self.gateways[gateway].life == life {
-                    self.step_gateway(gateway, vec![AgentInput::Disconnected]);
+                    self.step_gateway(gateway, vec![AgentInput::Disconnected(None)]);
                 }
             }
             Happening::Arrive { peer, at, bytes } => self.arrive(peer, at, bytes),

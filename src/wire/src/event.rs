@@ -62,7 +62,7 @@ pub enum Event {
     },
     /// The journal writes again.
     StorageRecovered,
-    /// Files of the machine, or parts of them, were there and not read: they pass a limit, or no descriptor was left.
+    /// Files of the machine, or parts of them, were there and not read: they pass a limit, or no descriptor or memory was left.
     PartsUnread {
         /// How many in one tick.
         count: u32,
@@ -116,7 +116,7 @@ impl fmt::Display for Event {
             Event::PartsUnread { count } => {
                 write!(
                     f,
-                    "{count} parts of the machine are not read: more devices than there is room for, or no file descriptor left"
+                    "{count} parts of the machine are not read: they pass a limit, or no descriptor or memory is left"
                 )
             }
             Event::ProcessesSkipped { count } => {

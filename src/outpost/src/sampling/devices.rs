@@ -53,6 +53,7 @@ impl Devices {
     /// Appends what the devices say. `reading` already holds what `/proc/net/dev` says.
     pub(super) fn read_into(&mut self, reading: &mut Reading) {
         self.scan(reading);
+        self.renew_gone();
         for (name, attributes) in &mut self.net {
             append(Source::NetClass, name, reading, |out| attributes.read_into(out));
         }
@@ -85,6 +86,17 @@ impl Devices {
         }
     }
 
+    /// A device that is gone makes room for the one that has its name now, whose type and chip may be others. Without one
+    /// it is left to the next look.
+    fn renew_gone(&mut self) {
+        for (source, name, attributes) in &mut self.others {
+            if attributes.is_gone() {
+                *attributes = found(*source, &self.sys.join(parent(*source)).join(name), &self.handles);
+            }
+        }
+        self.others.retain(|(.., attributes)| !attributes.is_empty());
+    }
+
     fn found_interfaces(&self) -> Vec<(String, Attributes)> {
         let names = self.interfaces.iter().filter_map(|name| str::from_utf8(name).ok());
         let found = names.take(INTERFACE_COUNT_MAX).map(|name| {
@@ -95,25 +107,39 @@ impl Devices {
     }
 
     fn found_others(&self) -> Vec<(Source, String, Attributes)> {
-        let mut found = Vec::new();
-        for (source, parent, prefix, constants, measures) in [
-            (Source::ThermalZone, "class/thermal", "thermal_zone", &[thermal::CONSTANT][..], &thermal::ATTRIBUTES[..]),
-            (Source::Cpufreq, "devices/system/cpu/cpufreq", "policy", &cpufreq::CONSTANTS, &cpufreq::ATTRIBUTES),
-        ] {
-            let parent = self.sys.join(parent);
+        let mut all = Vec::new();
+        for (source, prefix) in
+            [(Source::ThermalZone, "thermal_zone"), (Source::Cpufreq, "policy"), (Source::Hwmon, "")]
+        {
+            let parent = self.sys.join(parent(source));
             for name in sysfs::names(&parent).into_iter().filter(|name| name.starts_with(prefix)) {
-                let attributes = Attributes::of(&parent.join(&name), constants, measures, &self.handles);
-                found.push((source, name, attributes));
+                let attributes = found(source, &parent.join(&name), &self.handles);
+                if !attributes.is_empty() {
+                    all.push((source, name, attributes));
+                }
             }
         }
-        let parent = self.sys.join("class/hwmon");
-        for name in sysfs::names(&parent) {
-            let attributes = chip(&parent.join(&name), &self.handles);
-            if !attributes.is_empty() {
-                found.push((Source::Hwmon, name, attributes));
-            }
-        }
-        found
+        all
+    }
+}
+
+/// Where devices of a kind have their folders below `/sys`.
+fn parent(source: Source) -> &'static str {
+    match source {
+        Source::Cpufreq => "devices/system/cpu/cpufreq",
+        Source::Hwmon => "class/hwmon",
+        Source::ThermalZone => "class/thermal",
+        _ => unreachable!("{source:?} is no kind of device"),
+    }
+}
+
+/// What is read of the device in `folder`; nothing when there is none.
+fn found(source: Source, folder: &Path, handles: &Arc<Handles>) -> Attributes {
+    match source {
+        _ if !folder.is_dir() => Attributes::new(handles),
+        Source::Cpufreq => Attributes::of(folder, &cpufreq::CONSTANTS, &cpufreq::ATTRIBUTES, handles),
+        Source::ThermalZone => Attributes::of(folder, &[thermal::CONSTANT], &thermal::ATTRIBUTES, handles),
+        _ => chip(folder, handles),
     }
 }
 

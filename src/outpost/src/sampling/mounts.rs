@@ -72,14 +72,14 @@ impl Mounts {
     }
 }
 
-/// Each mount once, although the kernel lists one that is mounted over itself twice.
+/// Each mount once, although the kernel lists one that is mounted over itself twice. Those that pass a bound are counted.
 fn distinct<'a>(text: &'a [u8], reading: &mut Reading) -> Vec<Mount<'a>> {
     let mut mounts: Vec<Mount<'_>> = Vec::new();
     for mount in filesystem::mounts(text) {
         if mounts.iter().any(|other| is_same(other, &mount)) {
             continue;
         }
-        if mounts.len() == MOUNT_COUNT_MAX {
+        if mounts.len() == MOUNT_COUNT_MAX || filesystem::unescape(mount.mount_point).is_none() {
             reading.refuse();
         } else {
             mounts.push(mount);

@@ -78,7 +78,7 @@ impl World {
             (End::Hub, _) => self.step_hub(vec![HubInput::Disconnected { peer }]),
             (End::Gateway, Some(index)) if self.gateways[index].peer == Some(peer) => {
                 self.gateways[index].peer = None;
-                self.step_gateway(index, vec![AgentInput::Disconnected]);
+                self.step_gateway(index, vec![AgentInput::Disconnected(None)]);
             }
             (End::Gateway, _) => {}
         }
