@@ -160,7 +160,8 @@ pub fn group(seed: u64, count: usize, make: Make, life: Span, pause: Span) -> Re
             continue;
         } else {
             let now = group.machines[machine].stamp(at_ms);
-            let reading = group.machines[machine].read(now).map(|reading| AgentInput::Reading { at: now.uptime, reading });
+            let reading =
+                group.machines[machine].read(now).map(|reading| AgentInput::Reading { at: now.uptime, reading });
             group.step_machine(machine, reading);
         }
         due.push(Reverse(((at_ms + make.interval.0).min(dies_at_ms[machine]), machine)));
