@@ -10,7 +10,7 @@
 //! | `commit` | what waits for the disk, and what follows once it is there |
 
 mod admin;
-mod commit;
+pub mod commit;
 mod uplink;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -19,10 +19,12 @@ use std::time::Duration;
 
 use hub::Hub;
 use hub::fleet::Standing;
+use hub::hub::commit::{WRITE_FAILED, not_done};
 use hub::hub::{Input, Note, Output, Query, Rows, Ticket};
 use hub::request::{Reply, Request};
 use hub::session::PeerId;
 use store::change::Change;
+use store::error::StoreError;
 use store::{StateRow, Store};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -49,9 +51,6 @@ const READ_COUNT_MAX: usize = 4;
 
 /// From a failed commit to the next attempt to open the store: whoever fills a disk often empties it.
 const REOPEN: Duration = Duration::from_secs(2);
-
-/// What gateways are told of it. Why is in the hub's log.
-const CANNOT_STORE: &str = "the hub cannot store";
 
 /// A request of an administrator, and where the reply goes.
 #[derive(Debug)]
@@ -152,7 +151,7 @@ impl Driver {
             }
             self.step(inputs);
             if let Some(failure) = self.failure.take() {
-                self.send_away(CloseReason::Busy, CANNOT_STORE);
+                self.send_away(CloseReason::Busy, WRITE_FAILED);
                 tokio::select! {
                     () = &mut stop => break,
                     () = self.begin_again(&failure, &mut inbox) => {}
@@ -184,9 +183,8 @@ impl Driver {
 
     /// Opens the store again and lets a new core go on from it. Until then whoever comes is refused.
     async fn begin_again(&mut self, failure: &str, inbox: &mut Inbox) {
-        let refusal = format!("the hub cannot store: {failure}");
         for (_, asked) in std::mem::take(&mut self.asks) {
-            let _ = asked.send(Reply::Refused(refusal.clone()));
+            let _ = asked.send(not_done(failure));
         }
         // What the old core asked for is of no use to the new one, which counts its tickets from the start again.
         self.store_outcomes = mpsc::channel(INPUT_COUNT_MAX);
@@ -198,7 +196,7 @@ impl Driver {
                 tokio::time::sleep(REOPEN).await;
                 tokio::task::spawn_blocking(move || store.reopen()).await.expect("a panic ends the process")
             };
-            match refuse_until(reopened, &refusal, inbox).await {
+            match refuse_until(reopened, failure, inbox).await {
                 Ok(rows) => {
                     self.hub = open(rows, self.gate.now());
                     self.is_committing = false;
@@ -346,12 +344,14 @@ impl Driver {
 
     fn read(&mut self, ticket: Ticket, query: Query) {
         let (store, outcomes, reads) = (self.store.clone(), self.store_outcomes.0.clone(), self.reads.clone());
+        let gate = self.gate.clone();
         tokio::spawn(async move {
             let _permit = reads.acquire().await.expect("the semaphore is never closed");
             let rows = tokio::task::spawn_blocking(move || match query {
-                Query::Progress { device, journal } => store.read(|store| progress(store, device, journal)),
+                Query::Progress { device, journal } => store.read(|store| progress(store, device, journal)).flatten(),
             });
-            let rows = rows.await.expect("a panic ends the process").ok().flatten();
+            let rows = rows.await.expect("a panic ends the process");
+            let rows = rows.inspect_err(|error| gate.note(Level::Error, "read failed", &[("error", error)])).ok();
             let _ = outcomes.send(Input::Rows { ticket, rows }).await;
         });
     }
@@ -392,17 +392,17 @@ impl Driver {
 
 /// Tells whoever comes to come back later, until `done` resolves. None may wait in the inbox instead: a fleet that dials
 /// for hours would take every file descriptor, and the store needs one to open.
-async fn refuse_until<T>(done: impl Future<Output = T>, refusal: &str, inbox: &mut Inbox) -> T {
+async fn refuse_until<T>(done: impl Future<Output = T>, failure: &str, inbox: &mut Inbox) -> T {
     let mut done = std::pin::pin!(done);
     loop {
         tokio::select! {
             biased;
             done = &mut done => return done,
-            Some(ask) = inbox.asks.recv() => drop(ask.reply.send(Reply::Refused(refusal.to_owned()))),
+            Some(ask) = inbox.asks.recv() => drop(ask.reply.send(not_done(failure))),
             Some(from) = inbox.peers.recv() => {
                 if let FromPeer::Connected { outbox, .. } = from {
                     // There is room: it is the first word.
-                    let _ = outbox.try_send(link::talk::close_frames(CloseReason::Busy, CANNOT_STORE));
+                    let _ = outbox.try_send(link::talk::close_frames(CloseReason::Busy, WRITE_FAILED));
                 }
             }
         }
@@ -419,12 +419,8 @@ pub fn open(rows: Vec<StateRow>, now: Stamp) -> Hub {
     hub
 }
 
-fn progress(store: &Store, device: DeviceId, journal: JournalId) -> Option<Rows> {
-    let answer = store.progress(device, journal).and_then(|progress| {
-        let missing = store.missing_dictionaries(device)?;
-        let missing_generations =
-            missing.iter().filter(|missing| missing.journal == journal).map(|missing| missing.generation).collect();
-        Ok(Rows::Progress { progress: progress.into_iter().collect(), missing_generations })
-    });
-    answer.inspect_err(|error| log::write(Level::Error, "read failed", &[("device", &device), ("error", error)])).ok()
+fn progress(store: &Store, device: DeviceId, journal: JournalId) -> Result<Rows, StoreError> {
+    let progress = store.progress(device, journal)?.into_iter().collect();
+    let missing = store.missing_dictionaries(device)?.into_iter().filter(|missing| missing.journal == journal);
+    Ok(Rows::Progress { progress, missing_generations: missing.map(|missing| missing.generation).collect() })
 }

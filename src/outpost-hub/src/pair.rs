@@ -358,7 +358,10 @@ fn a_full_disk_sends_everyone_away_and_nothing_acknowledged_is_lost() {
     }
     let request = Request::Rename { device: "gw".into(), name: "pump".into() };
     let refused = hub.ask(Call::Admin(request.clone()));
-    assert!(matches!(&refused, Outcome::Admin(Reply::Refused(text)) if text.contains("cannot store")), "{refused:?}");
+    assert!(
+        matches!(&refused, Outcome::Admin(Reply::Refused(text)) if text.contains("not done: store: I/O error")),
+        "{refused:?}"
+    );
     is_full.store(false, Ordering::Relaxed);
     let renamed = std::iter::repeat_with(|| hub.ask(Call::Admin(request.clone())))
         .find(|outcome| !matches!(outcome, Outcome::Admin(Reply::Refused(_))));

@@ -13,6 +13,14 @@ use super::{Hub, Note, Output, Ticket, WAITING_BYTES_MAX};
 use crate::request::Reply;
 use crate::session::PeerId;
 
+/// What peers are told when a commit fails, beside that they may come back. Why is in the hub's log.
+pub const WRITE_FAILED: &str = "a write to its disk failed";
+
+/// What an administrator is told when a commit fails.
+pub fn not_done(error: &str) -> Reply {
+    Reply::Refused(format!("not done: {error}"))
+}
+
 /// What happens when a commit is durable.
 #[derive(Debug)]
 pub(super) enum Then {
@@ -115,11 +123,10 @@ impl Hub {
         for then in then {
             match then {
                 Then::Answer { peer, .. } | Then::Settle { peer, .. } => {
-                    self.close(peer, CloseReason::Busy, "the hub cannot store");
+                    self.close(peer, CloseReason::Busy, WRITE_FAILED);
                 }
                 Then::Reply { id } => {
-                    let reply = Reply::Refused(format!("the hub cannot store: {error}"));
-                    self.outputs.push_back(Output::Reply { id, reply });
+                    self.outputs.push_back(Output::Reply { id, reply: not_done(&error) });
                 }
             }
         }
