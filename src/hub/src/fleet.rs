@@ -261,28 +261,40 @@ impl Fleet {
         }
         let token = token.clone();
 
-        let (id, name) = match self.by_key(key) {
-            Some(device) => (device.id, device.name.clone()),
-            None => (self.free_id(key), self.free_name(&name_of(hostname))),
-        };
-        let device = Device {
-            id,
-            name,
-            group: token.group.clone(),
-            tags: token.tags.clone(),
-            keys: vec![key],
+        let known = self.by_key(key).cloned();
+        let mut device = known.unwrap_or_else(|| self.new_device(key, hostname));
+        // What comes back stays what it was, unless the token says otherwise.
+        device.group = token.group.clone().or(device.group);
+        if !token.tags.is_empty() {
+            device.tags = token.tags.clone();
+        }
+        device.keys = vec![key];
+        device.told_key = None;
+        device.standing = Standing::Active;
+        device.enrolled = now;
+        device.version = version.into();
+        device.hostname = hostname.into();
+        Ok(Enrolment { changes: vec![self.add_device(device.clone()), put_token(&token)], device })
+    }
+
+    /// A device that was never heard of, with a number and a name of its own.
+    fn new_device(&self, key: Fingerprint, hostname: &str) -> Device {
+        Device {
+            id: self.free_id(key),
+            name: self.free_name(&name_of(hostname)),
+            group: None,
+            tags: BTreeMap::new(),
+            keys: Vec::new(),
             told_key: None,
             standing: Standing::Active,
-            enrolled: now,
+            enrolled: UnixTime(0),
             heard: None,
             journal: None,
             backlog_count: 0,
             clock_offset_ms: None,
-            version: version.into(),
-            hostname: hostname.into(),
-        };
-        self.devices.insert(id, device.clone());
-        Ok(Enrolment { changes: vec![put_device(&device), put_token(&token)], device })
+            version: String::new(),
+            hostname: String::new(),
+        }
     }
 
     /// The number that the key stands for, or the next that is free: a device that changed its key keeps its number, and
@@ -432,15 +444,26 @@ mod tests {
     }
 
     #[test]
-    fn a_retired_device_comes_back_under_its_name() {
+    fn a_retired_device_comes_back_under_its_name_with_its_labels() {
         let mut fleet = fleet(2, None);
         let id = enroll(&mut fleet, 1, 10).unwrap().device.id;
-        fleet.change(id, |device| {
-            device.standing = Standing::Retired;
-            device.name = "pump-7".into();
-        });
+        let retire = |fleet: &mut Fleet| {
+            fleet.change(id, |device| {
+                device.standing = Standing::Retired;
+                device.name = "pump-7".into();
+                device.group = Some("north".into());
+            });
+        };
+        retire(&mut fleet);
         let back = enroll(&mut fleet, 1, 20).unwrap().device;
         assert_eq!((back.id, back.name.as_str(), back.standing), (id, "pump-7", Standing::Active));
+        assert_eq!(back.group.as_deref(), Some("pumps"), "the token says so");
+
+        retire(&mut fleet);
+        let (hash, made) = (identity::token::secret_hash(&[8; 16]), UnixTime(1));
+        fleet.add_token(Token { hash, uses_left: 1, expires: None, group: None, tags: BTreeMap::new(), made });
+        let back = fleet.enroll(Fingerprint([1; 32]), &[8; 16], "gw", "0.1.0", UnixTime(30)).unwrap().device;
+        assert_eq!((back.group.as_deref(), back.tags.len()), (Some("north"), 1), "this one says nothing of it");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::fleet::Fleet;
 use crate::request::{Reply, Request};
 use crate::session::{PeerId, Session};
 
-/// Bytes of changes that wait for the commit on its way. Beyond it peers are told to come back: their batches are safe
+/// Bytes of what devices sent that wait for the commit on its way. Beyond it peers are told to come back: their batches are safe
 /// with them.
 pub const WAITING_BYTES_MAX: usize = 64 << 20;
 

@@ -133,7 +133,10 @@ impl Desk {
         // Links that stand keep the key that they were opened under.
         self.tls.send_replace(server_config(&key));
         log::write(Level::Info, "key activated", &[("key", &key.fingerprint())]);
-        self.announce(None).await?;
+        // The key is changed, whatever becomes of this: the announcement is taken back at the next start at the latest.
+        if let Err(error) = self.announce(None).await {
+            log::write(Level::Warning, "announcement of the key not taken back", &[("error", &error)]);
+        }
         Ok(Outcome::Key(key.fingerprint()))
     }
 }

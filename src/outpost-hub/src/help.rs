@@ -53,10 +53,13 @@ usage: outpost-hub device rename NAME NEW-NAME
        outpost-hub device revoke NAME                its key is not to be trusted; its history stays
        outpost-hub device delete NAME --yes          forget it and everything it sent
 
-A device is meant by its name or its number of 16 digits. A retired device comes back when it is enrolled again.
+A device is meant by its name or its number of 16 digits. Enroll a retired one again and it comes back as it was.
 
 example:
   outpost-hub device rename raspberrypi pump-7
+  outpost-hub device group pump-7 pumps
+  outpost-hub device tag pump-7 site=north
+  outpost-hub device delete pump-7 --yes
 ";
 
 const EVENTS: &str = "\

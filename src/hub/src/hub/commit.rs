@@ -37,7 +37,7 @@ pub(super) enum Then {
 pub(super) struct Commits {
     changes: Vec<Change>,
     then: Vec<Then>,
-    record_bytes: usize,
+    waiting_bytes: usize,
     on_its_way: Option<(Ticket, Vec<Then>)>,
 }
 
@@ -55,8 +55,10 @@ impl Commits {
 
     /// Adds a change that settles numbers of a peer's journal.
     pub(super) fn settle(&mut self, change: Change, peer: PeerId, stream: Stream, range: SeqRange) {
+        // Of a small record what stands around it is the greater part.
+        self.waiting_bytes += size_of::<Change>() + size_of::<Then>();
         if let Change::Record { record, .. } = &change {
-            self.record_bytes += record.len();
+            self.waiting_bytes += record.len();
         }
         self.then.push(Then::Settle { index: self.changes.len(), peer, stream, range });
         self.changes.push(change);
@@ -64,7 +66,7 @@ impl Commits {
 
     /// Whether there is room for another record.
     pub(super) fn has_room(&self) -> bool {
-        self.record_bytes <= WAITING_BYTES_MAX
+        self.waiting_bytes <= WAITING_BYTES_MAX
     }
 
     /// Whether something waits and nothing is on its way.
@@ -76,7 +78,7 @@ impl Commits {
     pub(super) fn begin(&mut self, ticket: Ticket) -> Vec<Change> {
         assert!(self.on_its_way.is_none(), "there is one commit at a time");
         self.on_its_way = Some((ticket, std::mem::take(&mut self.then)));
-        self.record_bytes = 0;
+        self.waiting_bytes = 0;
         std::mem::take(&mut self.changes)
     }
 

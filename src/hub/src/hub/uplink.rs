@@ -6,9 +6,9 @@ use wire::batch;
 use wire::event::Event;
 use wire::id::DeviceId;
 use wire::message::{CloseReason, Enroll, Enrolled, Hello, Kind, Ping, Pong, Rotate, VERSION, Want, Welcome};
-use wire::ranges::SeqRange;
+use wire::ranges::{RangeSet, SeqRange};
 use wire::record::Record;
-use wire::stream::Stream;
+use wire::stream::{STREAM_COUNT, Stream};
 use wire::time::Stamp;
 
 use super::commit::Then;
@@ -253,17 +253,63 @@ impl Hub {
 }
 
 fn clock_offset_ms(theirs: Stamp, ours: Stamp) -> Option<i64> {
-    Some(theirs.unix?.0 as i64 - ours.unix?.0 as i64)
+    // What they say may be any number, and the difference wraps to the right one.
+    Some(theirs.unix?.0.wrapping_sub(ours.unix?.0) as i64)
 }
 
-/// What the events of a record say will never come.
+/// What the events of a record say will never come, joined: no more than the store has room for, whatever they say.
 fn lost_ranges(record: &Record<'_>) -> Vec<(Stream, SeqRange)> {
     let mut scratch = Vec::new();
     let Ok(payload) = record.payload(&mut scratch) else { return Vec::new() };
-    batch::events(payload)
-        .filter_map(|event| match event {
-            Ok((_, Some(Event::Lost { stream, range, .. }))) => Some((stream, range)),
-            _ => None,
-        })
-        .collect()
+    let mut lost: [RangeSet; STREAM_COUNT] = Default::default();
+    for event in batch::events(payload) {
+        if let Ok((_, Some(Event::Lost { stream, range, .. }))) = event {
+            let _ = lost[stream.index()].insert_range(range);
+        }
+    }
+    let of = |stream: Stream| lost[stream.index()].iter().map(move |range| (stream, range));
+    Stream::ALL.into_iter().flat_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::batch::put_event;
+    use wire::event::LossReason;
+    use wire::id::Seq;
+    use wire::limits::RANGES_COUNT_MAX;
+    use wire::record::{Header, seal};
+    use wire::time::{Span, UnixTime};
+
+    use super::*;
+
+    #[test]
+    fn a_clock_may_say_anything() {
+        let stamp = |unix| Stamp { unix: Some(UnixTime(unix)), ..Stamp::default() };
+        assert_eq!(clock_offset_ms(stamp(5), stamp(7)), Some(-2));
+        assert_eq!(clock_offset_ms(stamp(1 << 63), stamp(1)), Some(i64::MAX));
+        assert_eq!(clock_offset_ms(Stamp::default(), stamp(1)), None);
+    }
+
+    #[test]
+    fn losses_are_joined_and_bounded() {
+        let losses = |ranges: &[(u64, u64)]| {
+            let mut payload = Vec::new();
+            for &(first, last) in ranges {
+                let range = SeqRange { first: Seq(first), last: Seq(last) };
+                put_event(
+                    Span(0),
+                    &Event::Lost { stream: Stream::Raw, range, reason: LossReason::Evicted },
+                    &mut payload,
+                );
+            }
+            let header = Header { stream: Stream::Event, seq: Seq(0), run: Seq(0), stamp: Stamp::default() };
+            let mut record = Vec::new();
+            seal(&header, &payload, true, &mut record);
+            lost_ranges(&Record::open(&record).unwrap())
+        };
+        let joined = SeqRange { first: Seq(3), last: Seq(9) };
+        assert_eq!(losses(&[(3, 5), (6, 9), (4, 4)]), [(Stream::Raw, joined)]);
+        let many: Vec<(u64, u64)> = (0..5000).map(|number| (2 * number, 2 * number)).collect();
+        assert_eq!(losses(&many).len(), RANGES_COUNT_MAX);
+    }
 }
