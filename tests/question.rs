@@ -13,21 +13,24 @@ fn stamp(uptime_s: u64) -> Stamp {
     Stamp { boot: BootId(1), uptime: Instant(uptime_ms), unix: Some(UnixTime(1_800_000_000_000 + uptime_ms)) }
 }
 
-fn agent(batch_age_s: u64) -> Agent {
-    agent_with_hub(batch_age_s, false)
-}
-
-fn agent_with_hub(batch_age_s: u64, has_hub: bool) -> Agent {
-    let settings = Settings {
+fn settings(batch_age_s: u64) -> Settings {
+    Settings {
         device: wire::id::DeviceId(0),
         version: "0.1.0".into(),
         hostname: "gw".into(),
         journal: sim::power::SMALL,
         link: link::client::Timing::default(),
-        has_hub,
+        has_hub: false,
         batch_age_max: Span::seconds(batch_age_s),
-    };
+    }
+}
+
+fn opened(settings: Settings) -> Agent {
     Agent::open(SimDisk::new(Rng::new(1)).folder(), settings, 1, stamp(0)).expect("the simulated disk has room")
+}
+
+fn agent(batch_age_s: u64) -> Agent {
+    opened(settings(batch_age_s))
 }
 
 /// A tick each second, in which the load averages are the tick's number.
@@ -100,7 +103,7 @@ fn the_latest_values_have_the_time_of_their_tick() {
 
 #[test]
 fn a_link_that_is_down_says_why_in_the_words_of_the_port() {
-    let mut agent = agent_with_hub(60, true);
+    let mut agent = opened(Settings { has_hub: true, ..settings(60) });
     let mut now_s = 0;
     for (reason, expected) in [(Some("nothing listens there"), "nothing listens there"), (None, "connection lost")] {
         while !std::iter::from_fn(|| agent.poll_output()).any(|output| matches!(output, Output::Dial)) {
@@ -116,4 +119,18 @@ fn a_link_that_is_down_says_why_in_the_words_of_the_port() {
         });
         assert_eq!(status.and_then(|status| status.link_ended).as_deref(), Some(expected));
     }
+}
+
+#[test]
+fn an_answer_that_reaches_back_over_too_many_runs_says_that_it_is_cut() {
+    let mut agent = opened(Settings { journal: journal::journal::Settings::default(), ..settings(600) });
+    let (run_ticks, run_count) = (u64::from(wire::limits::RUN_TICKS_MAX), agent::history::RUN_COUNT_MAX as u64);
+    let tick_count = run_ticks * (run_count + 2);
+    tick(&mut agent, 1..tick_count);
+    let question = |since| Question::Samples { names: vec!["node_load1".into()], since, sample_count_max: u32::MAX };
+    let (series, is_cut) = ask(&mut agent, tick_count, question(Span::seconds(tick_count)));
+    let count = series[0].samples.len() as u64;
+    assert!(is_cut && (run_ticks * run_count..tick_count - 1).contains(&count), "{count}");
+    let (series, is_cut) = ask(&mut agent, tick_count, question(Span::seconds(run_ticks * (run_count - 2))));
+    assert_eq!((series[0].samples.len() as u64, is_cut), (run_ticks * (run_count - 2), false));
 }

@@ -16,8 +16,8 @@ use wire::time::{Instant, Span, Stamp, UnixTime};
 use crate::dictionary::Dictionary;
 use crate::question::SeriesSamples;
 
-/// Runs looked at for one question: a week of hours.
-const RUN_COUNT_MAX: usize = 24 * 7;
+/// Runs looked at for one question: those of a week, at ten seconds from tick to tick.
+pub const RUN_COUNT_MAX: usize = 24 * 7;
 
 /// Reads the dictionary that the journal holds. A list with a hole in it cannot be gone on with: the next generation starts then.
 pub fn dictionary(journal: &mut Journal, now: Stamp) -> Dictionary {
@@ -80,10 +80,16 @@ pub fn samples(
     let is_joined = journal.next(Stream::Raw) == journal.durable(Stream::Raw);
     let (mut record, mut scratch) = (Vec::new(), Vec::new());
     let mut end = journal.durable(Stream::Raw);
-    for _ in 0..RUN_COUNT_MAX {
+    let mut run_count = 0;
+    loop {
         let Some(last) = end.0.checked_sub(1).map(Seq) else { break };
         let Some(first) = journal.run_of(now, Stream::Raw, last)? else { break };
-        let mut reaches_back = false;
+        if run_count == RUN_COUNT_MAX {
+            collected.is_cut = true;
+            break;
+        }
+        run_count += 1;
+        let mut begins_before = false;
         let mut is_read = true;
         for seq in first.0..end.0 {
             is_read = journal.read(now, Stream::Raw, Seq(seq), &mut record)?;
@@ -91,7 +97,7 @@ pub fn samples(
             let stamp = opened.header.stamp;
             let Ok(payload) = opened.payload(&mut scratch) else { break };
             let taken = collected.take(payload, seq == first.0, stamp);
-            reaches_back |= seq == first.0 && taken == Taken::Within;
+            begins_before |= seq == first.0 && taken == Taken::Before;
             is_read = taken != Taken::Nothing;
             if !is_read {
                 break;
@@ -105,7 +111,8 @@ pub fn samples(
             collected.take(payload, false, stamp);
         }
         collected.end_run();
-        if !reaches_back || collected.is_cut {
+        // What cannot be read, of a run that is damaged or of another list, says nothing of those before it.
+        if begins_before || collected.is_cut {
             break;
         }
         end = first;
@@ -119,7 +126,7 @@ pub fn samples(
 enum Taken {
     /// Ticks, all of them before the span.
     Before,
-    /// Nothing that can be read, and so nothing behind it either.
+    /// Nothing that can be read, and so nothing behind it in its run either.
     Nothing,
     /// Ticks in the span.
     Within,

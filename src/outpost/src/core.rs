@@ -128,9 +128,11 @@ impl Core {
                     "{error}. Is the service running? `outpost status` asks it, `systemctl stop outpost` ends it"
                 )));
             }
+            let folder = self.folder.path().display();
             let error = format!("{error}{}", failure::remedy(&error));
-            let reason = format!("the journal cannot be opened: {error}");
-            log::error("no journal, ticks are lost", &[("reason", &error), ("retry_s", &(OPEN_RETRY.0 / 1000))]);
+            let reason = format!("the journal in {folder} cannot be opened: {error}");
+            let retry_s = OPEN_RETRY.0 / 1000;
+            log::error("no journal, ticks are lost", &[("folder", &folder), ("reason", &error), ("retry_s", &retry_s)]);
             let retry_at = self.clock.now().uptime + OPEN_RETRY;
             while self.clock.now().uptime < retry_at {
                 for message in self.wait(Some(retry_at)).await {

@@ -31,6 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait before a socket that could not be made is tried again.
 const RETRY: Duration = Duration::from_secs(30);
 
+/// How long to wait before a connection that could not be taken is tried again: it waits in the kernel.
+const ACCEPT_RETRY: Duration = Duration::from_secs(1);
+
 /// Serves the socket at `path` for as long as the process lives.
 ///
 /// Errors: another agent answers there.
@@ -48,15 +51,16 @@ pub(crate) fn serve(
     }
     let path = path.to_owned();
     let accept = async move {
-        loop {
+        let listener = loop {
             match bind(&path) {
-                Ok(listener) => accept(executor, &listener, &core).await,
+                Ok(listener) => break listener,
                 Err(error) => {
                     log::error("nobody can ask this agent", &[("socket", &path.display()), ("reason", &error)])
                 }
             }
             Timer::after(RETRY).await;
-        }
+        };
+        accept(executor, &listener, &core).await;
     };
     executor.spawn(accept).detach();
     Ok(())
@@ -73,12 +77,15 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Takes connections until the system gives none.
+/// Takes connections. Those that the system has no descriptor for wait, and find an agent that is slow and not gone.
 async fn accept(executor: &'static LocalExecutor<'static>, listener: &UnixListener, core: &Sender<Message>) {
     let places = Arc::new(Semaphore::new(CONNECTION_COUNT_MAX));
+    let mut is_failing = false;
     loop {
         let place = places.acquire_arc().await;
-        match listener.accept().await {
+        let accepted = listener.accept().await;
+        let was_failing = std::mem::replace(&mut is_failing, accepted.is_err());
+        match accepted {
             Ok((stream, _)) => {
                 let core = core.clone();
                 let answer = async move {
@@ -91,8 +98,10 @@ async fn accept(executor: &'static LocalExecutor<'static>, listener: &UnixListen
                 executor.spawn(answer).detach();
             }
             Err(error) => {
-                log::error("the local socket fails", &[("reason", &error)]);
-                return;
+                if !was_failing {
+                    log::error("the local socket fails", &[("reason", &error)]);
+                }
+                Timer::after(ACCEPT_RETRY).await;
             }
         }
     }
