@@ -81,8 +81,7 @@ pub fn samples(
     let (mut record, mut scratch) = (Vec::new(), Vec::new());
     let mut end = journal.durable(Stream::Raw);
     let mut run_count = 0;
-    loop {
-        let Some(last) = end.0.checked_sub(1).map(Seq) else { break };
+    while let Some(last) = end.0.checked_sub(1).map(Seq) {
         let Some(first) = journal.run_of(now, Stream::Raw, last)? else { break };
         if run_count == RUN_COUNT_MAX {
             collected.is_cut = true;
