@@ -1,133 +1,49 @@
-//! Every parser of outside bytes over a corpus and seeded mutations of it.
+//! Every parser of outside bytes over its corpus and seeded mutations of it.
 //!
-//! `OUTPOST_MUTATION_COUNT` sets how many mutations each target sees. What a mutation breaks is printed as bytes, and goes into the
-//! corpus of the target's own crate.
+//! `OUTPOST_MUTATION_COUNT` sets how many mutations each target sees. What breaks one is printed as bytes; as a file in the corpus
+//! of that target it stays a test:
+//!
+//! ```text
+//! tests/fuzz/targets.rs       the parsers, by name
+//! tests/fuzz/corpus/NAME/     inputs that reach what others do not, kept small: see tests/fuzz/main.rs
+//! ```
 
-use std::sync::Arc;
+mod targets;
 
-use codec::run::{Decoder, Encoder};
-use disk::Directory;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use codec::run::Encoder;
 use journal::Journal;
-use link::client::{Client, Input, Timing};
-use link::server::Server;
 use sim::disk::SimDisk;
 use sim::rng::Rng;
-use wire::batch::{self, TickReader};
+use wire::batch;
 use wire::event::Event;
-use wire::frame::Assembler;
 use wire::id::{Seq, SeriesId};
-use wire::limits::SERIES_COUNT_MAX;
 use wire::message::{Kind, Welcome};
-use wire::record::{Header, Record, seal};
+use wire::record::{Header, seal};
 use wire::series::Series;
 use wire::stream::{Lane, Stream};
-use wire::time::{Instant, Span, Stamp};
+use wire::time::{Span, Stamp};
 
-type Target = (&'static str, fn(&[u8]));
+use self::targets::{Target, hello};
 
-/// The parsers that belong to no one crate's own list.
-const TARGETS: &[Target] = &[
-    ("client", client),
-    ("dictionary", dictionary),
-    ("events", events),
-    ("frames", frames),
-    ("journal", journal),
-    ("record", record),
-    ("server", server),
-    ("ticks", ticks),
+/// Targets that build a journal, a store or a core for each input, and how many times fewer mutations they see.
+const SLOW: [(&str, u64); 10] = [
+    ("entries", 10),
+    ("fleet", 10),
+    ("history", 200),
+    ("hub", 10),
+    ("journal", 100),
+    ("store_records", 200),
+    ("tail", 100),
+    ("tls_client", 10),
+    ("tls_server", 10),
+    ("volume", 1000),
 ];
 
-fn frames(bytes: &[u8]) {
-    let mut assembler = Assembler::default();
-    assembler.push(bytes);
-    while let Ok(Some(_)) = assembler.poll_message() {}
-}
-
-fn server(bytes: &[u8]) {
-    let mut server = Server::new(Instant(0));
-    let _ = server.receive(Instant(1), bytes, |_| {});
-    let _ = server.handle_timeout(Instant(2));
-}
-
-fn client(bytes: &[u8]) {
-    let mut client = Client::new(Timing::default(), 1, Instant(0));
-    client.handle_timeout(Instant(0));
-    client.handle_input(Instant(0), Input::Connected(&hello()));
-    client.handle_input(Instant(1), Input::Received(bytes));
-    while client.poll_output().is_some() {}
-    client.handle_timeout(Instant(100_000));
-}
-
-fn record(bytes: &[u8]) {
-    let mut scratch = Vec::new();
-    let mut resealed = bytes.to_vec();
-    if let Some(crc) = resealed.get_mut(..4) {
-        // Behind a right checksum the header and the payload are read in earnest.
-        let body = &bytes[4..];
-        let mut hash = batch::DictionaryHash::default();
-        hash.update(body);
-        crc.copy_from_slice(&hash.value().to_le_bytes());
-    }
-    for bytes in [bytes, &resealed] {
-        if let Ok(record) = Record::open(bytes) {
-            let _ = record.payload(&mut scratch);
-        }
-    }
-}
-
-fn events(bytes: &[u8]) {
-    batch::events(bytes).filter_map(Result::ok).filter_map(|(_, event)| event).for_each(|event| {
-        // What is read can be said, and written again.
-        assert!(!event.to_string().is_empty());
-        batch::put_event(Span(0), &event, &mut Vec::new());
-    });
-}
-
-fn dictionary(bytes: &[u8]) {
-    if let Ok(dictionary) = batch::Dictionary::open(bytes) {
-        for (id, series) in dictionary.entries().filter_map(Result::ok) {
-            assert!(usize::from(id.0) < SERIES_COUNT_MAX);
-            wire::series::labels(series.labels).for_each(drop);
-        }
-    }
-}
-
-fn ticks(bytes: &[u8]) {
-    let mut reader = TickReader::new();
-    let _ = reader.read(bytes, true, |_, _| {});
-    let mut decoder = Decoder::new(64);
-    let (mut values, mut rest) = ([None; 64], bytes);
-    while !rest.is_empty() && decoder.decode(&mut rest, &mut values).is_ok() {}
-}
-
-/// The bytes stand in both tail files and in a volume: the journal opens all the same.
-fn journal(bytes: &[u8]) {
-    let disk = SimDisk::new(Rng::new(1));
-    let folder: Arc<dyn Directory> = disk.folder();
-    for name in ["tail.a", "tail.b", "v00000000-raw-0000000000000000-0000000000000003.redb"] {
-        let file = folder.create(name).expect("the simulated disk has room");
-        file.write_at(0, bytes).expect("the simulated disk has room");
-    }
-    let journal = Journal::open(folder, sim::power::SMALL, 1, Stamp::default());
-    assert!(journal.is_ok(), "a journal always opens");
-}
-
-fn hello() -> wire::message::Hello {
-    wire::message::Hello {
-        versions: (0, 0),
-        device: wire::id::DeviceId(1),
-        journal: wire::id::JournalId(1),
-        now: Stamp::default(),
-        heartbeat: Span::seconds(60),
-        heads: Default::default(),
-        backlog: Default::default(),
-        agent: Default::default(),
-        hostname: Default::default(),
-    }
-}
-
 /// Honest bytes of every kind: what mutations start from.
-fn corpus() -> Vec<Vec<u8>> {
+fn honest() -> Vec<Vec<u8>> {
     let mut corpus: Vec<Vec<u8>> = vec![Vec::new(), b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![0xff; 300], vec![0; 300]];
     let mut payload = Vec::new();
     batch::put_event(Span(3), &Event::TicksMissed { count: 4 }, &mut payload);
@@ -210,43 +126,62 @@ fn mutate(bytes: &mut Vec<u8>, others: &[Vec<u8>], rng: &mut Rng) {
 }
 
 fn mutation_count() -> u64 {
-    std::env::var("OUTPOST_MUTATION_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(100_000)
+    std::env::var("OUTPOST_MUTATION_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(20_000)
 }
 
-fn replay(targets: impl IntoIterator<Item = Target>, count: u64) {
-    let corpus = corpus();
-    for (name, target) in targets {
-        let mut rng = Rng::new(name.bytes().fold(0, |seed, byte| seed.rotate_left(7) ^ u64::from(byte)));
-        for index in 0..corpus.len() as u64 + count {
-            let mut bytes = match corpus.get(index as usize) {
-                Some(bytes) => bytes.clone(),
-                None => rng.choose(&corpus).clone(),
-            };
-            if index >= corpus.len() as u64 {
-                mutate(&mut bytes, &corpus, &mut rng);
-            }
-            let outcome = std::panic::catch_unwind(|| target(&bytes));
-            assert!(outcome.is_ok(), "target {name} panics on {bytes:?}");
-        }
+/// What is kept for a target, in the order of its files' names.
+fn kept(name: &str) -> Vec<Vec<u8>> {
+    let folder = corpus_folder().join(name);
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("a folder lists").path()).collect();
+    paths.sort();
+    paths.into_iter().map(|path| std::fs::read(path).expect("a file reads")).collect()
+}
+
+fn corpus_folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus"))
+}
+
+fn replay((name, target): Target, count: u64) {
+    let check = |bytes: &[u8]| {
+        let outcome = std::panic::catch_unwind(|| target(bytes));
+        assert!(outcome.is_ok(), "target {name} panics on {bytes:?}");
+    };
+    let mut corpus = honest();
+    corpus.extend(kept(name));
+    corpus.iter().for_each(|bytes| check(bytes));
+    let mut rng = Rng::new(name.bytes().fold(0, |seed, byte| seed.rotate_left(7) ^ u64::from(byte)));
+    for _ in 0..count {
+        let mut bytes = rng.choose(&corpus).clone();
+        mutate(&mut bytes, &corpus, &mut rng);
+        check(&bytes);
     }
 }
 
-#[test]
-fn the_link_and_the_formats_survive_anything() {
-    replay(TARGETS.iter().copied().filter(|(name, _)| *name != "journal"), mutation_count());
+fn divisor(name: &str) -> Option<u64> {
+    SLOW.iter().find(|(slow, _)| *slow == name).map(|(_, divisor)| *divisor)
 }
 
 #[test]
-fn the_journal_opens_over_anything() {
-    // Each opening writes two new tail files; a hundredth of the others is as long.
-    replay(TARGETS.iter().copied().filter(|(name, _)| *name == "journal"), mutation_count() / 100);
+fn parsers_survive_anything() {
+    targets::all().filter(|(name, _)| divisor(name).is_none()).for_each(|target| replay(target, mutation_count()));
 }
 
 #[test]
-fn the_parsers_of_the_crates_survive_anything() {
-    replay(agent::probe::fuzz::TARGETS.iter().copied(), mutation_count() / 10);
-    replay(identity::fuzz::TARGETS.iter().copied(), mutation_count() / 10);
-    replay(query::fuzz::TARGETS.iter().copied(), mutation_count() / 10);
-    // Each builds a store.
-    replay(store::fuzz::TARGETS.iter().copied(), mutation_count() / 200);
+fn cores_and_disks_survive_anything() {
+    targets::all()
+        .filter_map(|target| Some((target, divisor(target.0)?)))
+        .for_each(|(target, divisor)| replay(target, mutation_count() / divisor));
+}
+
+#[test]
+fn each_target_has_a_corpus_and_each_corpus_a_target() {
+    let names: Vec<String> = targets::all().map(|(name, _)| name.to_owned()).collect();
+    let unique: BTreeSet<String> = names.iter().cloned().collect();
+    assert_eq!(names.len(), unique.len(), "two targets have one name: {names:?}");
+    let listed = std::fs::read_dir(corpus_folder()).expect("there is a corpus");
+    let folders: BTreeSet<String> =
+        listed.map(|entry| entry.expect("a folder lists").file_name().to_string_lossy().into_owned()).collect();
+    assert_eq!(unique, folders);
+    assert!(SLOW.iter().all(|(name, _)| unique.contains(*name)));
 }

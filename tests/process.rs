@@ -4,6 +4,7 @@
 mod admission;
 mod agreement;
 mod exhaustion;
+mod garbage;
 mod kill;
 mod proxy;
 mod stage;
