@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::proxy::Proxy;
 use super::stage::{Agent, Behind, Hub, Load, Scratch, eventually, inside};
 
 const QUICK: [&str; 3] = ["interval = 1s", "batch_age = 1s", "process_interval = 1s"];
@@ -154,14 +155,20 @@ fn a_hub_that_may_start_no_thread_serves_on_or_recovers() {
     // Root is above this limit, so the hub is somebody else, in a folder of its own.
     hub.put_behind(Behind::another_user(hub.folder()));
     hub.run();
+    let proxy = Proxy::start(hub.address());
     let mut agent = Agent::new(&scratch, "agent", &QUICK);
-    agent.enroll(&hub);
+    let (is_good, words) = agent.ask(&["enroll", &proxy.address.to_string(), &hub.token(&[])]);
+    assert!(is_good, "{words}");
     agent.run();
     agent.wait_for_ticks(2);
     agent.wait_for_drain();
     hub.limit("--nproc=1:1000");
-    // Longer than idle threads live.
-    agent.wait_for_ticks(15);
+    // Without a word from anyone for longer than idle threads live.
+    proxy.cut();
+    agent.wait_for_ticks(12);
+    proxy.mend();
+    agent.wait_for_ticks(4);
+    // It may end; its supervisor starts it again.
     hub.restart();
     agent.wait_for_ticks(2);
     agent.wait_for_drain();
