@@ -54,6 +54,8 @@ pub fn parse(text: &str, now_ms: u64) -> Result<u64, TimeError> {
         return duration::parse(ago).map(|ago_ms| now_ms.saturating_sub(ago_ms)).map_err(TimeError::Duration);
     }
     match text.find(|c: char| !c.is_ascii_digit()) {
+        // Whoever types 2026 means the year.
+        None if text.len() == 4 => Err(TimeError::Form),
         None => unix_seconds(text, "0"),
         Some(end) if text[end..].starts_with('.') => unix_seconds(&text[..end], &text[end + 1..]),
         Some(_) => rfc3339(text),
@@ -268,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_is_no_moment_says_what_was_expected() {
-        for text in ["", "yesterday", "2026-1-1", "2026-01-01T", "1.", "1.x", ".5", "é", "2026-01-01X00:00Z"] {
+        for text in ["", "yesterday", "2026", "2026-1-1", "2026-01-01T", "1.", "1.x", ".5", "é", "2026-01-01X00:00Z"] {
             check(text, Err(TimeError::Form));
         }
         check("-1hour", Err(TimeError::Duration(DurationError::Unit)));
