@@ -112,7 +112,7 @@ fn entries(bytes: &[u8]) {
     }
     let folder = SimDisk::new(Rng::new(1)).folder();
     let mut end = 0;
-    let scanned = entry::scan(&*file(&folder, "tail.a", bytes), |offset, head, body| {
+    let scanned = entry::scan(&*file(&folder, "tail.a", bytes), entry::Unreadable::Refused, |offset, head, body| {
         assert!(offset >= end && body.len() == head.length as usize);
         end = offset + head.entry_bytes();
     });
@@ -388,7 +388,7 @@ fn volume(bytes: &[u8]) {
         }
         let _ = volume.verify();
     }
-    let _ = volume::carve(&folder, *name, |record| {
+    let _ = volume::carve(&folder, *name, entry::Unreadable::Refused, |record| {
         let _ = Record::open(record);
     });
     check_journal(folder);

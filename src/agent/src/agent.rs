@@ -174,9 +174,22 @@ enum Storage {
 impl Agent {
     /// Opens the journal in `folder` and goes on where the last process ended. `seed` differs between gateways and starts.
     ///
-    /// Errors: the disk refuses altogether; try again later.
+    /// Errors: the disk refuses a read or a write. Nothing is lost by that; try again later.
     pub fn open(folder: Folder, settings: Settings, seed: u64, now: Stamp) -> Result<Agent, OpenError> {
-        let mut journal = Journal::open(folder, settings.journal, seed, now)?;
+        let journal = Journal::open(folder, settings.journal, seed, now)?;
+        Ok(Agent::with_journal(journal, settings, seed, now))
+    }
+
+    /// As [`Agent::open`], but what the disk refuses to read is given up and said to be lost: for when it was tried for
+    /// long enough.
+    ///
+    /// Errors: the disk refuses writes, or reads altogether.
+    pub fn open_giving_up(folder: Folder, settings: Settings, seed: u64, now: Stamp) -> Result<Agent, OpenError> {
+        let journal = Journal::open_giving_up(folder, settings.journal, seed, now)?;
+        Ok(Agent::with_journal(journal, settings, seed, now))
+    }
+
+    fn with_journal(mut journal: Journal, settings: Settings, seed: u64, now: Stamp) -> Agent {
         let dictionary = history::dictionary(&mut journal, now);
         let mut agent = Agent {
             client: Client::new(settings.link, seed, now.uptime),
@@ -208,7 +221,7 @@ impl Agent {
         // A version that does not fit is cut: it is for people.
         agent.settings.version.chars().take_while(|character| version.push(*character).is_ok()).for_each(drop);
         agent.say(now, &Event::Started { version });
-        Ok(agent)
+        agent
     }
 
     /// Takes inputs, lets time pass, commits, sends. Drain [`Agent::poll_output`] afterwards.

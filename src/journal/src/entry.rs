@@ -124,10 +124,20 @@ pub fn parse(bytes: &[u8]) -> Option<(Head, &[u8])> {
     Some((Head { generation: word(4), commit: word(8), kind, first, last, length }, &entry[HEAD_BYTES..]))
 }
 
-/// Hands every whole entry of `file` to `each`, with its offset, wherever it lies; what cannot be read counts as noise.
-pub fn scan(file: &dyn File, mut each: impl FnMut(u64, Head, &[u8])) -> std::io::Result<()> {
+/// What to do about a place that the disk refuses to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// Give up: it may be read later, and what is there must not be taken for damage and written over.
+    Refused,
+    /// Go on as if it were noise: it was tried often enough.
+    Lost,
+}
+
+/// Hands every whole entry of `file` to `each`, with its offset, wherever it lies. Returns how many bytes could not be read.
+pub fn scan(file: &dyn File, unreadable: Unreadable, mut each: impl FnMut(u64, Head, &[u8])) -> std::io::Result<u64> {
     const WINDOW_BYTES: usize = 2 * (HEAD_BYTES + BODY_BYTES_MAX);
     let end = file.len()?;
+    let mut lost_bytes = 0;
     let mut window: Vec<u8> = Vec::with_capacity(WINDOW_BYTES + STEP_BYTES);
     // `window` holds the file from `base` on; `at` is the place in it that is looked at.
     let (mut base, mut at) = (0u64, 0usize);
@@ -141,14 +151,18 @@ pub fn scan(file: &dyn File, mut each: impl FnMut(u64, Head, &[u8])) -> std::io:
                 let count = (end - position).min(STEP_BYTES as u64) as usize;
                 let start = window.len();
                 window.resize(start + count, 0);
-                if file.read_at(position, &mut window[start..]).is_err() {
+                if let Err(error) = file.read_at(position, &mut window[start..]) {
+                    if unreadable == Unreadable::Refused {
+                        return Err(error);
+                    }
                     window[start..].fill(0);
+                    lost_bytes += count as u64;
                 }
             }
         }
         let Some(skipped) = window[at..].iter().position(|byte| *byte == MAGIC[0]) else {
             if base + window.len() as u64 >= end {
-                return Ok(());
+                return Ok(lost_bytes);
             }
             at = window.len();
             continue;
@@ -220,7 +234,7 @@ mod tests {
             put(head(body.len()), &body, &mut bytes);
         }
         let mut found = Vec::new();
-        scan(&Bytes(bytes), |offset, _, _| found.push(offset)).unwrap();
+        scan(&Bytes(bytes), Unreadable::Refused, |offset, _, _| found.push(offset)).unwrap();
         assert_eq!(found, offsets);
     }
 }

@@ -42,6 +42,9 @@ const STATE_SLOT: usize = 0;
 /// What an event of the journal's own takes in the tail at the most, heads included.
 const EVENT_ROOM_BYTES: usize = 320;
 
+/// Events that are read to learn which losses the hub has not heard of.
+const WAITING_EVENT_COUNT_MAX: u32 = 256;
+
 /// How long a volume may refuse to be read before it counts as damaged.
 const READ_PATIENCE: Span = Span::seconds(600);
 
@@ -330,16 +333,45 @@ impl Journal {
     }
 
     /// Takes the hub's word for what it holds of `stream`: a hub that was restored from a backup may hold less than it acked.
-    /// What neither has any more is said to be lost, once more if it was said before and the hub has not heard it.
+    /// What neither has any more is said to be lost, once more if it was said before and the hub has not heard it; what still
+    /// waits to be said to the hub is not said twice. The event stream goes first, so that it is known what waits.
     pub fn adopt(&mut self, now: Stamp, stream: Stream, held: &RangeSet) {
         self.lines[stream.index()].done = RangeSet::new();
         for range in held.iter() {
             self.ack(stream, range);
         }
         self.slots[STATE_SLOT].is_dirty = true;
+        if self.holes(stream).is_empty() {
+            return;
+        }
+        for range in self.waiting_losses(now, stream) {
+            // One that finds no room is a hole, and said again.
+            let _ = self.lines[stream.index()].done.insert_range(range);
+        }
         for range in self.holes(stream) {
             self.say_lost(now, stream, range, LossReason::Damaged);
         }
+    }
+
+    /// The losses of a stream of which the hub has not heard yet: those in the newest events that are not done.
+    fn waiting_losses(&mut self, now: Stamp, stream: Stream) -> Vec<SeqRange> {
+        let (mut losses, mut record, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
+        let mut end = self.durable(Stream::Event);
+        for _ in 0..WAITING_EVENT_COUNT_MAX {
+            let Some(seq) = self.done(Stream::Event).last_missing_below(end) else { break };
+            end = seq;
+            if !self.read(now, Stream::Event, seq, &mut record).unwrap_or(false) {
+                continue;
+            }
+            let Some(payload) = Record::open(&record).ok().and_then(|record| record.payload(&mut scratch).ok()) else {
+                continue;
+            };
+            losses.extend(batch::events(payload).filter_map(|event| match event {
+                Ok((_, Some(Event::Lost { stream: of, range, .. }))) if of == stream => Some(range),
+                _ => None,
+            }));
+        }
+        losses
     }
 
     /// Gives no number below `seq` out again: the hub has seen numbers that this journal does not know, because the

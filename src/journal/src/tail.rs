@@ -16,7 +16,7 @@ use std::io;
 
 use disk::{File, Folder};
 
-use crate::entry::{self, HEAD_BYTES, Head, Kind};
+use crate::entry::{self, HEAD_BYTES, Head, Kind, Unreadable};
 
 const NAMES: [&str; 2] = ["tail.a", "tail.b"];
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -69,14 +69,14 @@ pub struct Recovery {
     pub tail: Tail,
     /// Kept entries in order.
     pub entries: Vec<(Kind, Place)>,
-    /// What damage took from between them: where the last of it ends, and how many bytes there were.
+    /// What damage took.
     pub damage: Option<Damage>,
 }
 
-/// Bytes of the log that hold no entry although entries follow.
+/// Bytes of the log that hold no entry although entries follow, or that could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// Entries from this offset on are newer than all that was lost.
+    /// Entries from this offset on are newer than all that was lost; `u32::MAX` when none is known to be.
     pub end: u32,
     /// How much was lost, all places together.
     pub bytes: u64,
@@ -120,13 +120,14 @@ impl Tail {
     }
 
     /// Recovers the log from its files. `None` when neither holds a whole checkpoint.
-    pub fn open(folder: &Folder, bytes_max: u64) -> io::Result<Option<Recovery>> {
+    pub fn open(folder: &Folder, bytes_max: u64, unreadable: Unreadable) -> io::Result<Option<Recovery>> {
         let [a, b] = NAMES.map(|name| open_if_there(folder, name));
         let copies = [a?, b?];
         let mut found: [Vec<Found>; 2] = [Vec::new(), Vec::new()];
+        let mut lost_bytes = 0;
         for (copy, file) in copies.iter().enumerate() {
             if let Some(file) = file {
-                entry::scan(&**file, |offset, head, _| {
+                lost_bytes += entry::scan(&**file, unreadable, |offset, head, _| {
                     found[copy].push(Found { offset, head, copies: [copy == 0, copy == 1] });
                 })?;
             }
@@ -157,23 +158,31 @@ impl Tail {
             written_bytes: 0,
         };
         let garbage_end = seen.iter().map(Found::end).max().unwrap_or(0);
-        for copy in 0..2 {
-            tail.bring_up(copy, &kept, garbage_end)?;
+        let results = [0, 1].map(|copy| tail.bring_up(copy, &kept, garbage_end));
+        if let [Err(error), Err(_)] = results {
+            return Err(error);
+        }
+        for (copy, result) in results.iter().enumerate() {
+            if result.is_err() {
+                // The other one holds everything; this one is made anew with a later commit.
+                (tail.stale[copy], tail.copies[copy]) = (true, None);
+            }
         }
         let entries = kept
             .iter()
             .map(|found| (found.head.kind, Place { offset: found.offset as u32, length: found.head.length }))
             .collect();
-        Ok(Some(Recovery { tail, entries, damage: damage(&kept) }))
+        let damage = if lost_bytes > 0 { Some(Damage { end: u32::MAX, bytes: lost_bytes }) } else { damage(&kept) };
+        Ok(Some(Recovery { tail, entries, damage }))
     }
 
     /// Every sound entry that the two files hold, of whatever generation, in no order: for when no checkpoint is whole.
     ///
-    /// Errors: a file that is there does not open.
-    pub fn carve(folder: &Folder, mut each: impl FnMut(Head, &[u8])) -> io::Result<()> {
+    /// Errors: a file that is there does not open, or does not read.
+    pub fn carve(folder: &Folder, unreadable: Unreadable, mut each: impl FnMut(Head, &[u8])) -> io::Result<()> {
         for name in NAMES {
             if let Some(file) = open_if_there(folder, name)? {
-                entry::scan(&*file, |_, head, body| each(head, body))?;
+                entry::scan(&*file, unreadable, |_, head, body| each(head, body))?;
             }
         }
         Ok(())

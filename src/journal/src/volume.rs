@@ -13,7 +13,7 @@ use wire::id::{JournalId, Seq};
 use wire::ranges::SeqRange;
 use wire::stream::Stream;
 
-use crate::entry::{self, HEAD_BYTES, Head, Kind};
+use crate::entry::{self, HEAD_BYTES, Head, Kind, Unreadable};
 use crate::guard::guarded;
 
 const BATCHES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("batches");
@@ -199,11 +199,14 @@ impl Reader {
 }
 
 /// Hands every whole batch of a damaged volume to `each`, in the order in which they lie there: its body is a sealed record.
-pub fn carve(folder: &Folder, name: Name, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+///
+/// Errors: it does not open, or does not read.
+pub fn carve(folder: &Folder, name: Name, unreadable: Unreadable, mut each: impl FnMut(&[u8])) -> io::Result<()> {
     let file = folder.open(&name.to_file_name())?;
-    entry::scan(&*file, |_, head, body| {
+    entry::scan(&*file, unreadable, |_, head, body| {
         if head.kind == Kind::Batch && head.generation == 0 && body.len() > HEAD_BYTES {
             each(body);
         }
-    })
+    })?;
+    Ok(())
 }

@@ -38,6 +38,9 @@ use crate::worker::Worker;
 /// How long to wait before a journal that could not be opened is tried again.
 const OPEN_RETRY: Span = Span::seconds(30);
 
+/// Attempts after which a place that the disk still refuses to read is given up: ten minutes.
+const OPEN_PATIENCE: u32 = 20;
+
 /// Samples in one answer: some 6 MiB while it is made.
 const SAMPLE_COUNT_MAX: u32 = 65_536;
 
@@ -112,9 +115,10 @@ impl Core {
     /// Opens the journal, however long it takes; `Err` when the life ends before. Ticks that are due meanwhile are
     /// counted.
     async fn open(&mut self, missed_count: &mut u32) -> Result<Result<Box<Agent>, End>, Failure> {
+        let mut attempt = 0;
         loop {
             let (path, settings, clock) = (self.folder.file("journal"), self.settings.clone(), self.clock.clone());
-            let error = match self.worker.run(move || open(path, settings, &clock)).result().await {
+            let error = match self.worker.run(move || open(path, settings, &clock, attempt)).result().await {
                 Ok(agent) => {
                     if *missed_count > 0 {
                         log::info("the journal is open", &[("missed", missed_count)]);
@@ -123,6 +127,7 @@ impl Core {
                 }
                 Err(OpenError::Io(error)) => error,
             };
+            attempt += 1;
             if error.kind() == io::ErrorKind::WouldBlock {
                 return Err(Failure::Failed(format!(
                     "{error}. Is the service running? `outpost status` asks it, `systemctl stop outpost` ends it"
@@ -315,9 +320,10 @@ impl Asked {
     }
 }
 
-fn open(path: PathBuf, settings: Settings, clock: &Clock) -> Result<Box<Agent>, OpenError> {
+fn open(path: PathBuf, settings: Settings, clock: &Clock, attempt: u32) -> Result<Box<Agent>, OpenError> {
     let folder: Folder = hal::linux::folder::Folder::open(&path)?;
-    Agent::open(folder, settings, random_seed(), clock.now()).map(Box::new)
+    let open = if attempt < OPEN_PATIENCE { Agent::open } else { Agent::open_giving_up };
+    open(folder, settings, random_seed(), clock.now()).map(Box::new)
 }
 
 /// A question whose answer has a bound, whatever the other end of the socket asked for.

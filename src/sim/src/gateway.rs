@@ -20,6 +20,9 @@ use crate::load::{Load, Size};
 use crate::net::Quality;
 use crate::rng::Rng;
 
+/// Starts after which what the disk refuses to read is given up, as the real process does.
+const OPEN_PATIENCE: u32 = 20;
+
 /// The calendar at the world's first moment: 2026-01-01T00:00:00Z.
 pub const UNIX_START_MS: u64 = 1_767_225_600_000;
 
@@ -84,6 +87,8 @@ pub struct Gateway {
     uncommitted: Vec<(BootId, Instant)>,
     durable: [Seq; STREAM_COUNT],
     missed_count: u64,
+    /// Starts that the disk refused, one after the other.
+    refused_count: u32,
     reading: Option<Box<Reading>>,
     seed: u64,
 }
@@ -116,6 +121,7 @@ impl Gateway {
             uncommitted: Vec::new(),
             durable: [Seq(0); STREAM_COUNT],
             missed_count: 0,
+            refused_count: 0,
             reading: Some(Box::new(Reading::new(4096))),
             seed: rng.bits(),
         }
@@ -153,7 +159,9 @@ impl Gateway {
         };
         self.life += 1;
         let seed = self.seed ^ self.life;
-        self.agent = Agent::open(self.disk.folder(), settings, seed, self.stamp(now_ms)).ok();
+        let open = if self.refused_count < OPEN_PATIENCE { Agent::open } else { Agent::open_giving_up };
+        self.agent = open(self.disk.folder(), settings, seed, self.stamp(now_ms)).ok();
+        self.refused_count = if self.agent.is_some() { 0 } else { self.refused_count + 1 };
         if let Some(agent) = &self.agent {
             // What an opened journal holds was read back from the disk: it is durable.
             self.durable = Stream::ALL.map(|stream| agent.journal().durable(stream));

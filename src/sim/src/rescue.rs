@@ -98,7 +98,8 @@ fn damage_both(disk: &SimDisk, rng: &mut Rng) {
 fn newest_commit(disk: &SimDisk) -> u64 {
     let file = disk.folder().open(TAILS[0]).expect("a journal has its tail");
     let mut entries = Vec::new();
-    entry::scan(&*file, |offset, head, _| entries.push((head.generation, head.commit, offset))).expect("it reads");
+    let found = |offset, head: entry::Head, _: &[u8]| entries.push((head.generation, head.commit, offset));
+    entry::scan(&*file, entry::Unreadable::Refused, found).expect("it reads");
     let newest = entries.iter().map(|(generation, commit, _)| (*generation, *commit)).max();
     let of_newest = entries.iter().filter(|(generation, commit, _)| Some((*generation, *commit)) == newest);
     of_newest.map(|(_, _, offset)| *offset).min().unwrap_or(0)

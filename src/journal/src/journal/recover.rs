@@ -12,7 +12,7 @@ use wire::stream::{STREAM_COUNT, Stream};
 use wire::time::Stamp;
 
 use super::{Batch, Journal, OpenError, SLOT_BYTES_MAX, SLOT_COUNT, STATE_SLOT, Settings, Volume, covers};
-use crate::entry::{HEAD_BYTES, Kind};
+use crate::entry::{HEAD_BYTES, Kind, Unreadable};
 use crate::tail::{Place, Tail};
 use crate::volume::{Name, Reader, VolumeError};
 
@@ -30,8 +30,26 @@ impl Journal {
     /// Opens the journal in `folder`, or starts one whose id comes from `seed`. Whatever is in the folder, damaged or not,
     /// it opens; what was lost is in events by then.
     ///
-    /// Errors: the disk refuses reads or writes altogether.
+    /// Errors: the disk refuses a read or a write. Nothing is lost by that; try again later.
     pub fn open(folder: Folder, settings: Settings, seed: u64, now: Stamp) -> Result<Journal, OpenError> {
+        Journal::open_with(folder, settings, seed, now, Unreadable::Refused)
+    }
+
+    /// As [`Journal::open`], but what the disk refuses to read is given up and said to be lost: for when it was tried
+    /// for long enough.
+    ///
+    /// Errors: the disk refuses writes, or reads altogether.
+    pub fn open_giving_up(folder: Folder, settings: Settings, seed: u64, now: Stamp) -> Result<Journal, OpenError> {
+        Journal::open_with(folder, settings, seed, now, Unreadable::Lost)
+    }
+
+    fn open_with(
+        folder: Folder,
+        settings: Settings,
+        seed: u64,
+        now: Stamp,
+        unreadable: Unreadable,
+    ) -> Result<Journal, OpenError> {
         assert!(settings.bytes_max >= 4 * settings.tail_bytes_max, "the tail leaves room for volumes");
         let names = folder.list()?;
         for name in names.iter().filter(|name| name.ends_with(".tmp")) {
@@ -44,9 +62,9 @@ impl Journal {
         }
         volumes.sort_by_key(|volume| (volume.name.stream, volume.name.range.first));
 
-        let recovery = match Tail::open(&folder, settings.tail_bytes_max)? {
+        let recovery = match Tail::open(&folder, settings.tail_bytes_max, unreadable)? {
             Some(recovery) => recovery,
-            None => return Journal::rescue(folder, settings, seed, now, volumes),
+            None => return Journal::rescue(folder, settings, seed, now, volumes, unreadable),
         };
         let mut journal = Journal::empty(folder, settings, JournalId(0), recovery.tail);
         let damage_end = recovery.damage.map_or(0, |damage| damage.end);
@@ -111,8 +129,9 @@ impl Journal {
         seed: u64,
         now: Stamp,
         volumes: Vec<Volume>,
+        unreadable: Unreadable,
     ) -> Result<Journal, OpenError> {
-        let carved = Carved::read(&folder)?;
+        let carved = Carved::read(&folder, unreadable)?;
         let marks: Vec<Mark> = folder.list()?.iter().filter_map(|name| Mark::parse(name)).collect();
         let mark = marks.iter().max_by_key(|mark| mark.era);
         let new_id = JournalId((seed >> 32) as u32 ^ seed as u32);
@@ -268,11 +287,11 @@ struct Carved {
 }
 
 impl Carved {
-    fn read(folder: &Folder) -> io::Result<Carved> {
+    fn read(folder: &Folder, unreadable: Unreadable) -> io::Result<Carved> {
         let mut carved = Carved::default();
         let mut newest: BTreeMap<u8, ((u32, u32), Vec<u8>)> = BTreeMap::new();
         let mut begun = None;
-        Tail::carve(folder, |head, body| {
+        Tail::carve(folder, unreadable, |head, body| {
             carved.generation = carved.generation.max(Some(head.generation));
             match head.kind {
                 Kind::Begin => begun = begun.max(Some((head.generation, begin_id(body)))),

@@ -9,6 +9,7 @@ use wire::record::Record;
 use wire::time::Stamp;
 
 use super::{Journal, VOLUME_COUNT_MAX, Volume};
+use crate::entry::Unreadable;
 use crate::volume::{self, Name, VolumeError};
 
 impl Journal {
@@ -76,7 +77,10 @@ impl Journal {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let mut saved: Vec<(Seq, Vec<u8>)> = Vec::new();
-        let carved = volume::carve(&self.folder, name, |body| {
+        let mut volume = self.volumes.iter_mut().find(|volume| volume.name == name);
+        let is_given_up = volume.as_ref().is_some_and(|volume| volume.is_given_up(now));
+        let unreadable = if is_given_up { Unreadable::Lost } else { Unreadable::Refused };
+        let carved = volume::carve(&self.folder, name, unreadable, |body| {
             if let Ok(record) = Record::open(body)
                 && record.header.stream == name.stream
                 && name.range.first <= record.header.seq
@@ -87,8 +91,11 @@ impl Journal {
         });
         // A file that never opens again yields nothing.
         if let Err(error) = carved
-            && !self.volumes.iter().any(|volume| volume.name == name && volume.is_given_up(now))
+            && !is_given_up
         {
+            if let Some(volume) = &mut volume {
+                volume.failing_since.get_or_insert(now.uptime);
+            }
             return Err(error);
         }
         saved.sort_by_key(|(seq, _)| *seq);
