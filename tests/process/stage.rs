@@ -238,14 +238,6 @@ impl Hub {
         child.wait().expect("it ends");
     }
 
-    /// kill -9, unless it has ended, and a new start: what a supervisor does.
-    pub(super) fn restart(&mut self) {
-        let mut child = self.child.take().expect("a hub that was started");
-        let _ = child.kill();
-        child.wait().expect("it ends");
-        self.run();
-    }
-
     /// What one of its commands says, whatever its exit status.
     pub(super) fn ask(&self, arguments: &[&str]) -> String {
         let output =

@@ -15,15 +15,21 @@ use crate::server::{Server, Settings};
 /// Threads that may block: one commits, others read, answer and write keys.
 const BLOCKING_THREADS_MAX: usize = 8;
 
+/// They stay once they are started: a machine that is out of threads later has no new ones to give, and tokio panics when it
+/// has none at all.
+const THREAD_LIFE: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// For a question on its way when the process is told to end. What it holds, nobody waits for any more.
 const ABANDON: Duration = Duration::from_millis(200);
 
 /// Serves until a signal ends it.
 pub fn serve(folder: &Path, listen: String) -> Result<(), String> {
     abort_on_panic();
-    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build();
-    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).thread_keep_alive(THREAD_LIFE);
+    let runtime = builder.build().map_err(|error| format!("no runtime: {error}"))?;
     let served = runtime.block_on(async {
+        tokio::task::spawn_blocking(|| ()).await.map_err(|error| format!("no thread: {error}"))?;
         // From here on a signal is no sudden end.
         let stop = stop_signal().map_err(|error| format!("no signals: {error}"))?;
         let settings = Settings { folder: folder.to_owned(), listen };
