@@ -8,7 +8,7 @@ use heapless::Deque;
 use wire::frame::{Assembler, FrameError};
 use wire::id::Seq;
 use wire::limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_COUNT_MAX};
-use wire::message::{Ack, Close, CloseReason, Hello, Kind, Ping, Pong, Want, Welcome};
+use wire::message::{Ack, Close, CloseReason, Hello, Kind, Ping, Pong, VERSION, Want, Welcome};
 use wire::stream::Stream;
 use wire::time::{Instant, Span};
 
@@ -83,6 +83,8 @@ pub enum DownReason {
     Unexpected(u8),
     /// The hub gave the link up and said why.
     Refused(Box<Close>),
+    /// The hub would speak a version that this end does not.
+    Version(u16),
     /// No answer in time: the link is half open, or the hub hangs.
     Silent,
     /// This end was told to stop.
@@ -97,6 +99,9 @@ impl fmt::Display for DownReason {
             DownReason::Unexpected(kind) => write!(f, "the hub sent an unexpected message of kind {kind}"),
             DownReason::Refused(close) if close.detail.is_empty() => write!(f, "{}", close.reason),
             DownReason::Refused(close) => write!(f, "{} ({})", close.reason, close.detail),
+            DownReason::Version(version) => {
+                write!(f, "the hub speaks version {version}, this device version {VERSION}: upgrade the older one")
+            }
             DownReason::Silent => f.write_str("no answer from the hub in time"),
             DownReason::Stopped => f.write_str("stopped"),
         }
@@ -253,6 +258,9 @@ impl Client {
             }
             (State::Greeting { .. }, Some(Kind::Welcome)) => {
                 let welcome: Box<Welcome> = talk::read(bytes).map(Box::new).ok_or(unexpected.clone())?;
+                if welcome.version != VERSION {
+                    return Err(DownReason::Version(welcome.version));
+                }
                 if welcome.progress.iter().any(|progress| !progress.held.is_valid()) {
                     return Err(unexpected);
                 }

@@ -46,6 +46,14 @@ struct Pair {
 
 impl Pair {
     fn online() -> Pair {
+        let mut pair = Pair::greeting();
+        let bytes = pair.server.welcome(&welcome());
+        pair.answer(&bytes);
+        assert!(matches!(pair.told.pop(), Some(Output::Up(_))));
+        pair
+    }
+
+    fn greeting() -> Pair {
         let now = Instant(1000);
         let mut client = Client::new(Timing::default(), 1, now);
         client.handle_timeout(now);
@@ -54,9 +62,6 @@ impl Pair {
         let mut pair = Pair { now, client, server: Server::new(now), heard: Vec::new(), told: Vec::new() };
         pair.carry();
         assert_eq!(pair.heard.pop(), Some(Heard::Hello(hello())));
-        let bytes = pair.server.welcome(&welcome());
-        pair.answer(&bytes);
-        assert!(matches!(pair.told.pop(), Some(Output::Up(_))));
         pair
     }
 
@@ -167,6 +172,15 @@ fn a_refusal_is_told_with_its_reason_and_a_final_one_waits_long() {
     let Some(Output::HangUp(DownReason::Refused(close))) = pair.told.pop() else { panic!("no refusal") };
     assert_eq!((close.reason, &close.detail[..]), (CloseReason::Revoked, "by admin"));
     assert!(pair.client.poll_timeout().unwrap() - pair.now >= Span::minutes(7));
+}
+
+#[test]
+fn a_hub_that_would_speak_another_version_is_given_up() {
+    let mut pair = Pair::greeting();
+    let bytes = pair.server.welcome(&Welcome { version: 7, ..welcome() });
+    pair.answer(&bytes);
+    let Some(Output::HangUp(reason)) = pair.told.pop() else { panic!("it was taken") };
+    assert_eq!(reason.to_string(), "the hub speaks version 7, this device version 0: upgrade the older one");
 }
 
 #[test]

@@ -354,7 +354,11 @@ fn log_link_down(reason: &DownReason, lost: Option<String>) {
         DownReason::Refused(close) if close.reason.is_final() => {
             log::error("the hub refuses this device", &[("reason", reason)]);
         }
-        DownReason::Refused(_) | DownReason::Garbage(_) | DownReason::Silent | DownReason::Unexpected(_) => {
+        DownReason::Refused(_)
+        | DownReason::Garbage(_)
+        | DownReason::Silent
+        | DownReason::Unexpected(_)
+        | DownReason::Version(_) => {
             log::warning("link down", &[("reason", reason)]);
         }
     }
