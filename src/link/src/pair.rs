@@ -180,7 +180,7 @@ fn a_hub_that_would_speak_another_version_is_given_up() {
     let bytes = pair.server.welcome(&Welcome { version: 7, ..welcome() });
     pair.answer(&bytes);
     let Some(Output::HangUp(reason)) = pair.told.pop() else { panic!("it was taken") };
-    assert_eq!(reason.to_string(), "the hub speaks version 7, this device version 0: upgrade the older one");
+    assert_eq!(alloc::format!("{reason}"), "the hub speaks version 7, this device version 0: upgrade the older one");
 }
 
 #[test]
