@@ -191,7 +191,7 @@ environment_of() {
     local cargo=CARGO_TARGET_${name^^}
     case $1 in *-musl*) linker=$cache/bin/ld.lld ;; esac
     echo "export ${cargo}_LINKER=$linker CC_$name=$cache/bin/$1-cc AR_$name=$cache/bin/ar"
-    is_in_toolchain "$1" || echo "export ${cargo}_RUSTFLAGS=--sysroot=$sysroot"
+    is_in_toolchain "$1" || echo "export ${cargo}_RUSTFLAGS=--sysroot=$sysroot ${cargo}_RUSTDOCFLAGS=--sysroot=$sysroot"
     runner=$(emulator "$1")
     [ -z "$runner" ] || echo "export ${cargo}_RUNNER='$cache/qemu/$runner'"
 }

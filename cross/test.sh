@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Tests the agent as the code of another processor, under emulation.
+#
+#   cross/test.sh [--core] TARGET..
+#
+#   TARGET   a target as rustc names it: armv7-unknown-linux-musleabihf
+#   --core   the crates alone whose bytes leave the gateway, and the guarded read
+#
+# What it shows, in this order:
+#   a panic inside the journal's guarded read is caught in the profile that is shipped;
+#   the tests of the agent's crates pass;
+#   a simulated world leaves the same trace, byte for byte sent and written, as on this machine;
+#   the static binary, started in turn here and in emulation on one journal, is killed, resumes and loses nothing.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. cross/common.sh
+
+core=(codec wire journal link)
+others=(disk query hal identity agent outpost)
+trace_seed_count=3
+
+main() {
+    local targets=() is_core=no target
+    if [ "${1-}" = --core ]; then is_core=yes && shift; fi
+    [ $# -gt 0 ] || refuse "name a target, as in $0 armv7-unknown-linux-musleabihf"
+    read_targets "$@"
+    cross/toolchain.sh "${targets[@]}"
+    . "$environment"
+    for target in "${targets[@]}"; do
+        say "$target: a panic in the guarded read, release profile"
+        cargo test --quiet --release --locked --target "$target" -p journal --lib guard
+        say "$target: tests of ${core[*]}"
+        test_crates "$target" "${core[@]}"
+        [ $is_core = no ] || continue
+        say "$target: tests of ${others[*]}"
+        test_crates "$target" "${others[@]}"
+        say "$target: simulated worlds"
+        test_worlds "$target"
+        say "$target: the binary, killed and started in turn here and in emulation"
+        test_binary "$target"
+    done
+}
+
+# test_crates TARGET CRATE..
+test_crates() {
+    local target=$1
+    shift
+    cargo test --quiet --locked --no-fail-fast --lib --bins --target "$target" $(printf -- '-p %s ' "$@")
+}
+
+# The simulator's own tests in the profile that it is run in: emulation is slow enough.
+test_worlds() {
+    cargo test --quiet --locked --profile quick --lib --target "$1" -p sim
+    local seed
+    for ((seed = 0; seed < trace_seed_count; seed++)); do
+        diff <(trace "$seed") <(trace "$seed" --target "$1") || refuse "world $seed differs on $1"
+    done
+}
+
+# trace SEED [--target TARGET]
+trace() {
+    cargo run --quiet --locked --profile quick -p sim "${@:2}" -- --seeds 1 --first "$1"
+}
+
+# The process tests run whatever they find in a folder: here an agent that begins each run on the other processor.
+test_binary() {
+    local folder=$PWD/.outpost/cross-bin/$1 quick=$PWD/${CARGO_TARGET_DIR:-target}/quick
+    cargo build --quiet --locked --profile quick -p outpost -p outpost-hub
+    cargo build --quiet --locked --release -p outpost --target "$1"
+    mkdir -p "$folder"
+    ln -sf "$quick/outpost-hub" "$folder/outpost-hub"
+    write_agent "$folder/outpost" "$quick/outpost" "$(runner "$1") $PWD/target/$1/release/outpost"
+    OUTPOST_BIN_DIR=$folder cargo test --quiet --locked -p tests process::kill
+}
+
+# The command that runs a binary of the target, as the environment file has it.
+runner() {
+    local name=CARGO_TARGET_${1//-/_}_RUNNER
+    name=${name^^}
+    echo "${!name-}"
+}
+
+# write_agent FILE HERE THERE: a command that runs one of the two in turn. The count of starts lies beside the folder that
+# the agent is told to use, so that each agent has its own.
+write_agent() {
+    cat >"$1" <<EOF
+#!/bin/sh
+# outpost --dir FOLDER COMMAND..
+count=\$(cat "\$2.starts" 2>/dev/null || echo 0)
+if [ "\$3" = run ]; then echo \$((count + 1)) >"\$2.starts"; fi
+if [ \$((count % 2)) = 0 ]; then exec $3 "\$@"; else exec $2 "\$@"; fi
+EOF
+    chmod +x "$1"
+}
+
+say() {
+    printf '\n-- %s\n' "$1"
+}
+
+main "$@"
