@@ -89,8 +89,8 @@ fn main() -> ExitCode {
         _ => every_seed(&arguments, "", |seed| {
             scenario::random(seed).map(|tally| {
                 format!(
-                    "{} faults, {} ticks, {} samples, {} batches lost and said",
-                    tally.fault_count, tally.tick_count, tally.sample_count, tally.lost_count
+                    "{} faults, {} ticks, {} samples, {} batches lost and said, trace {:016x}",
+                    tally.fault_count, tally.tick_count, tally.sample_count, tally.lost_count, tally.trace
                 )
             })
         }),
