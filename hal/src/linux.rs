@@ -7,6 +7,7 @@ pub mod folder;
 pub mod kept_file;
 pub mod memory;
 pub mod processes;
+pub mod realtime;
 pub mod socket;
 pub mod sysfs;
 pub mod terminal;

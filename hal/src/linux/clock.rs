@@ -4,7 +4,7 @@
 //! |---|---|
 //! | CLOCK_BOOTTIME, which counts through suspend and never steps | [`Stamp::uptime`] |
 //! | `/proc/sys/kernel/random/boot_id` | [`Stamp::boot`] |
-//! | CLOCK_REALTIME, when it can be true | [`Stamp::unix`] |
+//! | CLOCK_REALTIME through [`realtime`], when it can be true | [`Stamp::unix`] |
 //! | `adjtimex(2)` | [`Discipline`] |
 //! | `getrandom(2)` | [`random_seed`] |
 
@@ -14,9 +14,11 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::time::{TimeSpec, TimeValLike as _};
+use nix::sys::time::TimeValLike as _;
 use nix::time::{ClockId, clock_gettime};
 use wire::time::{BootId, Instant, Stamp, UnixTime};
+
+use crate::linux::realtime;
 
 /// 2024-01-01T00:00:00Z. No release of Outpost is older, so a clock that says less was never set: boards without a
 /// battery begin in 1970, or in the year their system image was made.
@@ -50,7 +52,7 @@ impl Clock {
 
     /// This moment.
     pub fn now(&self) -> Stamp {
-        Stamp { boot: self.boot, uptime: uptime(), unix: realtime().filter(|unix| *unix >= PLAUSIBLE_SINCE) }
+        Stamp { boot: self.boot, uptime: uptime(), unix: realtime::now().filter(|unix| *unix >= PLAUSIBLE_SINCE) }
     }
 }
 
@@ -94,40 +96,7 @@ pub fn random_seed() -> u64 {
 
 fn uptime() -> Instant {
     let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has CLOCK_BOOTTIME since 2.6.39");
-    Instant(milliseconds(time).expect("the kernel counts up from its boot"))
-}
-
-/// The civil clock, right or wrong; nothing when it says a time before 1970.
-fn realtime() -> Option<UnixTime> {
-    match clock_gettime(ClockId::CLOCK_REALTIME) {
-        Ok(time) => milliseconds(time).map(UnixTime),
-        Err(_) => realtime_unsigned(),
-    }
-}
-
-/// The civil clock with the kernel's seconds taken as unsigned.
-///
-/// A 32-bit libc whose `time_t` is 32 bits wide fails with EOVERFLOW from 2038-01-19 on, although the kernel behind it
-/// goes on counting. Its system call of the same width drops the upper half and nothing else: unsigned, the lower half is
-/// right until 2106.
-fn realtime_unsigned() -> Option<UnixTime> {
-    /// The kernel's `old_timespec32` on 32-bit targets and `__kernel_timespec` on 64-bit ones.
-    #[repr(C)]
-    struct Timespec {
-        seconds: usize,
-        nanoseconds: usize,
-    }
-    let mut time = Timespec { seconds: 0, nanoseconds: 0 };
-    #[expect(unsafe_code, reason = "the wrapped call is the one that fails")]
-    // SAFETY: the kernel writes one structure of this layout to `time` and keeps no pointer.
-    let result = unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_REALTIME, &raw mut time) };
-    let ms = (time.seconds as u64).checked_mul(1000)?.checked_add(time.nanoseconds as u64 / 1_000_000)?;
-    (result == 0).then_some(UnixTime(ms))
-}
-
-/// A time since the zero of its clock; nothing when it lies before.
-fn milliseconds(time: TimeSpec) -> Option<u64> {
-    u64::try_from(time.num_milliseconds()).ok()
+    Instant(time.num_milliseconds().try_into().expect("the kernel counts up from its boot"))
 }
 
 #[cfg(test)]
@@ -166,18 +135,6 @@ mod tests {
         let text = fs::read_to_string("/proc/uptime").unwrap();
         let seconds: f64 = text.split(' ').next().unwrap().parse().unwrap();
         assert!((clock.now().uptime.0 as f64 / 1000.0 - seconds).abs() < 5.0, "{text}");
-    }
-
-    #[test]
-    fn both_ways_to_the_civil_clock_agree() {
-        let (wrapped, raw) = (realtime().unwrap(), realtime_unsigned().unwrap());
-        assert!(raw.0.abs_diff(wrapped.0) < 5000, "{wrapped:?} {raw:?}");
-    }
-
-    #[test]
-    fn a_time_before_1970_is_none() {
-        assert_eq!(milliseconds(TimeSpec::new(-1, 0)), None);
-        assert_eq!(milliseconds(TimeSpec::new(1_704_067_200, 999_999_999)), Some(PLAUSIBLE_SINCE.0 + 999));
     }
 
     #[test]

@@ -6,13 +6,13 @@
 //! ```
 //!
 //! journald takes the level from the number in front and hides it (`sd-daemon(3)`).
-#![expect(clippy::disallowed_methods, reason = "a line outside journald carries the time at which it was written")]
 
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::OnceLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use hal::linux::realtime;
 
 /// How much a line matters. The numbers are those of syslog (RFC 5424 section 6.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,8 @@ pub(crate) fn info(message: &str, fields: &[Field<'_>]) {
 }
 
 fn write(level: Level, message: &str, fields: &[Field<'_>]) {
-    let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    // Not std's clock, which panics on 32-bit gateways from 2038 on.
+    let unix_ms = realtime::now().map_or(0, |unix| unix.0);
     let text = line(level, message, fields, if is_journald() { None } else { Some(unix_ms) });
     // Nobody is left to tell when the log itself is gone.
     let _ = std::io::stderr().write_all(text.as_bytes());
