@@ -23,8 +23,8 @@ use crate::rng::Rng;
 /// Starts after which what the disk refuses to read is given up, as the real process does.
 const OPEN_PATIENCE: u32 = 20;
 
-/// The calendar at the world's first moment: 2026-01-01T00:00:00Z.
-pub const UNIX_START_MS: u64 = 1_767_225_600_000;
+/// The calendar at a world's first moment, unless it says otherwise: 2026-01-01T00:00:00Z.
+pub const UNIX_START: UnixTime = UnixTime(1_767_225_600_000);
 
 /// How a gateway is made.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +74,8 @@ pub struct Gateway {
     /// Which boot this is, and when it began.
     pub boot: BootId,
     boot_at_ms: u64,
+    /// The calendar at the world's first moment.
+    pub unix_start: UnixTime,
     /// Its calendar less the true one; none while it does not know the time.
     pub clock_error_ms: Option<i64>,
     /// Counts what invalidates a wake-up call that is on its way.
@@ -113,6 +115,7 @@ impl Gateway {
             is_link_up: true,
             boot: BootId(0),
             boot_at_ms: 0,
+            unix_start: UNIX_START,
             clock_error_ms: Some(0),
             wake_version: 0,
             life: 0,
@@ -129,8 +132,8 @@ impl Gateway {
 
     /// What the gateway's clocks say.
     pub fn stamp(&self, now_ms: u64) -> Stamp {
-        let unix =
-            self.clock_error_ms.map(|error_ms| UnixTime((UNIX_START_MS + now_ms).saturating_add_signed(error_ms)));
+        let true_ms = self.unix_start.0 + now_ms;
+        let unix = self.clock_error_ms.map(|error_ms| UnixTime(true_ms.saturating_add_signed(error_ms)));
         Stamp { boot: self.boot, uptime: Instant(now_ms - self.boot_at_ms), unix }
     }
 

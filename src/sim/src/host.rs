@@ -7,7 +7,7 @@ use store::change::Change;
 use wire::time::{BootId, Instant, Stamp, UnixTime};
 
 use crate::disk::SimDisk;
-use crate::gateway::UNIX_START_MS;
+use crate::gateway::UNIX_START;
 use crate::rng::Rng;
 
 const CACHE_BYTES: usize = 4 << 20;
@@ -19,6 +19,8 @@ pub struct Host {
     pub disk: SimDisk,
     /// The core and its store, while the process runs.
     pub running: Option<Running>,
+    /// The calendar at the world's first moment.
+    pub unix_start: UnixTime,
     /// Counts what invalidates a wake-up call that is on its way.
     pub wake_version: u64,
     /// Counts lives of the process, so that a commit of an older one is not carried out.
@@ -37,12 +39,12 @@ pub struct Running {
 impl Host {
     /// A host that was never on.
     pub fn new(rng: &mut Rng) -> Host {
-        Host { disk: SimDisk::new(rng.split()), running: None, wake_version: 0, life: 0 }
+        Host { disk: SimDisk::new(rng.split()), running: None, unix_start: UNIX_START, wake_version: 0, life: 0 }
     }
 
     /// The host's clock, which is right.
-    pub fn stamp(now_ms: u64) -> Stamp {
-        Stamp { boot: BootId(1), uptime: Instant(now_ms), unix: Some(UnixTime(UNIX_START_MS + now_ms)) }
+    pub fn stamp(&self, now_ms: u64) -> Stamp {
+        Stamp { boot: BootId(1), uptime: Instant(now_ms), unix: Some(UnixTime(self.unix_start.0 + now_ms)) }
     }
 
     /// The process starts, with these rows added to its state first.
@@ -55,7 +57,7 @@ impl Host {
             store.commit(seed_rows).map_err(|error| error.to_string())?;
         }
         let rows = store.scan(b"").map_err(|error| error.to_string())?;
-        let (hub, unread) = Hub::open(rows, Host::stamp(now_ms));
+        let (hub, unread) = Hub::open(rows, self.stamp(now_ms));
         if !unread.is_empty() {
             return Err(format!("{} rows of the hub's state do not read", unread.len()));
         }
@@ -72,8 +74,9 @@ impl Host {
 
     /// One step of the core and its outputs.
     pub fn step(&mut self, now_ms: u64, inputs: Vec<Input>) -> Vec<Output> {
+        let now = self.stamp(now_ms);
         let Some(running) = &mut self.running else { return Vec::new() };
-        running.hub.step(Host::stamp(now_ms), inputs);
+        running.hub.step(now, inputs);
         let mut outputs = Vec::new();
         while let Some(output) = running.hub.poll_output() {
             outputs.push(output);

@@ -54,6 +54,8 @@ pub fn month(is_full: bool) -> Result<Tally, String> {
 
 #[cfg(test)]
 mod tests {
+    use wire::time::UnixTime;
+
     use super::*;
 
     #[test]
@@ -68,6 +70,24 @@ mod tests {
         assert!((8640..8700).contains(&tally.tick_count), "{tally:?}");
         assert!(tally.sample_count > 8640 * 110, "{tally:?}");
         assert_eq!(tally.lost_count, 0);
+    }
+
+    #[test]
+    fn days_beyond_32_bits_of_seconds_are_like_any_other() {
+        let make = Make {
+            size: Size::Small,
+            interval: Span::seconds(60),
+            journal: SMALL,
+            quality: Quality { delay_ms: 300, bytes_per_second: 2500 },
+        };
+        // 2038-01-18T21:14:08Z, six hours before the last second that 32 signed bits hold; 2042; 2106, an hour before the last
+        // of the unsigned ones.
+        for unix_s in [2_147_462_048, 2_272_147_200, 4_294_963_696] {
+            let world = World::new(3, &[make], Plan::calm(), 12 * HOUR_MS);
+            let tally = world.beginning(UnixTime(unix_s * 1000)).run().unwrap();
+            assert!((720..750).contains(&tally.tick_count), "{unix_s}: {tally:?}");
+            assert_eq!(tally.lost_count, 0);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use agent::agent::Input as AgentInput;
 use hub::hub::Ticket;
 use hub::session::PeerId;
 use store::change::Change;
+use wire::time::UnixTime;
 
 use crate::agenda::Agenda;
 use crate::checker;
@@ -118,6 +119,15 @@ impl World {
         world.agenda.after(quiet_at_ms, Happening::Quiet);
         world.plan_fault();
         world
+    }
+
+    /// The same world, with its first moment elsewhere on the calendar.
+    pub fn beginning(mut self, unix: UnixTime) -> World {
+        self.host.unix_start = unix;
+        for gateway in &mut self.gateways {
+            gateway.unix_start = unix;
+        }
+        self
     }
 
     /// The gateways.

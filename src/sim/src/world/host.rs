@@ -3,11 +3,9 @@
 use hub::fleet::{Device, Fleet, Standing};
 use hub::hub::{Input, Note, Output};
 use store::change::Change;
-use wire::time::UnixTime;
 
 use crate::checker;
 use crate::disk::Cut;
-use crate::gateway::UNIX_START_MS;
 use crate::net::End;
 use crate::world::{Happening, OFF_MS, World};
 
@@ -82,7 +80,7 @@ impl World {
                     keys: vec![gateway.key],
                     told_key: None,
                     standing: Standing::Active,
-                    enrolled: UnixTime(UNIX_START_MS),
+                    enrolled: self.host.unix_start,
                     heard: None,
                     journal: None,
                     backlog_count: 0,
