@@ -40,7 +40,7 @@ main() {
 
     install_zig
     install_emulator
-    choose_compiler
+    choose_compiler "${targets[@]}"
     local target
     for target in "${targets[@]}"; do
         install_compiler_of "$target"
@@ -67,16 +67,41 @@ install_emulator() {
     unpack_package qemu-user/trixie-backports
     mkdir "$work/qemu"
     mv "$work"/package/usr/bin/qemu-{aarch64,arm} "$work/qemu"
+    rm -r "$work/package"
     mv -T "$work/qemu" "$cache/qemu"
 }
 
-# Sets `rustc` and `release`; from then on `sources` is where its standard library's sources are, or nothing when
-# Debian has none of this release.
+# choose_compiler TARGET..: sets `rustc`, its `release`, and `sysroot`, where what is built for it goes. A standard library
+# can only be built by the compiler of its own release, so where Debian has no sources of this one, it is Debian's.
 choose_compiler() {
-    rustc=$(rustup which rustc 2>/dev/null || command -v rustc) || refuse "rustc is missing: see https://rustup.rs"
+    local target
+    use_compiler "$(rustup which rustc 2>/dev/null || command -v rustc)"
+    for target; do has_std "$target" || break; done
+    if has_std "$target" || [ -d "$sysroot/src/library" ] || version_of rust-src "$release+" >/dev/null; then return; fi
+    note "Debian has no sources of rustc $release: taking its own rustc, for builds of this machine too"
+    [ -d "$cache/rustc-web" ] || install_debian_compiler
+    use_compiler "$cache/bin/rustc-web"
+}
+
+use_compiler() {
+    rustc=$1
+    [ -n "$rustc" ] || refuse "rustc is missing: see https://rustup.rs"
     release=$("$rustc" --version --verbose | sed -n 's/^release: //p')
     sysroot=$cache/rust-$release
-    return 0
+}
+
+install_debian_compiler() {
+    local package suite=bookworm-security folder=$cache/rustc-web
+    update_lists
+    for package in rustc-web libstd-rust-web-dev rust-web-src $(private_apt apt-cache depends --recurse rustc-web |
+        grep -oE '^(libstd-rust-web-[0-9.]+|libllvm[0-9]+)$' | sort -u); do
+        unpack_package "$package/$suite"
+    done
+    wrapper rustc-web <<EOF
+export LD_LIBRARY_PATH=$folder/usr/lib/x86_64-linux-gnu:\$(echo $folder/usr/lib/llvm-*/lib)
+exec $folder/usr/bin/rustc "\$@"
+EOF
+    mv -T "$work/package" "$folder"
 }
 
 # Whether rustc finds the target's standard library: in its own folder (`rustup target add`), or in ours.
@@ -148,12 +173,16 @@ build_std() {
 
 install_sources() {
     [ ! -d "$sysroot/src/library" ] || return 0
-    local version
-    version=$(versions rust-src | grep -F "$release+" | tail -n 1) || refuse "Debian has no rust-src $release"
-    note "the sources of rustc $release from Debian's packages"
-    unpack_package "rust-src=$version"
     mkdir -p "$sysroot/src" "$sysroot/lib/rustlib"
-    mv -T "$work/package/usr/src/rustc-$release/library" "$sysroot/src/library"
+    if [ "$rustc" = "$cache/bin/rustc-web" ]; then
+        cp -r "$cache/rustc-web/usr/src/rustc-$release/library" "$work/library"
+    else
+        note "the sources of rustc $release from Debian's packages"
+        unpack_package "rust-src=$(version_of rust-src "$release+")"
+        mv "$work/package/usr/src/rustc-$release/library" "$work/library"
+        rm -r "$work/package"
+    fi
+    mv -T "$work/library" "$sysroot/src/library"
     # rustc looks for its own tools below the folder that it is told to find the target in.
     ln -sfn "$("$rustc" --print sysroot)/lib/rustlib/x86_64-unknown-linux-gnu" "$sysroot/lib/rustlib/"
 }
@@ -178,6 +207,8 @@ build_musl() {
 write_environment() {
     {
         echo "# Written by cross/toolchain.sh: how cargo builds, links and runs for other processors on this machine."
+        # Cargo's own choice, unless it had to be another.
+        if [ "$rustc" = "$cache/bin/rustc-web" ]; then echo "export RUSTC=$rustc"; fi
         local target
         for target in "${all_targets[@]}"; do
             if [ -x "$cache/bin/$target-cc" ] && has_std "$target"; then environment_of "$target"; fi
@@ -196,20 +227,19 @@ environment_of() {
     [ -z "$runner" ] || echo "export ${cargo}_RUNNER='$cache/qemu/$runner'"
 }
 
-# versions PACKAGE: those that Debian has.
-versions() {
+# version_of PACKAGE PREFIX: the newest version with this beginning that Debian has. Fails when there is none.
+version_of() {
     update_lists
-    private_apt apt-cache madison "$1" | awk '{ print $3 }'
+    private_apt apt-cache madison "$1" | awk -v prefix="$2" 'index($3, prefix) == 1 && !found { print $3; found = 1 } END { exit !found }'
 }
 
-# unpack_package NAME[=VERSION | /SUITE]: into $work/package.
+# unpack_package NAME[=VERSION | /SUITE]: into $work/package, beside what is there.
 unpack_package() {
     update_lists
-    mkdir "$work/packages"
-    (cd "$work/packages" && private_apt apt-get -qq download "$1")
-    rm -rf "$work/package"
-    dpkg -x "$work/packages"/*.deb "$work/package"
-    rm -rf "$work/packages"
+    mkdir "$work/archive"
+    (cd "$work/archive" && private_apt apt-get -qq download "$1")
+    dpkg -x "$work/archive"/*.deb "$work/package"
+    rm -r "$work/archive"
 }
 
 # An apt of our own: releases that this machine does not follow, nothing installed, no root.

@@ -155,6 +155,9 @@ pub struct Agent {
     stop: Stop,
 }
 
+// It is built on a stack before it is boxed, and the stacks of gateways are small.
+const _: () = assert!(size_of::<Agent>() <= 16 << 10);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
     /// Nobody asked.

@@ -166,6 +166,9 @@ pub struct Journal {
     scratch: Vec<u8>,
 }
 
+// Part of the agent, which is built on a small stack.
+const _: () = assert!(size_of::<Journal>() <= 3 << 10);
+
 impl Journal {
     /// Which life of the journal this is.
     pub fn id(&self) -> JournalId {

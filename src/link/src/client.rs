@@ -136,6 +136,9 @@ pub struct Client {
     outputs: Deque<Output, 64>,
 }
 
+// Part of the agent, which is built on a small stack.
+const _: () = assert!(size_of::<Client>() <= 12 << 10);
+
 impl Client {
     /// A client that dials at once. `seed` differs between gateways.
     pub fn new(timing: Timing, seed: u64, now: Instant) -> Client {

@@ -170,3 +170,17 @@ async fn watch_signals(core: Sender<Message>) {
         let _ = core.send(message).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_future_on_the_main_thread_s_stack_is_small() {
+        let folder = StateFolder::at(Some("/nowhere".into())).unwrap();
+        let executor = Box::leak(Box::new(LocalExecutor::new()));
+        let process = Process { executor, folder, config: PathBuf::new() };
+        let bytes = size_of_val(&process.run(Settings::default()));
+        assert!(bytes <= 2 << 10, "{bytes} bytes");
+    }
+}
