@@ -255,6 +255,22 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_file_is_larger_than_32_bits_of_bytes() {
+        let scratch = Scratch::new();
+        let file = Folder::open(&scratch.0).unwrap().create("volume").unwrap();
+        // Far beyond the end: a hole, which costs no disk.
+        for end in [1 << 31, 1 << 32, 5 << 30] {
+            file.write_at(end - 2, b"over").unwrap();
+            assert_eq!(file.len().unwrap(), end + 2);
+        }
+        let mut bytes = [0; 6];
+        file.read_at((1 << 32) - 3, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"\0over\0");
+        file.set_len((1 << 32) + 1).unwrap();
+        assert_eq!(file.len().unwrap(), (1 << 32) + 1);
+    }
+
+    #[test]
     fn what_is_written_is_read_and_the_end_is_named() {
         let scratch = Scratch::new();
         let folder = Folder::open(&scratch.0).unwrap();
