@@ -1,36 +1,25 @@
 //! What must be true, held against the whole world.
 //!
-//! - A tick that became durable on a gateway is at the hub, once, with the values that the machine had then, unless its batch
-//!   is named in an [`wire::event::Event::Lost`].
+//! - A tick that became durable on a gateway is at the hub, once, with the values that the machine had then, unless its batch,
+//!   or one before it in its run, is named in an [`Event::Lost`]. What is at the hub was on a gateway.
+//! - Nothing is damaged where no fault damages.
 //! - A batch that the hub acked is there after the hub lost power.
 //! - No number has a hole behind it that nobody said.
 
 use std::collections::BTreeSet;
 
+use store::Store;
+use store::notes::Notes;
+use wire::event::{Event, LossReason};
+use wire::id::Seq;
+use wire::ranges::SeqRange;
 use wire::stream::Stream;
-use wire::time::{BootId, Instant};
+use wire::time::{Instant, UnixTime};
 
-use crate::gateway::Gateway;
+use crate::fault::Kind;
+use crate::gateway::{Committed, Gateway, Tick};
+use crate::losses::Losses;
 use crate::world::{Tally, World};
-
-/// Checks a journal that was just opened: what was durable before is durable still.
-pub fn check_journal(gateway: &Gateway) -> Result<(), String> {
-    let Some(agent) = &gateway.agent else { return Ok(()) };
-    let Some(last) = gateway.committed.last() else { return Ok(()) };
-    let journal = agent.journal();
-    if journal.id() != last.journal {
-        return Err(format!("gw-{} opened journal {} after {}", gateway.index, journal.id(), last.journal));
-    }
-    if journal.durable(Stream::Raw) < last.batches.1 {
-        return Err(format!(
-            "gw-{} had committed raw batches below {} and reopened with {}",
-            gateway.index,
-            last.batches.1,
-            journal.durable(Stream::Raw)
-        ));
-    }
-    Ok(())
-}
 
 /// Checks a hub that was just started: what it acked is held.
 pub fn check_acked(world: &World) -> Result<(), String> {
@@ -56,70 +45,87 @@ pub fn check_acked(world: &World) -> Result<(), String> {
 
 /// Checks a world at rest.
 pub fn check(world: &World) -> Result<Tally, String> {
-    let store = &world.host().running.as_ref().ok_or("the hub does not run")?.store;
     let mut tally = Tally::default();
     for gateway in world.gateways() {
-        let told = |error: String| format!("gw-{}: {error}", gateway.index);
-        let audit = store.audit(gateway.device).map_err(|error| told(error.to_string()))?;
-        if audit.duplicate_count + audit.gap_count + audit.unreadable_count + audit.nameless_run_count > 0 {
-            return Err(told(format!("{audit:?}")));
-        }
-        let mut seen: BTreeSet<(BootId, Instant)> = BTreeSet::new();
-        let mut problem = None;
-        let notes = store.ticks(gateway.device, |boot, at, series, values| {
-            seen.insert((boot, at));
-            for (series, value) in series.iter().zip(values) {
-                let expected = gateway.load.expected(&series.name, &series.labels, boot, at);
-                if *value != expected && problem.is_none() {
-                    let Instant(at_ms) = at;
-                    problem = Some(format!(
-                        "{}{{{}}} at {at_ms} ms of boot {boot} is {value:?} and was {expected:?}",
-                        series.name, series.labels
-                    ));
-                }
-            }
-        });
-        let notes = notes.map_err(|error| told(error.to_string()))?;
-        if let Some(problem) = problem {
-            return Err(told(problem));
-        }
-        if audit.lost_count == 0 && notes.waiting_count > 0 {
-            return Err(told(format!("{} batches wait for a predecessor that nobody lost", notes.waiting_count)));
-        }
-        tally.sample_count += audit.sample_count;
-        tally.lost_count += audit.lost_count;
+        let of_one = check_gateway(world, gateway).map_err(|error| format!("gw-{}: {error}", gateway.index))?;
+        tally.tick_count += of_one.tick_count;
+        tally.sample_count += of_one.sample_count;
+        tally.lost_count += of_one.lost_count;
+    }
+    Ok(tally)
+}
 
-        let mut lost: Option<BTreeSet<u64>> = None;
-        for committed in &gateway.committed {
-            tally.tick_count += committed.ticks.len() as u64;
-            let missing = committed.ticks.iter().find(|tick| !seen.contains(tick));
-            let Some((boot, Instant(at_ms))) = missing else { continue };
-            if audit.lost_count == 0 {
-                return Err(told(format!("the tick at {at_ms} ms of boot {boot} was committed and is not at the hub")));
-            }
-            let lost = match &mut lost {
-                Some(lost) => lost,
-                none => none.insert(lost_batches(world, gateway).map_err(told)?),
-            };
+fn check_gateway(world: &World, gateway: &Gateway) -> Result<Tally, String> {
+    let store = &world.host().running.as_ref().ok_or("the hub does not run")?.store;
+    let audit = store.audit(gateway.device).map_err(|error| error.to_string())?;
+    if audit.duplicate_count + audit.gap_count + audit.unreadable_count + audit.nameless_run_count > 0 {
+        return Err(format!("{audit:?}"));
+    }
+    let losses = check_losses(world, gateway, store)?;
+    let (seen, notes) = check_values(gateway, store)?;
+    if losses.is_empty() && audit.lost_count + notes.waiting_count > 0 {
+        return Err(format!("nothing was lost, {} are counted and {} wait", audit.lost_count, notes.waiting_count));
+    }
+    if let Some((boot, Instant(at_ms))) = seen.difference(&gateway.taken).next() {
+        return Err(format!("a tick at {at_ms} ms of boot {boot} is at the hub and was never taken"));
+    }
+    let mut tally = Tally { sample_count: audit.sample_count, lost_count: audit.lost_count, ..Tally::default() };
+    for committed in &gateway.committed {
+        tally.tick_count += committed.ticks.len() as u64;
+        let missing = committed.ticks.iter().find(|tick| !seen.contains(tick));
+        let Some((boot, Instant(at_ms))) = missing else { continue };
+        if !is_lost(world, gateway, committed, &losses) {
             let (first, end) = committed.batches;
-            // A lost batch takes the rest of its run along; a run has at most an hour of ticks.
-            if lost.range(..end.0).next_back().is_none_or(|near| near + 400 < first.0) {
-                return Err(told(format!(
-                    "the tick at {at_ms} ms of boot {boot} was committed in batches {first} to {end}, none of them is lost, and it is not at the hub"
-                )));
-            }
+            return Err(format!(
+                "the tick at {at_ms} ms of boot {boot} was committed in a batch from {first} up to {end}, its run is not lost, and it is not at the hub"
+            ));
         }
     }
     Ok(tally)
 }
 
-/// The raw batches that a gateway's events said are lost.
-fn lost_batches(world: &World, gateway: &Gateway) -> Result<BTreeSet<u64>, String> {
-    let store = &world.host().running.as_ref().ok_or("the hub does not run")?.store;
-    let events = store.lost(gateway.device).map_err(|error| error.to_string())?;
-    Ok(events
-        .into_iter()
-        .filter(|(stream, _)| *stream == Stream::Raw)
-        .flat_map(|(_, range)| range.first.0..=range.last.0.min(range.first.0 + 100_000))
-        .collect())
+/// Whether a batch of these is lost, or one that its run needs before it.
+fn is_lost(world: &World, gateway: &Gateway, committed: &Committed, losses: &Losses) -> bool {
+    let (Seq(first), Seq(end)) = committed.batches;
+    (first..end).map(Seq).any(|last| {
+        let run = world.host().runs.get(&(gateway.device, committed.journal, last));
+        losses.meets(Stream::Raw, SeqRange { first: run.copied().unwrap_or(last), last })
+    })
+}
+
+/// Holds every value at the hub against the one that was. Returns the ticks, and what they lack.
+fn check_values(gateway: &Gateway, store: &Store) -> Result<(BTreeSet<Tick>, Notes), String> {
+    let mut seen = BTreeSet::new();
+    let mut problem = None;
+    let notes = store.ticks(gateway.device, |boot, at, series, values| {
+        seen.insert((boot, at));
+        for (series, value) in series.iter().zip(values) {
+            let expected = gateway.load.expected(&series.name, &series.labels, boot, at);
+            if *value != expected && problem.is_none() {
+                let (Instant(at_ms), name, labels) = (at, &series.name, &series.labels);
+                problem =
+                    Some(format!("{name}{{{labels}}} at {at_ms} ms of boot {boot} is {value:?} and was {expected:?}"));
+            }
+        }
+    });
+    let notes = notes.map_err(|error| error.to_string())?;
+    problem.map_or(Ok((seen, notes)), Err)
+}
+
+/// What the gateway's events at the hub say is lost. Damage needs a fault that damages, or a disk that would not be read for
+/// so long that it was given up.
+fn check_losses(world: &World, gateway: &Gateway, store: &Store) -> Result<Losses, String> {
+    let always = (UnixTime(0), UnixTime(u64::MAX));
+    let events = store.events(Some(&[gateway.device]), always.0, always.1, usize::MAX);
+    let events = events.map_err(|error| error.to_string())?;
+    let is_damaging = gateway.has_given_up || world.plan().kinds.iter().any(|kind| Kind::DAMAGING.contains(kind));
+    let mut losses = Losses::default();
+    for happened in events.placed.into_iter().chain(events.unplaced) {
+        let Event::Lost { stream, range, reason } = happened.event else { continue };
+        if reason != LossReason::Evicted && !is_damaging {
+            return Err(format!("{stream} {} to {} are lost without cause: {reason}", range.first, range.last));
+        }
+        losses.insert(stream, range);
+    }
+    Ok(losses)
 }

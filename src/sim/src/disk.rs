@@ -52,6 +52,22 @@ impl Cut {
     ];
 }
 
+/// Which calls fail with an I/O error: one in so many, zero for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Errors {
+    /// Of writes, syncs and changes of names.
+    pub changes_one_in: u64,
+    /// Of opens and reads.
+    pub looks_one_in: u64,
+}
+
+/// What a disk holds durably, as a backup has it.
+#[derive(Clone, Debug)]
+pub struct Image {
+    files: BTreeMap<u64, Contents>,
+    names: BTreeMap<String, u64>,
+}
+
 /// A simulated disk with one flat folder. Clones share it.
 #[derive(Clone, Debug)]
 pub struct SimDisk(Arc<Mutex<Platter>>);
@@ -70,8 +86,9 @@ struct Platter {
     cut_at: Option<u64>,
     dead: bool,
     capacity_bytes: u64,
-    /// One call in so many fails; zero for none.
-    fail_one_in: u64,
+    errors: Errors,
+    /// Regions that no read gets past: file, first byte, byte behind the last.
+    unreadable: Vec<(u64, u64, u64)>,
     written_bytes: u64,
     sync_count: u64,
     trace: u64,
@@ -121,8 +138,20 @@ fn put(image: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
     image[start..end].copy_from_slice(bytes);
 }
 
+/// FNV-1a over words of eight bytes, and the length.
+fn digest(trace: u64, bytes: &[u8]) -> u64 {
+    let mix = |trace: u64, word: u64| (trace ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+    let (words, rest) = bytes.as_chunks();
+    let trace = words.iter().fold(mix(trace, bytes.len() as u64), |trace, word| mix(trace, u64::from_le_bytes(*word)));
+    rest.iter().fold(trace, |trace, byte| mix(trace, u64::from(*byte)))
+}
+
 fn no_power() -> io::Error {
     io::Error::other("the power is off")
+}
+
+fn io_error() -> io::Error {
+    io::Error::other("simulated input/output error")
 }
 
 impl SimDisk {
@@ -140,7 +169,8 @@ impl SimDisk {
             cut_at: None,
             dead: false,
             capacity_bytes: u64::MAX,
-            fail_one_in: 0,
+            errors: Errors::default(),
+            unreadable: Vec::new(),
             written_bytes: 0,
             sync_count: 0,
             trace: 0,
@@ -187,9 +217,54 @@ impl SimDisk {
         self.platter().trace
     }
 
-    /// Makes one call in `n` fail with an I/O error; zero stops it.
-    pub fn fail_one_in(&self, n: u64) {
-        self.platter().fail_one_in = n;
+    /// Sets which calls fail from now on.
+    pub fn set_errors(&self, errors: Errors) {
+        self.platter().errors = errors;
+    }
+
+    /// Lets every read of these bytes of a file fail, for as long as the file lives.
+    ///
+    /// Panics: when there is no such file.
+    pub fn spoil(&self, name: &str, offset: u64, bytes: u64) {
+        let mut platter = self.platter();
+        let file = platter.names[name];
+        platter.unreadable.push((file, offset, offset + bytes));
+    }
+
+    /// Bytes of a file; none when there is no such file.
+    pub fn file_bytes(&self, name: &str) -> Option<u64> {
+        let platter = self.platter();
+        platter.names.get(name).map(|file| platter.files[file].seen.len() as u64)
+    }
+
+    /// Takes everything that a file held, behind everybody's back: it is gone, empty or noise.
+    pub fn ruin(&self, name: &str, rng: &mut Rng) {
+        match rng.below(3) {
+            _ if self.file_bytes(name).is_none() => {}
+            0 => {
+                let mut platter = self.platter();
+                platter.names.remove(name);
+                platter.durable_names.remove(name);
+            }
+            1 => self.damage(name, Vec::clear),
+            _ => self.damage(name, |bytes| rng.fill(bytes)),
+        }
+    }
+
+    /// A copy of what is durable at this moment.
+    pub fn image(&self) -> Image {
+        let platter = self.platter();
+        Image { files: platter.files.clone(), names: platter.durable_names.clone() }
+    }
+
+    /// Puts an older copy in the place of everything. The power was off meanwhile.
+    pub fn put_back(&self, image: &Image) {
+        let mut platter = self.platter();
+        platter.files = image.files.clone();
+        platter.durable_names = image.names.clone();
+        platter.renames.clear();
+        platter.files.values_mut().for_each(|contents| contents.in_flight.clear());
+        platter.power_cycle(Cut::Dropped);
     }
 
     /// Sets how many bytes all files may have.
@@ -231,6 +306,22 @@ impl Platter {
         self.names.values().map(|file| self.files[file].seen.len() as u64).sum()
     }
 
+    fn is_failing(&mut self, one_in: u64) -> bool {
+        one_in > 0 && self.rng.one_in(one_in)
+    }
+
+    /// Fails an open or a read when its time has come.
+    fn look(&mut self, epoch: u64) -> io::Result<()> {
+        if self.dead || epoch != self.epoch {
+            return Err(no_power());
+        }
+        if self.is_failing(self.errors.looks_one_in) { Err(io_error()) } else { Ok(()) }
+    }
+
+    fn is_unreadable(&self, file: u64, start: u64, end: u64) -> bool {
+        self.unreadable.iter().any(|(bad, first, behind)| *bad == file && *first < end && start < *behind)
+    }
+
     /// Counts a call that may fail, and fails it when its time has come.
     fn call(&mut self, epoch: u64, what: u64, bytes: &[u8]) -> io::Result<()> {
         if self.dead || epoch != self.epoch {
@@ -241,16 +332,10 @@ impl Platter {
             self.dead = true;
             return Err(no_power());
         }
-        if self.fail_one_in > 0 && self.rng.one_in(self.fail_one_in) {
-            return Err(io::Error::other("simulated input/output error"));
+        if self.is_failing(self.errors.changes_one_in) {
+            return Err(io_error());
         }
-        for word in [what, bytes.len() as u64].into_iter().chain(bytes.chunks(8).map(|chunk| {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            u64::from_le_bytes(word)
-        })) {
-            self.trace = (self.trace ^ word).wrapping_mul(0x0000_0100_0000_01b3);
-        }
+        self.trace = digest(digest(self.trace, &[what as u8]), bytes);
         Ok(())
     }
 
@@ -346,18 +431,14 @@ impl SimFolder {
 
 impl Directory for SimFolder {
     fn list(&self) -> io::Result<Vec<String>> {
-        let platter = self.disk.platter();
-        if platter.dead || platter.epoch != self.epoch {
-            return Err(no_power());
-        }
+        let mut platter = self.disk.platter();
+        platter.look(self.epoch)?;
         Ok(platter.names.keys().cloned().collect())
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
-        let platter = self.disk.platter();
-        if platter.dead || platter.epoch != self.epoch {
-            return Err(no_power());
-        }
+        let mut platter = self.disk.platter();
+        platter.look(self.epoch)?;
         let file = *platter.names.get(name).ok_or(io::ErrorKind::NotFound)?;
         drop(platter);
         Ok(self.file(file))
@@ -457,9 +538,10 @@ impl File for SimFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let platter = self.disk.platter();
-        if platter.dead || platter.epoch != self.epoch {
-            return Err(no_power());
+        let mut platter = self.disk.platter();
+        platter.look(self.epoch)?;
+        if platter.is_unreadable(self.file, offset, offset.saturating_add(buffer.len() as u64)) {
+            return Err(io_error());
         }
         let seen = &platter.files.get(&self.file).ok_or(io::ErrorKind::NotFound)?.seen;
         let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= seen.len() as u64);
@@ -544,6 +626,35 @@ mod tests {
         assert!(bytes[..4096].iter().all(|byte| *byte == 7));
         assert!(bytes[4096..8192].iter().any(|byte| *byte != 7));
         assert!(bytes[8192..].iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn a_spoiled_place_is_never_read_again_and_its_neighbours_are() {
+        let disk = SimDisk::new(Rng::new(4));
+        let folder = disk.folder();
+        let file = folder.create("a").unwrap();
+        file.write_at(0, &[7; 300]).unwrap();
+        disk.spoil("a", 100, 100);
+        file.write_at(100, &[8; 100]).unwrap();
+        let mut buffer = [0; 100];
+        let outcomes = [0, 50, 150, 200].map(|offset| file.read_at(offset, &mut buffer).is_ok());
+        assert_eq!(outcomes, [true, false, false, true]);
+    }
+
+    #[test]
+    fn what_is_put_back_is_what_was_durable_when_it_was_copied() {
+        let disk = SimDisk::new(Rng::new(5));
+        let file = disk.folder().create("a").unwrap();
+        file.write_at(0, b"old").unwrap();
+        file.sync().unwrap();
+        disk.folder().sync().unwrap();
+        file.write_at(0, b"new").unwrap();
+        let image = disk.image();
+        file.sync().unwrap();
+        disk.folder().remove("a").unwrap();
+        disk.put_back(&image);
+        assert_eq!(read(&disk.folder(), "a"), b"old");
+        assert!(file.len().is_err(), "a handle from before is dead");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What can happen, and which of it happens in a run: so that runs differ in kind, not only in degree.
 
-use crate::disk::Cut;
+use crate::disk::{Cut, Errors};
 use crate::rng::Rng;
 
 /// One thing that happens.
@@ -32,12 +32,12 @@ pub enum Fault {
         /// By how much.
         by_ms: i64,
     },
-    /// A gateway's disk fails one call in so many, for a while.
+    /// A gateway's disk fails some calls, for a while.
     DiskErrors {
         /// Which.
         gateway: usize,
-        /// One in so many.
-        one_in: u64,
+        /// Which calls.
+        errors: Errors,
         /// How long.
         lasts_ms: u64,
     },
@@ -48,16 +48,68 @@ pub enum Fault {
         /// How long.
         lasts_ms: u64,
     },
+    /// Some bytes of one of a gateway's volumes can never be read again.
+    BadSector {
+        /// Which.
+        gateway: usize,
+    },
+    /// A gateway loses power, and both files of its journal's tail with it.
+    TailsLost {
+        /// Which.
+        gateway: usize,
+    },
     /// The hub's process is killed and started again.
     HubKill,
+    /// The hub's disk is copied, or put back to the copy.
+    HubRestored,
     /// The hub's machine loses power at one of its next storage calls, or now.
     HubPowerCut,
+}
+
+/// A kind of [`Fault`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the fault of its name")]
+pub enum Kind {
+    PowerCut,
+    Kill,
+    Outage,
+    ClockStep,
+    DiskErrors,
+    DiskFull,
+    HubKill,
+    HubPowerCut,
+    HubRestored,
+    BadSector,
+    TailsLost,
+    ReadErrors,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 12] = [
+        Kind::PowerCut,
+        Kind::Kill,
+        Kind::Outage,
+        Kind::ClockStep,
+        Kind::DiskErrors,
+        Kind::DiskFull,
+        Kind::HubKill,
+        Kind::HubPowerCut,
+        Kind::HubRestored,
+        Kind::BadSector,
+        Kind::TailsLost,
+        Kind::ReadErrors,
+    ];
+
+    /// The kinds that may cost durable batches, which are then said to be lost as damaged.
+    pub const DAMAGING: [Kind; 3] = [Kind::HubRestored, Kind::BadSector, Kind::TailsLost];
 }
 
 /// Which faults a run has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    kinds: Vec<u8>,
+    /// What happens.
+    pub kinds: Vec<Kind>,
     /// Mean time between two faults.
     pub mean_ms: u64,
     /// How a gateway's power cut treats writes in flight.
@@ -66,18 +118,15 @@ pub struct Plan {
     pub forgets_time: bool,
 }
 
-const KIND_COUNT: u8 = 8;
-const DISK_ERRORS: u8 = 4;
-
 impl Plan {
-    /// Chooses.
-    pub fn choose(rng: &mut Rng) -> Plan {
-        let kinds: Vec<u8> = (0..KIND_COUNT).filter(|_| rng.one_in(2)).collect();
+    /// Chooses some of `kinds`.
+    pub fn choose(rng: &mut Rng, kinds: &[Kind]) -> Plan {
+        let kinds: Vec<Kind> = kinds.iter().copied().filter(|_| rng.one_in(2)).collect();
         // A disk that fails may hold the newest batches once instead of twice; a garbled block on top of that is one
         // fault more than the journal promises to survive.
         let cuts: Vec<Cut> = Cut::ALL
             .into_iter()
-            .filter(|cut| !(kinds.contains(&DISK_ERRORS) && matches!(cut, Cut::Garbled(_))))
+            .filter(|cut| !(kinds.contains(&Kind::DiskErrors) && matches!(cut, Cut::Garbled(_))))
             .collect();
         Plan {
             mean_ms: *rng.choose(&[5, 15, 60]) * 60_000,
@@ -102,17 +151,27 @@ impl Plan {
         let lasts_max = *rng.choose(&[20, 600, 7200, 36_000]);
         let lasts_ms = rng.between(1, lasts_max) * 1000;
         let fault = match *rng.choose(&self.kinds) {
-            0 => Fault::PowerCut { gateway },
-            1 => Fault::Kill { gateway },
-            2 => Fault::Outage { gateway, lasts_ms, is_silent: rng.one_in(2) },
-            3 => {
+            Kind::PowerCut => Fault::PowerCut { gateway },
+            Kind::Kill => Fault::Kill { gateway },
+            Kind::Outage => Fault::Outage { gateway, lasts_ms, is_silent: rng.one_in(2) },
+            Kind::ClockStep => {
                 let by_ms = rng.between(1, 48 * 3_600_000) as i64;
                 Fault::ClockStep { gateway, by_ms: if rng.one_in(2) { -by_ms } else { by_ms } }
             }
-            DISK_ERRORS => Fault::DiskErrors { gateway, one_in: rng.between(2, 200), lasts_ms },
-            5 => Fault::DiskFull { gateway, lasts_ms },
-            6 => Fault::HubKill,
-            _ => Fault::HubPowerCut,
+            Kind::DiskErrors => {
+                let errors = Errors { changes_one_in: rng.between(2, 200), looks_one_in: 0 };
+                Fault::DiskErrors { gateway, errors, lasts_ms }
+            }
+            Kind::ReadErrors => {
+                let errors = Errors { changes_one_in: 0, looks_one_in: rng.between(1, 200) };
+                Fault::DiskErrors { gateway, errors, lasts_ms }
+            }
+            Kind::DiskFull => Fault::DiskFull { gateway, lasts_ms },
+            Kind::HubKill => Fault::HubKill,
+            Kind::HubPowerCut => Fault::HubPowerCut,
+            Kind::HubRestored => Fault::HubRestored,
+            Kind::BadSector => Fault::BadSector { gateway },
+            Kind::TailsLost => Fault::TailsLost { gateway },
         };
         Some((pause_ms, fault))
     }

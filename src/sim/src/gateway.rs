@@ -1,6 +1,6 @@
 //! A simulated gateway: a disk, a clock, signals, and the agent's core when the power is on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agent::agent::{Input, Output, Settings};
 use agent::probe::Reading;
@@ -16,6 +16,7 @@ use wire::stream::{STREAM_COUNT, Stream};
 use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
 
 use crate::disk::SimDisk;
+use crate::host::Host;
 use crate::load::{Load, Size};
 use crate::net::Quality;
 use crate::rng::Rng;
@@ -25,6 +26,9 @@ const OPEN_PATIENCE: u32 = 20;
 
 /// The calendar at a world's first moment, unless it says otherwise: 2026-01-01T00:00:00Z.
 pub const UNIX_START: UnixTime = UnixTime(1_767_225_600_000);
+
+/// How long after its disk was mended a gateway may take to write again.
+const MEND_MS: u64 = 10_000;
 
 /// How a gateway is made.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +43,10 @@ pub struct Make {
     pub quality: Quality,
 }
 
-/// Ticks that became durable under a range of batch numbers.
+/// When a tick was.
+pub type Tick = (BootId, Instant);
+
+/// Ticks that one step wrote, and the numbers of their batches: one, unless the run ended as well.
 #[derive(Clone, Debug)]
 pub struct Committed {
     /// Whose numbers.
@@ -47,7 +54,7 @@ pub struct Committed {
     /// The lowest and, exclusive, the highest.
     pub batches: (Seq, Seq),
     /// When the ticks were.
-    pub ticks: Vec<(BootId, Instant)>,
+    pub ticks: Vec<Tick>,
 }
 
 /// A simulated gateway.
@@ -86,9 +93,20 @@ pub struct Gateway {
     pub committed: Vec<Committed>,
     /// Everything that the hub told it is durable, ever.
     pub acked: BTreeMap<(JournalId, Stream), RangeSet>,
-    uncommitted: Vec<(BootId, Instant)>,
-    durable: [Seq; STREAM_COUNT],
+    /// Every tick that was ever taken.
+    pub taken: BTreeSet<Tick>,
+    /// When its disk was last mended; none while it fails or is full.
+    pub well_at_ms: Option<u64>,
+    /// Ticks in memory alone.
+    open: Vec<Tick>,
+    /// Ticks in batches that are not durable yet.
+    appended: Vec<Committed>,
+    /// The journal, and its numbers below which all is durable, when last seen.
+    known: Option<(JournalId, [Seq; STREAM_COUNT])>,
+    next: Seq,
     missed_count: u64,
+    /// Whether it ever started by giving up what the disk would not read.
+    pub has_given_up: bool,
     /// Starts that the disk refused, one after the other.
     refused_count: u32,
     reading: Option<Box<Reading>>,
@@ -121,9 +139,14 @@ impl Gateway {
             life: 0,
             committed: Vec::new(),
             acked: BTreeMap::new(),
-            uncommitted: Vec::new(),
-            durable: [Seq(0); STREAM_COUNT],
+            taken: BTreeSet::new(),
+            well_at_ms: Some(0),
+            open: Vec::new(),
+            appended: Vec::new(),
+            known: None,
+            next: Seq(0),
             missed_count: 0,
+            has_given_up: false,
             refused_count: 0,
             reading: Some(Box::new(Reading::new(4096))),
             seed: rng.bits(),
@@ -150,7 +173,9 @@ impl Gateway {
     }
 
     /// The process starts. `false` when the disk does not let it.
-    pub fn start(&mut self, now_ms: u64) -> bool {
+    ///
+    /// Errors: what was durable before is not durable now, in words.
+    pub fn start(&mut self, now_ms: u64) -> Result<bool, String> {
         let settings = Settings {
             device: self.device,
             version: "0.1.0-sim".into(),
@@ -158,25 +183,39 @@ impl Gateway {
             journal: self.make.journal,
             link: Timing::default(),
             has_hub: true,
-            batch_age_max: Span(60_000.max(self.make.interval.0)),
+            batch_age_max: self.batch_age_max(),
         };
         self.life += 1;
         let seed = self.seed ^ self.life;
-        let open = if self.refused_count < OPEN_PATIENCE { Agent::open } else { Agent::open_giving_up };
+        let is_patient = self.refused_count < OPEN_PATIENCE;
+        let open = if is_patient { Agent::open } else { Agent::open_giving_up };
         self.agent = open(self.disk.folder(), settings, seed, self.stamp(now_ms)).ok();
         self.refused_count = if self.agent.is_some() { 0 } else { self.refused_count + 1 };
-        if let Some(agent) = &self.agent {
-            // What an opened journal holds was read back from the disk: it is durable.
-            self.durable = Stream::ALL.map(|stream| agent.journal().durable(stream));
-            self.missed_count = agent.missed_count();
+        let Some(agent) = &self.agent else { return Ok(false) };
+        self.has_given_up |= !is_patient;
+        self.next = agent.journal().next(Stream::Raw);
+        self.missed_count = agent.missed_count();
+        let known = (agent.journal().id(), Stream::ALL.map(|stream| agent.journal().durable(stream)));
+        // What an opened journal holds was read back from the disk: it is durable.
+        match self.known.replace(known) {
+            Some((id, _)) if id != known.0 => Err(format!("gw-{} opened journal {} after {id}", self.index, known.0)),
+            Some((_, durable)) if durable.iter().zip(known.1).any(|(before, now)| *before > now) => {
+                Err(format!("gw-{} had committed below {durable:?} and reopened with {:?}", self.index, known.1))
+            }
+            _ => Ok(true),
         }
-        self.agent.is_some()
+    }
+
+    fn batch_age_max(&self) -> Span {
+        Span(60_000.max(self.make.interval.0))
     }
 
     /// The process is gone, and with it what was in memory alone.
     pub fn end(&mut self) {
         self.agent = None;
-        self.uncommitted.clear();
+        // Some of what was not durable may have survived: it is owed by nobody, and welcome.
+        self.open.clear();
+        self.appended.clear();
         self.wake_version += 1;
         self.life += 1;
     }
@@ -185,17 +224,20 @@ impl Gateway {
     pub fn read(&mut self, now: Stamp) -> Option<Box<Reading>> {
         let mut reading = self.reading.take()?;
         self.load.render(now.boot, now.uptime, &mut reading);
-        self.uncommitted.push((now.boot, now.uptime));
+        self.open.push((now.boot, now.uptime));
+        self.taken.insert((now.boot, now.uptime));
         Some(reading)
     }
 
     /// One step of the core; its outputs, unless the power went meanwhile.
-    pub fn step(&mut self, now_ms: u64, inputs: Vec<Input>) -> Option<Vec<Output>> {
+    ///
+    /// Errors: a tick left memory and is neither written nor said to be missed, in words.
+    pub fn step(&mut self, now_ms: u64, inputs: Vec<Input>) -> Result<Option<Vec<Output>>, String> {
         let now = self.stamp(now_ms);
-        let agent = self.agent.as_mut()?;
+        let Some(agent) = self.agent.as_mut() else { return Ok(None) };
         agent.step(now, inputs);
         if self.disk.is_dead() {
-            return None;
+            return Ok(None);
         }
         let mut outputs = Vec::new();
         while let Some(output) = agent.poll_output() {
@@ -204,26 +246,30 @@ impl Gateway {
                 other => outputs.push(other),
             }
         }
-        self.note_commits();
-        Some(outputs)
+        self.note_appended()?;
+        self.note_committed();
+        self.check_age(now_ms)?;
+        Ok(Some(outputs))
     }
 
-    /// Whether the hub has all that is durable here, and it is not nothing.
-    pub fn is_at_rest(&self) -> bool {
-        self.agent.as_ref().is_some_and(|agent| agent.journal().backlog_count() == 0)
-            && self.committed.last().is_some_and(|last| last.batches.1.0 > 0)
-    }
-
-    /// What keeps the gateway from rest, in words.
-    pub fn why_restless(&self) -> Option<String> {
-        let Some(agent) = &self.agent else { return Some(format!("gw-{} does not run", self.index)) };
-        if self.is_at_rest() {
-            return None;
+    /// What keeps the gateway from rest, in words: that the hub has not all that is durable here, or that the two disagree.
+    pub fn why_restless(&self, host: &Host) -> Option<String> {
+        let Some(journal) = self.agent.as_ref().map(|agent| agent.journal()) else {
+            return Some("it does not run".into());
+        };
+        if self.committed.is_empty() {
+            return Some("it has written nothing".into());
         }
-        let journal = agent.journal();
-        let done =
-            Stream::ALL.map(|stream| format!("{stream} {:?} of {}", journal.done(stream), journal.durable(stream)));
-        Some(format!("gw-{} waits, link {}: {}", self.index, agent.link_words(), done.join(", ")))
+        let backlog_count = journal.backlog_count();
+        if backlog_count > 0 {
+            let done =
+                Stream::ALL.map(|stream| format!("{stream} {:?} of {}", journal.done(stream), journal.durable(stream)));
+            return Some(format!("{backlog_count} batches wait: {}", done.join(", ")));
+        }
+        let held = host.held(self.device, journal.id());
+        let disputed = Stream::ALL.into_iter().find(|stream| held[stream.index()] != *journal.done(*stream))?;
+        let (held, done) = (&held[disputed.index()], journal.done(disputed));
+        Some(format!("of {disputed} the hub holds {held:?}, and {done:?} is taken for done"))
     }
 
     /// Takes a buffer back that a step did not return.
@@ -249,17 +295,46 @@ impl Gateway {
         }
     }
 
-    fn note_commits(&mut self) {
+    /// Follows the ticks that left memory in this step: into batches, or lost and said to be missed.
+    fn note_appended(&mut self) -> Result<(), String> {
         let agent = self.agent.as_ref().expect("called after a step");
-        let durable = agent.journal().durable(Stream::Raw);
-        let before = std::mem::replace(&mut self.durable[Stream::Raw.index()], durable);
-        if agent.missed_count() > self.missed_count {
-            // What could not be written is said as missed, and owed by nobody.
-            self.missed_count = agent.missed_count();
-            self.uncommitted.clear();
-        } else if agent.open_tick_count() == 0 && !agent.journal().has_uncommitted_batches() && durable > before {
-            let ticks = std::mem::take(&mut self.uncommitted);
-            self.committed.push(Committed { journal: agent.journal().id(), batches: (before, durable), ticks });
+        let journal = agent.journal();
+        let batches = (std::mem::replace(&mut self.next, journal.next(Stream::Raw)), journal.next(Stream::Raw));
+        let missed_count = agent.missed_count() - std::mem::replace(&mut self.missed_count, agent.missed_count());
+        let open_count = agent.open_tick_count() as usize;
+        if open_count > self.open.len() {
+            return Err(format!("gw-{} holds {open_count} ticks of {} taken", self.index, self.open.len()));
         }
+        let ticks: Vec<Tick> = self.open.drain(..self.open.len() - open_count).collect();
+        let is_written = batches.0 < batches.1;
+        if !is_written && (ticks.len() as u64) > missed_count {
+            let count = ticks.len();
+            return Err(format!("gw-{} dropped {count} ticks and says that it missed {missed_count}", self.index));
+        }
+        // A step that both wrote and lost does not say which: it owes none of them.
+        if is_written && missed_count == 0 {
+            self.appended.push(Committed { journal: journal.id(), batches, ticks });
+        }
+        Ok(())
+    }
+
+    fn note_committed(&mut self) {
+        let journal = self.agent.as_ref().expect("called after a step").journal();
+        let durable = Stream::ALL.map(|stream| journal.durable(stream));
+        self.known = Some((journal.id(), durable));
+        let end = self.appended.partition_point(|appended| appended.batches.1 <= durable[Stream::Raw.index()]);
+        self.committed.extend(self.appended.drain(..end));
+    }
+
+    /// A power cut may cost what was sampled since the last commit, and on a sound disk that is no older than a batch becomes.
+    fn check_age(&self, now_ms: u64) -> Result<(), String> {
+        let oldest = self.appended.iter().flat_map(|appended| &appended.ticks).chain(&self.open).next();
+        let (Some((_, at)), Some(well_at_ms)) = (oldest, self.well_at_ms) else { return Ok(()) };
+        let since_ms = self.world_ms(*at).max(well_at_ms + MEND_MS);
+        let age_ms = now_ms.saturating_sub(since_ms);
+        if age_ms > self.batch_age_max().0 {
+            return Err(format!("gw-{} has a tick of {age_ms} ms in memory alone", self.index));
+        }
+        Ok(())
     }
 }

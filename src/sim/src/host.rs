@@ -1,12 +1,18 @@
 //! The simulated host: a disk, a store on it, and the hub's core when the power is on.
 
+use std::collections::BTreeMap;
+
 use hub::Hub;
 use hub::hub::{Input, Output, Query, Rows, Ticket};
 use store::Store;
 use store::change::Change;
+use wire::id::{DeviceId, JournalId, Seq};
+use wire::ranges::RangeSet;
+use wire::record::Record;
+use wire::stream::{STREAM_COUNT, Stream};
 use wire::time::{BootId, Instant, Stamp, UnixTime};
 
-use crate::disk::SimDisk;
+use crate::disk::{Image, SimDisk};
 use crate::gateway::UNIX_START;
 use crate::rng::Rng;
 
@@ -25,6 +31,10 @@ pub struct Host {
     pub wake_version: u64,
     /// Counts lives of the process, so that a commit of an older one is not carried out.
     pub life: u64,
+    /// A copy of the disk.
+    pub backup: Option<Image>,
+    /// The number that opened the run of each raw batch that was ever stored.
+    pub runs: BTreeMap<(DeviceId, JournalId, Seq), Seq>,
 }
 
 /// The hub's process.
@@ -39,7 +49,15 @@ pub struct Running {
 impl Host {
     /// A host that was never on.
     pub fn new(rng: &mut Rng) -> Host {
-        Host { disk: SimDisk::new(rng.split()), running: None, unix_start: UNIX_START, wake_version: 0, life: 0 }
+        Host {
+            disk: SimDisk::new(rng.split()),
+            running: None,
+            unix_start: UNIX_START,
+            wake_version: 0,
+            life: 0,
+            backup: None,
+            runs: BTreeMap::new(),
+        }
     }
 
     /// The host's clock, which is right.
@@ -72,6 +90,20 @@ impl Host {
         self.life += 1;
     }
 
+    /// Copies the disk while the process runs.
+    pub fn back_up(&mut self) {
+        if self.running.is_some() {
+            self.backup = Some(self.disk.image());
+        }
+    }
+
+    /// Puts the copy in the place of the disk, if there is one. The process is gone by then.
+    pub fn restore(&mut self) {
+        if let Some(image) = &self.backup {
+            self.disk.put_back(image);
+        }
+    }
+
     /// One step of the core and its outputs.
     pub fn step(&mut self, now_ms: u64, inputs: Vec<Input>) -> Vec<Output> {
         let now = self.stamp(now_ms);
@@ -92,9 +124,33 @@ impl Host {
             return None;
         }
         Some(match result {
-            Ok(refused) => Input::Committed { ticket, refused },
+            Ok(refused) => {
+                self.note_runs(changes);
+                Input::Committed { ticket, refused }
+            }
             Err(error) => Input::CommitFailed { ticket, error: error.to_string() },
         })
+    }
+
+    fn note_runs(&mut self, changes: &[Change]) {
+        for change in changes {
+            if let Change::Record { device, journal, record, .. } = change
+                && let Ok(Record { header, .. }) = Record::open(record)
+                && header.stream == Stream::Raw
+            {
+                self.runs.insert((*device, *journal, header.seq), header.run);
+            }
+        }
+    }
+
+    /// What is held or known to be lost of a journal, by stream. Nothing while the process does not run.
+    pub fn held(&self, device: DeviceId, journal: JournalId) -> [RangeSet; STREAM_COUNT] {
+        let mut held: [RangeSet; STREAM_COUNT] = Default::default();
+        let progress = self.running.as_ref().and_then(|running| running.store.progress(device, journal).ok());
+        for progress in progress.into_iter().flatten() {
+            held[progress.stream.index()] = progress.held;
+        }
+        held
     }
 
     /// Answers a read.

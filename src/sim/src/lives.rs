@@ -85,7 +85,8 @@ impl Group {
         let mut has_stopped = false;
         loop {
             let now_ms = self.now_ms;
-            let outputs = self.machines[machine].step(now_ms, std::mem::take(&mut inputs)).expect("the power is on");
+            let outputs = self.machines[machine].step(now_ms, std::mem::take(&mut inputs));
+            let outputs = outputs.expect("every tick is accounted for").expect("the power is on");
             for output in outputs {
                 match output {
                     AgentOutput::Dial => {
@@ -145,7 +146,7 @@ pub fn group(seed: u64, count: usize, make: Make, life: Span, pause: Span) -> Re
             enroll(&mut group, machine, secret)?;
             dies_at_ms[machine] = at_ms + life.0;
             group.machines[machine].power_on(at_ms, true);
-            if !group.machines[machine].start(at_ms) {
+            if !group.machines[machine].start(at_ms)? {
                 return Err(format!("machine {machine} does not start"));
             }
             group.step_machine(machine, None);

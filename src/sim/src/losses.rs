@@ -42,6 +42,11 @@ impl Losses {
         Ok(())
     }
 
+    /// Whether nothing was named.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether a batch was named.
     pub fn contains(&self, stream: Stream, seq: Seq) -> bool {
         self.meets(stream, SeqRange { first: seq, last: seq })

@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use std::time::Instant as Clock;
 
 use sim::disk::Cut;
+use sim::fault::Kind;
 use sim::scenario;
 
 const HELP: &str = "\
 Runs simulated worlds of random faults and checks that nothing is lost, doubled or changed.
 
-usage: cargo sim [worlds|power|rest|month] [--seeds N] [--first K] [--full]
+usage: cargo sim [worlds|power|rest|month] [--seeds N] [--first K] [--kinds A,B] [--full]
 
   worlds   gateways and a hub under power cuts, outages, clock steps, disk errors (the default)
   power    a journal alone under power cuts of every kind
@@ -22,6 +23,7 @@ usage: cargo sim [worlds|power|rest|month] [--seeds N] [--first K] [--full]
 
   --seeds N   how many worlds (default 100)
   --first K   the first seed (default 0)
+  --kinds A,B only worlds of these kinds of faults, such as PowerCut,HubRestored
 
 example: cargo sim --seeds 1 --first 4711     runs seed 4711 again
 ";
@@ -31,10 +33,12 @@ struct Arguments {
     seeds: u64,
     first: u64,
     is_full: bool,
+    kinds: Vec<Kind>,
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut arguments = Arguments { what: "worlds".into(), seeds: 100, first: 0, is_full: false };
+    let mut arguments =
+        Arguments { what: "worlds".into(), seeds: 100, first: 0, is_full: false, kinds: Kind::ALL.into() };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number = |name: &str| {
@@ -45,6 +49,7 @@ fn arguments() -> Result<Arguments, String> {
             "--seeds" => arguments.seeds = number("--seeds")?,
             "--first" => arguments.first = number("--first")?,
             "--full" => arguments.is_full = true,
+            "--kinds" => arguments.kinds = kinds(&words.next().ok_or("--kinds needs a list")?)?,
             "worlds" | "power" | "rest" | "month" => arguments.what = word,
             "--help" | "-h" => {
                 print!("{HELP}");
@@ -54,6 +59,16 @@ fn arguments() -> Result<Arguments, String> {
         }
     }
     Ok(arguments)
+}
+
+fn kinds(list: &str) -> Result<Vec<Kind>, String> {
+    let all = || Kind::ALL.map(|kind| format!("{kind:?}")).join(",");
+    list.split(',')
+        .map(|word| {
+            let kind = Kind::ALL.into_iter().find(|kind| format!("{kind:?}") == word);
+            kind.ok_or_else(|| format!("{word} is no kind of fault; there are {}", all()))
+        })
+        .collect()
 }
 
 fn main() -> ExitCode {
@@ -87,7 +102,7 @@ fn main() -> ExitCode {
             })
         }),
         _ => every_seed(&arguments, "", |seed| {
-            scenario::random(seed).map(|tally| {
+            scenario::random(seed, &arguments.kinds).map(|tally| {
                 format!(
                     "{} faults, {} ticks, {} samples, {} batches lost and said, trace {:016x}",
                     tally.fault_count, tally.tick_count, tally.sample_count, tally.lost_count, tally.trace

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use journal::Journal;
 use journal::entry;
+use journal::volume::Name;
 use wire::batch;
 use wire::event::Event;
 use wire::id::Seq;
@@ -17,7 +18,8 @@ use crate::disk::{Cut, SimDisk};
 use crate::power::SMALL;
 use crate::rng::Rng;
 
-const TAILS: [&str; 2] = ["tail.a", "tail.b"];
+/// The two files of the journal's tail.
+pub const TAILS: [&str; 2] = ["tail.a", "tail.b"];
 
 /// Plays one history: write, damage, open with power cuts, check; several times.
 ///
@@ -26,10 +28,12 @@ pub fn history(seed: u64) -> Result<(), String> {
     let mut rng = Rng::new(seed);
     let disk = SimDisk::new(rng.split());
     let mut known: BTreeMap<(Stream, Seq), Vec<u8>> = BTreeMap::new();
+    let mut gone = BTreeSet::new();
     let mut journal = open(&disk, seed)?;
     for _ in 0..4 {
         write(&mut journal, &mut known, &mut rng)?;
         drop(journal);
+        let volumes: Vec<Name> = disk.names().iter().filter_map(|name| Name::parse(name)).collect();
         damage_both(&disk, &mut rng);
         for _ in 0..rng.below(4) {
             disk.cut_after(rng.between(1, 60));
@@ -37,7 +41,7 @@ pub fn history(seed: u64) -> Result<(), String> {
             disk.power_cycle(*rng.choose(&Cut::ALL));
         }
         journal = open(&disk, seed)?;
-        check(&mut journal, &known)?;
+        check(&mut journal, &known, &volumes, &mut gone)?;
     }
     Ok(())
 }
@@ -76,22 +80,20 @@ fn write(journal: &mut Journal, known: &mut BTreeMap<(Stream, Seq), Vec<u8>>, rn
     Ok(())
 }
 
-/// Takes both tails away, empties them, fills them with noise, or garbles one place in both that is older than the newest
-/// commit. Of that nothing but the hub could know that it was ever made.
+/// Ruins both tails, or garbles one place in both that is older than the newest commit. Of that nothing but the hub could know
+/// that it was ever made.
 fn damage_both(disk: &SimDisk, rng: &mut Rng) {
-    let kind = rng.below(4);
     let newest = newest_commit(disk);
     let at = rng.below(newest.max(1)) as usize;
     let length = rng.between(1, 4096) as usize;
+    let is_whole = rng.below(4) < 3;
     for name in TAILS {
-        match kind {
-            0 => disk.folder().remove(name).expect("it was there"),
-            1 => disk.damage(name, Vec::clear),
-            2 => disk.damage(name, |bytes| rng.fill(bytes)),
-            _ => disk.damage(name, |bytes| rng.fill(&mut bytes[at..(at + length).min(newest as usize)])),
+        if is_whole {
+            disk.ruin(name, rng);
+        } else {
+            disk.damage(name, |bytes| rng.fill(&mut bytes[at..(at + length).min(newest as usize)]));
         }
     }
-    let _ = disk.folder().sync();
 }
 
 /// Where the newest commit begins.
@@ -105,16 +107,24 @@ fn newest_commit(disk: &SimDisk) -> u64 {
     of_newest.map(|(_, _, offset)| *offset).min().unwrap_or(0)
 }
 
-fn check(journal: &mut Journal, known: &BTreeMap<(Stream, Seq), Vec<u8>>) -> Result<(), String> {
+fn check(
+    journal: &mut Journal,
+    known: &BTreeMap<(Stream, Seq), Vec<u8>>,
+    volumes: &[Name],
+    gone: &mut BTreeSet<(Stream, Seq)>,
+) -> Result<(), String> {
     let now = Stamp::default();
     let (mut record, mut scratch) = (Vec::new(), Vec::new());
-    let mut gone = BTreeSet::new();
     for ((stream, seq), payload) in known {
         if journal.next(*stream) <= *seq {
             return Err(format!("{stream} {seq} would be given out again"));
         }
         if !journal.read(now, *stream, *seq, &mut record).map_err(|error| error.to_string())? {
-            gone.insert((*stream, *seq));
+            let holds = |name: &Name| name.stream == *stream && name.range.first <= *seq && *seq <= name.range.last;
+            // A volume's range may have holes of an earlier loss.
+            if gone.insert((*stream, *seq)) && volumes.iter().any(holds) {
+                return Err(format!("{stream} {seq} was in a volume and went with the tail"));
+            }
             continue;
         }
         let opened =

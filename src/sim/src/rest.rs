@@ -1,6 +1,6 @@
 //! A journal whose bytes change at rest: what is damaged is never handed out, what is whole is saved, what is lost is said.
 //!
-//! Any file may be hit, several times, but for one of the two copies of the tail.
+//! Any file may be hit, several times, but for one of the two copies of the tail. For both see [`crate::rescue`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use journal::Journal;
 use wire::id::Seq;
 use wire::record::Record;
 use wire::stream::Stream;
-use wire::time::Stamp;
+use wire::time::{Instant, Stamp};
 
 use crate::disk::SimDisk;
 use crate::losses::Losses;
@@ -33,6 +33,7 @@ pub fn history(seed: u64) -> Result<Tally, String> {
     let mut rng = Rng::new(seed);
     let disk = SimDisk::new(rng.split());
     let now = Stamp::default();
+    let later = Stamp { uptime: Instant(24 * 3_600_000), ..now };
     let mut written: BTreeMap<Seq, Vec<u8>> = BTreeMap::new();
     let mut journal = Journal::open(disk.folder(), SMALL, seed, now).map_err(|error| error.to_string())?;
     let mut run = None;
@@ -60,12 +61,17 @@ pub fn history(seed: u64) -> Result<Tally, String> {
         damage(&disk, &name, &mut rng);
     }
 
-    let mut journal = Journal::open(disk.folder(), SMALL, seed, now).map_err(|error| error.to_string())?;
+    // A disk that will not be read is tried for long before it is given up.
+    let opened = Journal::open(disk.folder(), SMALL, seed, now);
+    let opened = opened.or_else(|_| Journal::open_giving_up(disk.folder(), SMALL, seed, now));
+    let mut journal = opened.map_err(|error| error.to_string())?;
     let mut tally = Tally { written_count: written.len() as u64, ..Tally::default() };
     let (mut record, mut gone) = (Vec::new(), BTreeSet::new());
     for (seq, payload) in &written {
-        let read = journal.read(now, Stream::Raw, *seq, &mut record).map_err(|error| error.to_string())?;
-        if !read {
+        // A place that cannot be read counts as damaged when it has refused for long enough.
+        let read = journal.read(now, Stream::Raw, *seq, &mut record);
+        let read = read.or_else(|_| journal.read(later, Stream::Raw, *seq, &mut record));
+        if !read.map_err(|error| error.to_string())? {
             gone.insert(*seq);
             continue;
         }
@@ -79,7 +85,7 @@ pub fn history(seed: u64) -> Result<Tally, String> {
     // What reading found is on record with the next commit.
     journal.commit(now).map_err(|error| error.to_string())?;
     let mut lost = Losses::default();
-    lost.read(&mut journal, now)?;
+    lost.read(&mut journal, later)?;
     if let Some(unsaid) = gone.iter().find(|seq| !lost.contains(Stream::Raw, **seq)) {
         return Err(format!("{unsaid} is gone and nobody said so"));
     }
@@ -91,6 +97,9 @@ pub fn history(seed: u64) -> Result<Tally, String> {
 }
 
 fn damage(disk: &SimDisk, name: &str, rng: &mut Rng) {
+    if let Some(bytes) = disk.file_bytes(name).filter(|bytes| *bytes > 0 && rng.one_in(5)) {
+        return disk.spoil(name, rng.below(bytes) / 4096 * 4096, 4096);
+    }
     disk.damage(name, |bytes| {
         if bytes.is_empty() {
             return;
@@ -123,7 +132,7 @@ mod tests {
             }
         }));
         let mut total = Tally::default();
-        for seed in 0..150 {
+        for seed in 0..200 {
             match history(seed) {
                 Ok(tally) => {
                     total.written_count += tally.written_count;

@@ -74,8 +74,8 @@ pub struct World {
     host: Host,
     fault_count: u64,
     trace: u64,
-    /// The first record that the hub would not store: two batches under one number, or more holes than a set holds.
-    refused: Option<String>,
+    /// The first thing that was seen to be wrong, such as a record that the hub would not store: two batches under one number.
+    problem: Option<String>,
 }
 
 /// What a run came to.
@@ -110,7 +110,7 @@ impl World {
             host,
             fault_count: 0,
             trace: 0,
-            refused: None,
+            problem: None,
         };
         world.agenda.after(0, Happening::HubOn);
         for gateway in 0..makes.len() {
@@ -147,15 +147,15 @@ impl World {
         let deadline_ms = self.quiet_at_ms + DRAIN_MS;
         while let Some(what) = self.agenda.advance() {
             self.happen(what)?;
+            if let Some(problem) = self.problem.take() {
+                return Err(problem);
+            }
             if self.now_ms() > self.quiet_at_ms && self.is_at_rest() {
                 break;
             }
             if self.now_ms() > deadline_ms {
                 return Err(self.why_restless());
             }
-        }
-        if let Some(refused) = self.refused.take() {
-            return Err(refused);
         }
         let mut tally = checker::check(self)?;
         tally.fault_count = self.fault_count;
@@ -170,12 +170,27 @@ impl World {
         self.agenda.now_ms()
     }
 
+    /// Notes that something is wrong; the run ends with it.
+    fn note(&mut self, problem: String) {
+        self.problem.get_or_insert(problem);
+    }
+
+    /// What happens in this world.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     fn is_at_rest(&self) -> bool {
-        self.host.running.is_some() && self.gateways.iter().all(Gateway::is_at_rest)
+        self.host.running.is_some() && self.gateways.iter().all(|gateway| gateway.why_restless(&self.host).is_none())
     }
 
     fn why_restless(&self) -> String {
-        let words: Vec<String> = self.gateways.iter().filter_map(Gateway::why_restless).collect();
+        let restless = self.gateways.iter().filter_map(|gateway| {
+            let why = gateway.why_restless(&self.host)?;
+            let link = gateway.agent.as_ref().map_or("none".into(), |agent| agent.link_words());
+            Some(format!("gw-{}, link {link}: {why}", gateway.index))
+        });
+        let words: Vec<String> = restless.collect();
         format!("{} h after the last fault: {}", DRAIN_MS / 3_600_000, words.join("; "))
     }
 

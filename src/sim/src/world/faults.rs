@@ -1,9 +1,13 @@
 //! Carrying out what goes wrong, and mending it.
 
-use crate::disk::Cut;
+use crate::disk::{Cut, Errors};
 use crate::fault::Fault;
 use crate::net::End;
+use crate::rescue::TAILS;
 use crate::world::{Happening, RESTART_MS, World};
+
+/// Bytes that a bad sector takes along: a page of the cache.
+const SECTOR_BYTES: u64 = 4096;
 
 impl World {
     pub(super) fn plan_fault(&mut self) {
@@ -45,14 +49,38 @@ impl World {
                     *error_ms += by_ms;
                 }
             }
-            Fault::DiskErrors { gateway, one_in, lasts_ms } => {
-                self.gateways[gateway].disk.fail_one_in(one_in);
+            Fault::DiskErrors { gateway, errors, lasts_ms } => {
+                self.gateways[gateway].disk.set_errors(errors);
+                self.gateways[gateway].well_at_ms = None;
                 self.agenda.after(lasts_ms, Happening::DiskWell { gateway });
             }
             Fault::DiskFull { gateway, lasts_ms } => {
                 let used_bytes = self.gateways[gateway].disk.used_bytes();
                 self.gateways[gateway].disk.set_capacity(used_bytes);
+                self.gateways[gateway].well_at_ms = None;
                 self.agenda.after(lasts_ms, Happening::DiskWell { gateway });
+            }
+            Fault::BadSector { gateway } => {
+                let disk = &self.gateways[gateway].disk;
+                let volumes: Vec<String> = disk.names().into_iter().filter(|name| name.ends_with(".redb")).collect();
+                if !volumes.is_empty() {
+                    let name = self.rng.choose(&volumes);
+                    let sector_count = disk.file_bytes(name).unwrap_or(0) / SECTOR_BYTES;
+                    disk.spoil(name, self.rng.below(sector_count + 1) * SECTOR_BYTES, SECTOR_BYTES);
+                }
+            }
+            Fault::TailsLost { gateway } => {
+                self.gateway_power_cut(gateway);
+                for name in TAILS {
+                    self.gateways[gateway].disk.ruin(name, &mut self.rng);
+                }
+            }
+            Fault::HubRestored => {
+                if self.host.backup.is_none() || self.rng.one_in(2) {
+                    self.host.back_up();
+                } else {
+                    self.hub_restored();
+                }
             }
             Fault::HubKill => {
                 self.host.disk.power_cycle(Cut::Kept);
@@ -72,7 +100,8 @@ impl World {
     }
 
     pub(super) fn mend_disk(&mut self, gateway: usize) {
-        self.gateways[gateway].disk.fail_one_in(0);
+        self.gateways[gateway].disk.set_errors(Errors::default());
         self.gateways[gateway].disk.set_capacity(u64::MAX);
+        self.gateways[gateway].well_at_ms = Some(self.now_ms());
     }
 }

@@ -2,7 +2,6 @@
 
 use agent::agent::{Input, Output};
 
-use crate::checker;
 use crate::net::End;
 use crate::world::{Happening, OFF_MS, World};
 
@@ -26,7 +25,11 @@ impl World {
         if gateway.agent.is_none() {
             return;
         }
-        let Some(outputs) = gateway.step(now_ms, inputs) else { return self.gateway_power_cut(index) };
+        let outputs = match gateway.step(now_ms, inputs) {
+            Ok(Some(outputs)) => outputs,
+            Ok(None) => return self.gateway_power_cut(index),
+            Err(problem) => return self.note(problem),
+        };
         for output in outputs {
             match output {
                 Output::Dial => self.dial(index),
@@ -74,7 +77,7 @@ impl World {
         }
         let gateway = &mut self.gateways[index];
         gateway.refill();
-        if !gateway.start(now_ms) {
+        if !gateway.start(now_ms)? {
             if gateway.disk.is_dead() {
                 self.gateway_power_cut(index);
             } else {
@@ -84,7 +87,6 @@ impl World {
             return Ok(());
         }
         let life = gateway.life;
-        checker::check_journal(gateway)?;
         self.agenda.after(1, Happening::Tick { gateway: index, life });
         Ok(())
     }

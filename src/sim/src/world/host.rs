@@ -33,7 +33,7 @@ impl World {
                     }
                     Output::Read { ticket, query } => answers.extend(self.host.read(ticket, &query)),
                     Output::Note(Note::NotStored { device, reason }) => {
-                        self.refused.get_or_insert(format!("{device}: {reason}"));
+                        self.note(format!("{device}: {reason}"));
                     }
                     Output::Reply { .. } | Output::Note(_) => {}
                 }
@@ -100,6 +100,15 @@ impl World {
             self.net.hang(peer);
         }
         self.hub_ends();
+        let delay_ms = self.rng.between(OFF_MS.0, OFF_MS.1);
+        self.agenda.after(delay_ms, Happening::HubOn);
+    }
+
+    /// The hub's disk is put back to its backup. What was acked since is the gateways' again, as far as they hold it.
+    pub(super) fn hub_restored(&mut self) {
+        self.hub_ends();
+        self.host.restore();
+        self.gateways.iter_mut().for_each(|gateway| gateway.acked.clear());
         let delay_ms = self.rng.between(OFF_MS.0, OFF_MS.1);
         self.agenda.after(delay_ms, Happening::HubOn);
     }
