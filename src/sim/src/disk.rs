@@ -222,6 +222,11 @@ impl SimDisk {
         self.platter().errors = errors;
     }
 
+    /// Makes one write, sync or change of a name in `n` fail; zero stops it.
+    pub fn fail_one_in(&self, n: u64) {
+        self.set_errors(Errors { changes_one_in: n, looks_one_in: 0 });
+    }
+
     /// Lets every read of these bytes of a file fail, for as long as the file lives.
     ///
     /// Panics: when there is no such file.
