@@ -29,6 +29,14 @@ zig_target() {
     esac
 }
 
+# What rustc is told beside the target.
+rust_flags() {
+    case $1 in
+    # Thumb-2, which every ARMv7 runs: the agent is a quarter smaller. rustc warns that the name of this switch is not settled.
+    armv7-*) echo "-Ctarget-feature=+thumb-mode" ;;
+    esac
+}
+
 # The emulator of each target and the oldest processor that it must run on; nothing where this machine is one.
 emulator() {
     case $1 in

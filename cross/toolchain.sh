@@ -21,7 +21,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . cross/common.sh
 
 # Raise it when something is built in another way: the cache is shared with other checkouts.
-layout=1
+layout=2
 # Its musl is 1.2.5, as is that of Rust's own targets.
 zig_version=0.13.0
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/outpost-cross/$layout
@@ -158,14 +158,14 @@ install_std() {
 }
 
 # The library's workspace builds on a stable compiler of its own release, and on no other; its profile `dist` is what
-# Rust ships.
+# Rust ships. It is built without backtraces: their reader of debug information is a tenth of the agent, which is stripped.
 build_std() {
     local name=${1^^}
     env RUSTC="$rustc" RUSTC_BOOTSTRAP=1 __CARGO_DEFAULT_LIB_METADATA=outpost CARGO_INCREMENTAL=0 \
         "CARGO_TARGET_${name//-/_}_LINKER=$cache/bin/$1-cc" \
         RUSTFLAGS="-Zforce-unstable-if-unmarked -Cdebuginfo=0 --remap-path-prefix=$sysroot/src=/rustc/$release" \
         cargo rustc --quiet --locked --manifest-path "$sysroot/src/library/sysroot/Cargo.toml" --lib --crate-type rlib \
-        --profile dist --target "$1" --features "panic-unwind backtrace" --target-dir "$work/target"
+        --profile dist --target "$1" --features panic-unwind --target-dir "$work/target"
     rm -f "$work/target/$1"/dist/deps/libsysroot-*.rlib
     mv "$work/target/$1"/dist/deps/*.rlib "$work/std/lib"
     rm -rf "$work/target/$1"
@@ -218,11 +218,13 @@ write_environment() {
 }
 
 environment_of() {
-    local name=${1//-/_} linker=$cache/bin/$1-cc runner
+    local name=${1//-/_} linker=$cache/bin/$1-cc runner flags
     local cargo=CARGO_TARGET_${name^^}
     case $1 in *-musl*) linker=$cache/bin/ld.lld ;; esac
     echo "export ${cargo}_LINKER=$linker CC_$name=$cache/bin/$1-cc AR_$name=$cache/bin/ar"
-    is_in_toolchain "$1" || echo "export ${cargo}_RUSTFLAGS=--sysroot=$sysroot ${cargo}_RUSTDOCFLAGS=--sysroot=$sysroot"
+    flags=$(rust_flags "$1")
+    is_in_toolchain "$1" || flags+=" --sysroot=$sysroot"
+    [ -z "$flags" ] || echo "export ${cargo}_RUSTFLAGS='$flags' ${cargo}_RUSTDOCFLAGS='$flags'"
     runner=$(emulator "$1")
     [ -z "$runner" ] || echo "export ${cargo}_RUNNER='$cache/qemu/$runner'"
 }
