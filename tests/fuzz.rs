@@ -74,6 +74,7 @@ fn honest() -> Vec<Vec<u8>> {
         let values: Vec<Option<i64>> = (0..20).map(|slot| (slot != tick).then_some(tick * slot * 1000)).collect();
         encoder.encode(10_000 * tick as u64, &values, &mut ticks);
     }
+    encoder.close_batch(&mut ticks);
     corpus.push(ticks);
 
     corpus.push(link::talk::frames(Kind::Hello, &hello()));

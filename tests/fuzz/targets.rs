@@ -294,9 +294,13 @@ fn record(bytes: &[u8]) {
 
 /// The codec alone.
 fn run(bytes: &[u8]) {
-    let mut decoder = Decoder::new(64);
-    let (mut values, mut rest) = ([None; 64], bytes);
-    while !rest.is_empty() && decoder.decode(&mut rest, &mut values).is_ok() {}
+    let (mut decoder, mut values) = (Decoder::new(64), [None; 64]);
+    let mut batch = decoder.batch(bytes);
+    for _ in 0..1000 {
+        if !matches!(batch.next(&mut values), Ok(Some(_))) {
+            break;
+        }
+    }
 }
 
 fn server(bytes: &[u8]) {

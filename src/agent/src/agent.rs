@@ -432,7 +432,7 @@ impl Agent {
     }
 
     fn close_batch(&mut self, now: Stamp) {
-        let Some((run, stamp, payload)) = self.sampler.open_batch() else { return };
+        let Some((run, stamp, payload)) = self.sampler.seal_batch() else { return };
         match self.journal.append(now, Stream::Raw, run, stamp, payload, false) {
             Ok(seq) => {
                 self.sampler.close_batch(seq);
@@ -589,7 +589,8 @@ impl Agent {
                 let wants = |series: &wire::series::Series<&str>| {
                     names.is_empty() || names.iter().any(|name| name == series.name)
                 };
-                let (open, dictionary) = (self.sampler.open_batch(), self.sampler.latest().0);
+                let (open, dictionary) = (self.sampler.copy_batch(), self.sampler.latest().0);
+                let open = open.as_ref().map(|(run, stamp, payload)| (*run, *stamp, &payload[..]));
                 let count_max = *sample_count_max as usize;
                 history::samples(&mut self.journal, open, dictionary, now, *since, count_max, wants)
                     .map_or_else(failed, |(series, is_cut)| Answer::Samples { series, is_cut })

@@ -111,6 +111,7 @@ impl Sampler {
     pub fn renew(&mut self) {
         assert!(self.opened.is_none() && self.run == Run::Ended, "a run counts on one generation");
         self.dictionary.renew();
+        self.encoder = Encoder::new(SERIES_COUNT_MAX);
         self.values.clear();
     }
 
@@ -141,10 +142,20 @@ impl Sampler {
         self.opened.map(|opened| opened.uptime + age_max)
     }
 
-    /// The open batch: its run's opening number (`None` for a keyframe), its stamp, its payload.
-    pub fn open_batch(&self) -> Option<(Option<Seq>, Stamp, &[u8])> {
-        let run = if let Run::Open(seq) = self.run { Some(seq) } else { None };
-        self.opened.map(|stamp| (run, stamp, &self.payload[..]))
+    /// Ends the open batch: its run's opening number (`None` for a keyframe), its stamp, its payload. It is written and
+    /// [closed](Sampler::close_batch) then, or [lost](Sampler::lose_batch).
+    pub fn seal_batch(&mut self) -> Option<(Option<Seq>, Stamp, &[u8])> {
+        let stamp = self.opened?;
+        self.encoder.close_batch(&mut self.payload);
+        Some((self.run(), stamp, &self.payload))
+    }
+
+    /// What [`Sampler::seal_batch`] would hand out, while the batch goes on.
+    pub fn copy_batch(&self) -> Option<(Option<Seq>, Stamp, Vec<u8>)> {
+        let stamp = self.opened?;
+        let mut payload = self.payload.clone();
+        self.encoder.close_copy(&mut payload);
+        Some((self.run(), stamp, payload))
     }
 
     /// The open batch was written under this number; the next one is empty.

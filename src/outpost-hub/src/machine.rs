@@ -92,6 +92,7 @@ impl Machine {
             let values = vec![Some((at_ms / TICK_MS) as i64); self.series.len()];
             self.encoder.encode(at_ms, &values, &mut payload);
         }
+        self.encoder.close_batch(&mut payload);
         self.seal(Stream::Raw, None, start_ms, &payload)
     }
 

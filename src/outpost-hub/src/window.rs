@@ -14,13 +14,13 @@ use std::sync::Arc;
 
 use hub::session::PeerId;
 use tokio::sync::Semaphore;
-use wire::limits::IN_FLIGHT_BYTES_MAX;
+use wire::limits::{IN_FLIGHT_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 use crate::peer::CHUNK_BYTES_MAX;
 
-/// Bytes of one peer that wait for a commit. Twice what a gateway sends without an ack: the other half is for the
-/// heads of frames and for pings.
-pub const WINDOW_BYTES: usize = 2 * IN_FLIGHT_BYTES_MAX;
+/// Bytes of one peer that wait for a commit: what a gateway sends without an ack, and a longest message for the heads of
+/// frames and for pings.
+pub const WINDOW_BYTES: usize = IN_FLIGHT_BYTES_MAX + MESSAGE_BYTES_MAX;
 
 const _: () = assert!(CHUNK_BYTES_MAX <= WINDOW_BYTES);
 

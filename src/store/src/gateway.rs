@@ -129,6 +129,7 @@ impl Gateway {
                 self.encoder.encode(at_ms, &values, &mut payload);
                 tick += 1;
             }
+            self.encoder.close_batch(&mut payload);
             batches.push(self.change(Stream::Raw, Some(run), opened, &payload));
         }
         batches

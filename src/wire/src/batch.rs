@@ -5,7 +5,7 @@
 //! Dictionary  generation varint, first id varint, ( series )*
 //!             series: name length varint, name, labels length varint, labels, kind u8, scale i8
 //! Raw         keyframe only: generation varint, series count varint, hash u32 LE
-//!             ( tick )*                                        codec::run
+//!             ticks                                            a batch of codec::run
 //! ```
 //!
 //! A *dictionary* is an append-only list of series; the place in the list is the [`SeriesId`] and the slot
@@ -21,7 +21,7 @@ use codec::varint;
 
 use crate::event::Event;
 use crate::id::SeriesId;
-use crate::limits::{LABELS_BYTES_MAX, NAME_BYTES_MAX, SERIES_COUNT_MAX};
+use crate::limits::{LABELS_BYTES_MAX, NAME_BYTES_MAX, RUN_TICKS_MAX, SERIES_COUNT_MAX};
 use crate::series::Series;
 use crate::time::Span;
 
@@ -182,7 +182,7 @@ pub struct DictionaryMark {
     pub hash: u32,
 }
 
-/// Appends the front of a keyframe's payload; ticks follow by [`codec::run::Encoder::encode`].
+/// Appends the front of a keyframe's payload; ticks follow by [`codec::run::Encoder`].
 pub fn put_mark(mark: &DictionaryMark, out: &mut Vec<u8>) {
     varint::put(out, mark.generation.into());
     varint::put(out, mark.count.into());
@@ -238,11 +238,15 @@ impl TickReader {
             self.mark = take_mark(&mut payload)?;
             self.decoder.open_run();
         }
-        while !payload.is_empty() {
-            let tick = self.decoder.decode(&mut payload, &mut self.values).map_err(PayloadError::Tick)?;
-            each(tick, &self.values[..tick.count]);
+        let mut batch = self.decoder.batch(payload);
+        // Likely ticks take next to no bytes, and work is bounded for what a stranger wrote, too.
+        for _ in 0..=RUN_TICKS_MAX {
+            match batch.next(&mut self.values).map_err(PayloadError::Tick)? {
+                Some(tick) => each(tick, &self.values[..tick.count]),
+                None => return Ok(()),
+            }
         }
-        Ok(())
+        Err(PayloadError::Malformed)
     }
 }
 
@@ -294,7 +298,9 @@ mod tests {
         let (mut first, mut second) = (Vec::new(), Vec::new());
         put_mark(&mark, &mut first);
         encoder.encode(10, &[Some(4), None], &mut first);
+        encoder.close_batch(&mut first);
         encoder.encode(20, &[Some(5), Some(-1)], &mut second);
+        encoder.close_batch(&mut second);
         let (mut reader, mut seen) = (TickReader::new(), Vec::new());
         reader.read(&first, true, |tick, values| seen.push((tick.at_ms, values.to_vec()))).unwrap();
         reader.read(&second, false, |tick, values| seen.push((tick.at_ms, values.to_vec()))).unwrap();

@@ -231,8 +231,9 @@ mod tests {
         check(&[0, 3, 0xff, 0xff, 0x7f], FrameError::FrameTooLong { bytes: 0x1f_ffff });
         check(&[0, 3, 0x80, 0x00], FrameError::Length);
         check(&[MORE, 3, 0, 0, 4, 0], FrameError::Interrupted { began: 3, came: 4 });
-        let endless: Vec<u8> =
-            (0..60).flat_map(|_| [alloc::vec![MORE, 3, 0x9c, 9], alloc::vec![0; 1180]].concat()).collect();
+        let endless: Vec<u8> = (0..=MESSAGE_BYTES_MAX / 1180)
+            .flat_map(|_| [alloc::vec![MORE, 3, 0x9c, 9], alloc::vec![0; 1180]].concat())
+            .collect();
         check(&endless, FrameError::MessageTooLong);
     }
 }
