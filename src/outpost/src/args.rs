@@ -9,6 +9,7 @@ use lexopt::{Arg, Parser};
 use query::selector::Expression;
 
 use crate::address::{Address, AddressError};
+use crate::bench::codec::CodecArgs;
 use crate::failure::Failure;
 use crate::help::Topic;
 
@@ -26,6 +27,8 @@ pub(crate) struct Invocation {
 /// What to do.
 #[derive(Debug)]
 pub(crate) enum Command {
+    /// Measure the codec.
+    BenchCodec(CodecArgs),
     /// Enroll this machine.
     Enroll {
         /// Where.
@@ -100,6 +103,7 @@ pub(crate) enum Form {
 #[derive(Debug, Default)]
 struct Raw {
     words: Vec<String>,
+    columns: Option<PathBuf>,
     config: Option<PathBuf>,
     csv: bool,
     dir: Option<PathBuf>,
@@ -110,7 +114,9 @@ struct Raw {
     once: bool,
     since: Option<String>,
     step: Option<String>,
+    ticks_per_batch: Option<usize>,
     version: bool,
+    warmup_rows: Option<usize>,
 }
 
 impl Invocation {
@@ -129,6 +135,8 @@ impl Raw {
         let mut raw = Raw::default();
         while let Some(arg) = parser.next()? {
             match arg {
+                // Kinds and units of the columns: the codec does without.
+                Long("columns") => raw.columns = Some(parser.value()?.into()),
                 Long("config") => raw.config = Some(parser.value()?.into()),
                 Long("csv") => raw.csv = true,
                 Long("dir") => raw.dir = Some(parser.value()?.into()),
@@ -139,6 +147,8 @@ impl Raw {
                 Long("once") => raw.once = true,
                 Long("since") => raw.since = Some(parser.value()?.string()?),
                 Long("step") => raw.step = Some(parser.value()?.string()?),
+                Long("ticks-per-batch") => raw.ticks_per_batch = Some(parser.value()?.parse()?),
+                Long("warmup-rows") => raw.warmup_rows = Some(parser.value()?.parse()?),
                 Long("version") | Short('V') => raw.version = true,
                 Arg::Value(word) => raw.words.push(word.string()?),
                 unknown => return Err(unknown.unexpected()),
@@ -161,6 +171,15 @@ impl Raw {
         }
         self.refuse_options(topic)?;
         match (topic, &words[1..]) {
+            (Topic::Bench, ["codec", path]) => {
+                let ticks_per_batch = self.ticks_per_batch.unwrap_or(6);
+                if ticks_per_batch == 0 {
+                    return Err(usage("a batch has one tick at least"));
+                }
+                let warmup_rows = self.warmup_rows.unwrap_or(0);
+                Ok(Command::BenchCodec(CodecArgs { path: PathBuf::from(*path), ticks_per_batch, warmup_rows }))
+            }
+            (Topic::Bench, _) => Err(usage("bench takes a part and a trace: `outpost bench codec TRACE.csv.gz`")),
             (Topic::Enroll, [hub, token]) => {
                 let hub = hub.parse().map_err(|error: AddressError| Failure::Usage(format!("{hub:?}: {error}")))?;
                 let token = if *token == "-" { None } else { Some(Box::new(parse_token(token)?)) };
@@ -202,13 +221,16 @@ impl Raw {
     /// An option that a command does not know is a mistake, and not to be passed over.
     fn refuse_options(&self, topic: Topic) -> Result<(), Failure> {
         let given = [
-            ("--csv", self.csv, &[Topic::Query][..]),
+            ("--columns", self.columns.is_some(), &[Topic::Bench][..]),
+            ("--csv", self.csv, &[Topic::Query]),
             ("--force", self.force, &[Topic::Leave]),
             ("--hostname", self.hostname.is_some(), &[Topic::Enroll]),
             ("--json", self.json, &[Topic::Events, Topic::Query, Topic::Status]),
             ("--once", self.once, &[Topic::Top]),
             ("--since", self.since.is_some(), &[Topic::Events, Topic::Query]),
             ("--step", self.step.is_some(), &[Topic::Query]),
+            ("--ticks-per-batch", self.ticks_per_batch.is_some(), &[Topic::Bench]),
+            ("--warmup-rows", self.warmup_rows.is_some(), &[Topic::Bench]),
         ];
         match given.iter().find(|(_, is_given, topics)| *is_given && !topics.contains(&topic)) {
             Some((option, ..)) => Err(usage(&format!("`outpost {}` has no option {option}", topic.name()))),

@@ -7,6 +7,8 @@ use wire::metric::DEFINITIONS;
 pub(crate) enum Topic {
     /// Everything, shortly.
     All,
+    /// `bench`
+    Bench,
     /// `enroll`
     Enroll,
     /// `events`
@@ -27,8 +29,9 @@ pub(crate) enum Topic {
 
 impl Topic {
     /// Every topic.
-    pub(crate) const ALL: [Topic; 9] = [
+    pub(crate) const ALL: [Topic; 10] = [
         Topic::All,
+        Topic::Bench,
         Topic::Enroll,
         Topic::Events,
         Topic::Key,
@@ -43,6 +46,7 @@ impl Topic {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Topic::All => "",
+            Topic::Bench => "bench",
             Topic::Enroll => "enroll",
             Topic::Events => "events",
             Topic::Key => "key",
@@ -67,6 +71,7 @@ impl Topic {
                 DEFINITIONS.len()
             ),
             Topic::All => ALL.to_owned(),
+            Topic::Bench => BENCH.to_owned(),
             Topic::Enroll => ENROLL.to_owned(),
             Topic::Events => EVENTS.to_owned(),
             Topic::Key => KEY.to_owned(),
@@ -90,6 +95,8 @@ outpost: watches this machine, keeps what it learned, and sends it to a hub when
   outpost top                   what the machine does now
   outpost query EXPRESSION      samples of this machine, without the hub
   outpost events                what happened
+
+  outpost bench codec TRACE     what the codec makes of a recorded trace
 
   --dir DIR       the state folder: /var/lib/outpost for root, otherwise ~/.local/state/outpost
   --config FILE   the settings: DIR/outpost.conf with --dir, otherwise /etc/outpost/outpost.conf for root and
@@ -141,6 +148,19 @@ Tells the hub that this device will not come back, and forgets the hub. What was
   --force   forget the hub even if it cannot be told
 
 Example: outpost leave
+";
+
+const BENCH: &str = "\
+outpost bench codec TRACE.csv[.gz] [--ticks-per-batch N] [--warmup-rows N] [--columns FILE.json]
+
+Codes a recorded trace as the journal does, reads it back, and prints one JSON object: bytes and nanoseconds a sample
+over the rows after the warm-up, and the bytes of state. The first column is timestamp_ms; decimals are scaled exactly.
+
+  --ticks-per-batch N   6 without it
+  --warmup-rows N       rows that are coded and not counted; 0 without it
+  --columns FILE.json   kinds and units of the columns; the codec needs none
+
+Example: outpost bench codec trace.csv.gz --ticks-per-batch 1 --warmup-rows 150
 ";
 
 const QUERY: &str = "\

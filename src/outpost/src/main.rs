@@ -17,6 +17,7 @@
 //! | `ticks`, [`sampling`] | when the machine is read; how |
 //! | `link`, `dial`, `errand`, `enroll` | the connection to the hub; single questions to it |
 //! | `socket`, `local`, `ask` | both ends of the local socket |
+//! | `bench` | a part of it on recorded data |
 //! | `status`, `top`, `samples`, `events`, `moment` | what a person on site reads |
 //! | `log` | short lines on standard error |
 #![forbid(unsafe_code)]
@@ -24,6 +25,7 @@
 mod address;
 mod args;
 mod ask;
+mod bench;
 mod core;
 mod dial;
 mod enroll;
@@ -96,6 +98,7 @@ fn carry_out(invocation: Invocation) -> Result<(), Failure> {
     let config = config.map_or_else(|| config_file(dir.as_deref()), named_file);
     let folder = StateFolder::at(dir)?;
     match command {
+        Command::BenchCodec(args) => print(&bench::codec::run(&args)?),
         Command::Enroll { hub, token, hostname } => {
             let settings = Settings::load(&config?)?;
             let token = token.map_or_else(typed_token, Ok)?;
