@@ -355,14 +355,14 @@ fn ticks(bytes: &[u8]) {
 fn tls_client(bytes: &[u8]) {
     static KEY: OnceLock<Key> = OnceLock::new();
     let key = KEY.get_or_init(Key::generate);
-    let config = tls::client_config(key, &[key.fingerprint()]);
+    let config = tls::client_config(key, &[key.fingerprint()], || None);
     shake(ClientConnection::new(config, tls::server_name()).expect("a connection needs nothing").into(), bytes);
     tls::peer_fingerprint(Some(&[CertificateDer::from(bytes)]));
 }
 
 fn tls_server(bytes: &[u8]) {
     static KEY: OnceLock<Key> = OnceLock::new();
-    let config = tls::server_config(KEY.get_or_init(Key::generate));
+    let config = tls::server_config(KEY.get_or_init(Key::generate), || None);
     shake(ServerConnection::new(config).expect("a connection needs nothing").into(), bytes);
 }
 

@@ -40,7 +40,7 @@ fn enroll(versions: (u16, u16), token: &Token) -> Vec<u8> {
 
 /// Says `words` to the hub with a key that it does not know, and returns its last words.
 fn refusal(hub: SocketAddr, pin: Fingerprint, words: &[u8]) -> Close {
-    let config = tls::client_config(&Key::generate(), &[pin]);
+    let config = tls::client_config(&Key::generate(), &[pin], hal::linux::realtime::now);
     let mut connection = ClientConnection::new(config, tls::server_name()).expect("a connection needs nothing");
     let mut socket = TcpStream::connect(hub).expect("the hub listens");
     let mut stream = Stream::new(&mut connection, &mut socket);
@@ -86,7 +86,8 @@ fn a_stranger_is_told_why_and_the_enrolled_go_on() {
 /// Takes one connection in place of a hub, with its key, and refuses it as a hub of another version does.
 fn refuse_once(listener: &TcpListener, key: &Key) {
     let (mut socket, _) = listener.accept().expect("the agent dials");
-    let mut connection = ServerConnection::new(tls::server_config(key)).expect("a connection needs nothing");
+    let mut connection =
+        ServerConnection::new(tls::server_config(key, hal::linux::realtime::now)).expect("a connection needs nothing");
     let mut stream = Stream::new(&mut connection, &mut socket);
     let mut greeting = [0; 1024];
     assert!(stream.read(&mut greeting).expect("the agent greets") > 0);

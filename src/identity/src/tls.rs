@@ -10,8 +10,8 @@
 //! | tickets | none | with raw keys resumption saves 85 bytes and a ticket costs 155 |
 //! | server name | not sent | the key says whom we mean |
 //!
-//! Nothing here looks at a clock: a raw key has no dates, and `NoTime` answers where rustls would ask for one.
-//! A gateway may therefore believe that it is 1970 or be past the end of a 32-bit `time_t`.
+//! A raw key has no dates, so a gateway may believe that it is 1970. Where rustls asks for the time all the same, it gets the
+//! driver's clock and not std's, which ends in 2038 on 32-bit machines.
 
 use std::error::Error;
 use std::io;
@@ -36,10 +36,10 @@ use crate::verify::{DeviceVerifier, HubVerifier, WrongHub};
 /// every hub is refused.
 ///
 /// A hub with another key ends the handshake with an error in which [`wrong_hub`] finds what it showed.
-pub fn client_config(key: &Key, pins: &[Fingerprint]) -> Arc<ClientConfig> {
+pub fn client_config(key: &Key, pins: &[Fingerprint], clock: Clock) -> Arc<ClientConfig> {
     let provider = provider();
     let verifier = HubVerifier { pins: pins.to_vec(), algorithms: provider.signature_verification_algorithms };
-    let mut config = ClientConfig::builder_with_details(provider, Arc::new(NoTime))
+    let mut config = ClientConfig::builder_with_details(provider, Arc::new(DriverTime(clock)))
         .with_protocol_versions(&[&TLS13])
         .expect("the provider's suite is one of TLS 1.3")
         .dangerous()
@@ -52,10 +52,10 @@ pub fn client_config(key: &Key, pins: &[Fingerprint]) -> Arc<ClientConfig> {
 
 /// The hub's end. A device must prove that it holds some Ed25519 key; whose it is, [`peer_fingerprint`] says and the
 /// hub's core judges.
-pub fn server_config(key: &Key) -> Arc<ServerConfig> {
+pub fn server_config(key: &Key, clock: Clock) -> Arc<ServerConfig> {
     let provider = provider();
     let verifier = DeviceVerifier { algorithms: provider.signature_verification_algorithms };
-    let mut config = ServerConfig::builder_with_details(provider, Arc::new(NoTime))
+    let mut config = ServerConfig::builder_with_details(provider, Arc::new(DriverTime(clock)))
         .with_protocol_versions(&[&TLS13])
         .expect("the provider's suite is one of TLS 1.3")
         .with_client_cert_verifier(Arc::new(verifier))
@@ -91,13 +91,17 @@ pub fn wrong_hub<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a WrongHub> {
     }
 }
 
-/// A clock for rustls that stands still: nothing that is used here depends on it.
-#[derive(Debug)]
-struct NoTime;
+/// The driver's clock: the time now, right or wrong; nothing when it is before 1970.
+pub type Clock = fn() -> Option<wire::time::UnixTime>;
 
-impl TimeProvider for NoTime {
+#[derive(Debug)]
+struct DriverTime(Clock);
+
+impl TimeProvider for DriverTime {
+    /// Never nothing: a handshake would fail, and it does not depend on the time.
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(Duration::ZERO))
+        let now_ms = (self.0)().map_or(0, |now| now.0);
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(now_ms)))
     }
 }
 
@@ -121,6 +125,10 @@ mod tests {
     use rustls::{ClientConnection, Connection, HandshakeKind, ServerConnection};
 
     use super::*;
+
+    fn clock() -> Option<wire::time::UnixTime> {
+        None
+    }
 
     /// Both ends when neither had more to say, and what they said.
     struct Shaken {
@@ -189,7 +197,7 @@ mod tests {
     fn each_end_learns_the_fingerprint_of_the_other() {
         let (device, hub) = (Key::generate(), Key::generate());
         let next = Key::generate().fingerprint();
-        let shaken = shake(client_config(&device, &[next, hub.fingerprint()]), server_config(&hub));
+        let shaken = shake(client_config(&device, &[next, hub.fingerprint()], clock), server_config(&hub, clock));
         assert_eq!((&shaken.client_error, &shaken.server_error), (&None, &None));
         assert!(!shaken.client.is_handshaking() && !shaken.server.is_handshaking());
         assert_eq!(peer_fingerprint(shaken.client.peer_certificates()), Some(hub.fingerprint()));
@@ -199,7 +207,7 @@ mod tests {
     #[test]
     fn a_handshake_is_short_and_never_resumed() {
         let (device, hub) = (Key::generate(), Key::generate());
-        let (client, server) = (client_config(&device, &[hub.fingerprint()]), server_config(&hub));
+        let (client, server) = (client_config(&device, &[hub.fingerprint()], clock), server_config(&hub, clock));
         for _ in 0..2 {
             let shaken = shake(client.clone(), server.clone());
             assert_eq!(shaken.client.handshake_kind(), Some(HandshakeKind::Full));
@@ -213,7 +221,7 @@ mod tests {
     #[test]
     fn the_name_of_the_hub_is_not_sent() {
         let hub = Key::generate();
-        let config = client_config(&Key::generate(), &[hub.fingerprint()]);
+        let config = client_config(&Key::generate(), &[hub.fingerprint()], clock);
         let mut client = ClientConnection::new(config, "a-telling-name".try_into().unwrap()).unwrap().into();
         assert!(!said(&mut client).windows(7).any(|part| part == b"telling"));
     }
@@ -221,7 +229,7 @@ mod tests {
     #[test]
     fn a_hub_with_another_key_is_refused_and_named() {
         let (hub, other) = (Key::generate(), Key::generate());
-        let shaken = shake(client_config(&Key::generate(), &[hub.fingerprint()]), server_config(&other));
+        let shaken = shake(client_config(&Key::generate(), &[hub.fingerprint()], clock), server_config(&other, clock));
         let error = shaken.client_error.unwrap();
         let expected = WrongHub { shown: other.fingerprint(), pins: vec![hub.fingerprint()] };
         assert_eq!(wrong_hub(&error), Some(&expected));
@@ -232,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_device_without_pins_accepts_no_hub() {
-        let shaken = shake(client_config(&Key::generate(), &[]), server_config(&Key::generate()));
+        let shaken = shake(client_config(&Key::generate(), &[], clock), server_config(&Key::generate(), clock));
         assert!(wrong_hub(&shaken.client_error.unwrap()).unwrap().pins.is_empty());
     }
 
@@ -246,13 +254,13 @@ mod tests {
     #[test]
     fn a_device_without_a_key_is_refused() {
         let hub = Key::generate();
-        let client = ClientConfig::builder_with_details(provider(), Arc::new(NoTime))
+        let client = ClientConfig::builder_with_details(provider(), Arc::new(DriverTime(clock)))
             .with_protocol_versions(&[&TLS13])
             .unwrap()
             .dangerous()
             .with_custom_certificate_verifier(verifier(&[hub.fingerprint()]))
             .with_no_client_auth();
-        let shaken = shake(Arc::new(client), server_config(&hub));
+        let shaken = shake(Arc::new(client), server_config(&hub, clock));
         assert!(shaken.server_error.is_some());
         assert_eq!(peer_fingerprint(shaken.server.peer_certificates()), None);
     }
@@ -266,18 +274,18 @@ mod tests {
     #[test]
     fn a_hub_that_only_shows_the_pinned_key_is_refused() {
         let hub = Key::generate();
-        let mut server = Arc::unwrap_or_clone(server_config(&hub));
+        let mut server = Arc::unwrap_or_clone(server_config(&hub, clock));
         server.cert_resolver = Arc::new(AlwaysResolvesServerRawPublicKeys::new(stolen(&hub)));
-        let shaken = shake(client_config(&Key::generate(), &[hub.fingerprint()]), Arc::new(server));
+        let shaken = shake(client_config(&Key::generate(), &[hub.fingerprint()], clock), Arc::new(server));
         assert_eq!(shaken.client_error, Some(CertificateError::BadSignature.into()));
     }
 
     #[test]
     fn a_device_that_only_shows_a_key_is_refused() {
         let (device, hub) = (Key::generate(), Key::generate());
-        let mut client = Arc::unwrap_or_clone(client_config(&device, &[hub.fingerprint()]));
+        let mut client = Arc::unwrap_or_clone(client_config(&device, &[hub.fingerprint()], clock));
         client.client_auth_cert_resolver = Arc::new(AlwaysResolvesClientRawPublicKeys::new(stolen(&device)));
-        let shaken = shake(Arc::new(client), server_config(&hub));
+        let shaken = shake(Arc::new(client), server_config(&hub, clock));
         assert_eq!(shaken.server_error, Some(CertificateError::BadSignature.into()));
     }
 
@@ -301,11 +309,11 @@ mod tests {
             [&head[..], &hello].concat()
         };
         let hub = Key::generate();
-        let mut server = ServerConnection::new(server_config(&hub)).unwrap().into();
+        let mut server = ServerConnection::new(server_config(&hub, clock)).unwrap().into();
         let error = hear(&mut server, &record(1, &[0, 2, 0xc0, 0x2b, 1, 0])).unwrap_err();
         assert!(matches!(error, rustls::Error::PeerIncompatible(_)), "{error}");
 
-        let config = client_config(&Key::generate(), &[hub.fingerprint()]);
+        let config = client_config(&Key::generate(), &[hub.fingerprint()], clock);
         let mut client = ClientConnection::new(config, server_name()).unwrap().into();
         said(&mut client);
         let error = hear(&mut client, &record(2, &[0xc0, 0x2b, 0])).unwrap_err();
@@ -315,7 +323,7 @@ mod tests {
     #[test]
     fn a_changed_byte_never_shows_anyone_as_another() {
         let (device, hub) = (Key::generate(), Key::generate());
-        let (client, server) = (client_config(&device, &[hub.fingerprint()]), server_config(&hub));
+        let (client, server) = (client_config(&device, &[hub.fingerprint()], clock), server_config(&hub, clock));
         let mut failed_count = 0;
         for place in 0..HANDSHAKE_BYTES {
             let shaken = shake_with(client.clone(), server.clone(), |begin, bytes| {
@@ -337,9 +345,9 @@ mod tests {
     fn bytes_that_are_no_tls_give_an_error() {
         let hub = Key::generate();
         for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 64], &[0xff; 64], &[22, 3, 1, 0xff, 0xff]] {
-            let mut server = ServerConnection::new(server_config(&hub)).unwrap().into();
+            let mut server = ServerConnection::new(server_config(&hub, clock)).unwrap().into();
             assert!(hear(&mut server, garbage).is_err());
-            let config = client_config(&Key::generate(), &[hub.fingerprint()]);
+            let config = client_config(&Key::generate(), &[hub.fingerprint()], clock);
             let mut client = ClientConnection::new(config, server_name()).unwrap().into();
             assert!(hear(&mut client, garbage).is_err());
         }

@@ -131,7 +131,7 @@ impl Desk {
         }
         let key = on_disk(keys.clone(), |keys| keys.activate()).await?;
         // Links that stand keep the key that they were opened under.
-        self.tls.send_replace(server_config(&key));
+        self.tls.send_replace(server_config(&key, hal::linux::realtime::now));
         log::write(Level::Info, "key activated", &[("key", &key.fingerprint())]);
         // The key is changed, whatever becomes of this: the announcement is taken back at the next start at the latest.
         if let Err(error) = self.announce(None).await {

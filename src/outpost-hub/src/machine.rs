@@ -181,7 +181,8 @@ impl Link {
         let mut socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        let mut connection = ClientConnection::new(client_config(key, &[pin]), server_name()).unwrap();
+        let mut connection =
+            ClientConnection::new(client_config(key, &[pin], hal::linux::realtime::now), server_name()).unwrap();
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }

@@ -157,7 +157,7 @@ impl Server {
         let (to_core, asks) = mpsc::channel(ASK_COUNT_MAX);
         let (alive, mut all_gone) = mpsc::channel(1);
         let (stop_driver, driver_stops) = oneshot::channel::<()>();
-        let (tls_sender, tls) = watch::channel(server_config(&self.present));
+        let (tls_sender, tls) = watch::channel(server_config(&self.present, hal::linux::realtime::now));
         let store = Arc::new(self.store);
         let gate = Arc::new(Gate::new(self.clock));
 

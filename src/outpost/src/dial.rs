@@ -107,7 +107,7 @@ async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
     key: &Key,
     pins: &[Fingerprint],
 ) -> Result<TlsStream<S>, DialError> {
-    let connector = TlsConnector::from(tls::client_config(key, pins));
+    let connector = TlsConnector::from(tls::client_config(key, pins, hal::linux::realtime::now));
     let shaken = within(SHAKE, "the handshake with the hub", connector.connect(tls::server_name(), stream)).await?;
     shaken.map_err(|error| match tls::wrong_hub(&error) {
         Some(wrong) => DialError::Wrong(wrong.clone()),
@@ -189,7 +189,7 @@ mod tests {
     fn check(hub: &Key, pins: &[Fingerprint]) -> Result<(), DialError> {
         smol::block_on(async {
             let (here, there) = UnixStream::pair().unwrap();
-            let acceptor = TlsAcceptor::from(tls::server_config(hub));
+            let acceptor = TlsAcceptor::from(tls::server_config(hub, hal::linux::realtime::now));
             let device = Key::generate();
             smol::future::zip(acceptor.accept(there), shake(here, &device, pins)).await.1.map(drop)
         })
