@@ -52,7 +52,8 @@ fn nearness(wanted: &str, name: &str) -> Option<Nearness> {
     let has = |(place, word): (usize, &str)| words(&name).any(|(at, have)| at + place > 0 && have.contains(word));
     let shared = words(wanted).filter(|word| has(*word)).count();
     let all = words(wanted).count() + words(&name).count();
-    (shared > 0).then(|| Nearness::Words(all - 2 * shared))
+    // A word that is said twice is shared twice.
+    (shared > 0).then(|| Nearness::Words(all.saturating_sub(2 * shared)))
 }
 
 fn is_word(word: &str) -> bool {
@@ -118,6 +119,10 @@ mod tests {
         check("ups", &["up"]);
         check("", &[]);
         check("zzz", &[]);
+        check(
+            "bytes_bytes_bytes_bytes_bytes_bytes_bytes",
+            &["node_filesystem_free_bytes", "node_memory_MemFree_bytes"],
+        );
     }
 
     #[test]
