@@ -44,7 +44,13 @@ pub(super) type Target = (&'static str, fn(&[u8]));
 
 /// All there are.
 pub(super) fn all() -> impl Iterator<Item = Target> {
-    let crates = [agent::probe::fuzz::TARGETS, identity::fuzz::TARGETS, query::fuzz::TARGETS, store::fuzz::TARGETS];
+    let crates = [
+        agent::probe::fuzz::TARGETS,
+        identity::fuzz::TARGETS,
+        outpost::fuzz::TARGETS,
+        query::fuzz::TARGETS,
+        store::fuzz::TARGETS,
+    ];
     [TARGETS].into_iter().chain(crates).flatten().copied()
 }
 

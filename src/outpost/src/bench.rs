@@ -1,4 +1,4 @@
 //! What a part does to recorded data: the code that runs on the gateway, measured on its own.
 
 pub(crate) mod codec;
-mod trace;
+pub(crate) mod trace;

@@ -100,7 +100,7 @@ fn parsed<T, E>(folder: &StateFolder, name: &str, parse: impl Fn(&str) -> Result
     }
 }
 
-fn pins(text: &str) -> Result<Vec<Fingerprint>, ()> {
+pub(crate) fn pins(text: &str) -> Result<Vec<Fingerprint>, ()> {
     let pins: Vec<Fingerprint> =
         text.lines().map(|line| fingerprint(line.trim()).ok_or(())).collect::<Result<_, _>>()?;
     if pins.is_empty() { Err(()) } else { Ok(pins) }
@@ -118,7 +118,7 @@ fn fingerprint(text: &str) -> Option<Fingerprint> {
     Some(Fingerprint(bytes))
 }
 
-fn pins_text(pins: &[Fingerprint]) -> String {
+pub(crate) fn pins_text(pins: &[Fingerprint]) -> String {
     pins.iter().map(|pin| format!("{pin}\n")).collect()
 }
 

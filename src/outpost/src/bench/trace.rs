@@ -25,10 +25,13 @@ impl Trace {
     /// Errors: it cannot be read, or is no trace: says where, and what was expected.
     pub(crate) fn read(path: &Path) -> Result<Trace, Failure> {
         let bytes = std::fs::read(path).map_err(|error| Failure::at(path, &error))?;
-        let told = |what: String| Failure::Failed(format!("{}: {what}", path.display()));
-        let bytes = if bytes.starts_with(&GZIP_MAGIC) { gunzip(&bytes).map_err(told)? } else { bytes };
-        let text = String::from_utf8(bytes).map_err(|_| told("this is not text".to_owned()))?;
-        Trace::parse(&text).map_err(told)
+        Trace::unpack(&bytes).map_err(|what| Failure::Failed(format!("{}: {what}", path.display())))
+    }
+
+    /// Reads a file's bytes.
+    pub(crate) fn unpack(bytes: &[u8]) -> Result<Trace, String> {
+        let unpacked = if bytes.starts_with(&GZIP_MAGIC) { gunzip(bytes)? } else { bytes.to_vec() };
+        Trace::parse(&String::from_utf8(unpacked).map_err(|_| "this is not text")?)
     }
 
     fn parse(text: &str) -> Result<Trace, String> {
