@@ -142,12 +142,16 @@ mod tests {
     use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use agent::dictionary::Dictionary;
     use agent::probe::{self, Carry};
+    use agent::sampler::Sampler;
     use wire::series::{LabelText, write_labels};
 
     use super::*;
 
+    const IMX6: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/proc/imx6");
     const PI4: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/proc/pi4");
+    const PI_ZERO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/proc/pizero");
 
     /// A copy of a board's files, removed with the value.
     struct Board(PathBuf);
@@ -165,6 +169,12 @@ mod tests {
             let path = self.0.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
+        }
+
+        fn replace(&self, path: &str, from: &str, to: &str) {
+            let text = fs::read_to_string(self.0.join(path)).unwrap();
+            assert!(text.contains(from), "{path} does not hold {from}");
+            self.write(path, &text.replace(from, to));
         }
     }
 
@@ -204,6 +214,15 @@ mod tests {
         for (series, value) in expected {
             assert_eq!(values.get(*series), Some(value), "{series} in {values:#?}");
         }
+    }
+
+    /// Compares how many series begin with each prefix. Together these are all there are.
+    fn check_counts(values: &BTreeMap<String, i64>, expected: &[(&str, usize)]) {
+        for (prefix, count) in expected {
+            let found: Vec<_> = values.keys().filter(|series| series.starts_with(prefix)).collect();
+            assert_eq!(found.len(), *count, "{prefix}: {found:#?}");
+        }
+        assert_eq!(values.len(), expected.iter().map(|(_, count)| count).sum::<usize>(), "{values:#?}");
     }
 
     #[test]
@@ -256,6 +275,181 @@ mod tests {
                 ("node_hwmon_temp_celsius{chip=\"soc:firmware_raspberrypi_hwmon\",sensor=\"temp0\"}", 7),
             ],
         );
+    }
+
+    #[test]
+    fn a_raspberry_pi_zero_is_read_in_full() {
+        let board = Board::copied(PI_ZERO);
+        board.write("sys/devices/platform/soc/soc:firmware/get_throttled", "50000\n");
+        let values = values(&mut Machine::new(&board.0), true);
+        check_counts(
+            &values,
+            &[
+                ("namedprocess_namegroup_", 10 * 3),
+                ("node_boot_time_seconds", 1),
+                ("node_context_switches_total", 1),
+                ("node_cpu_", 10 + 5),
+                ("node_disk_", 3 * 15),
+                ("node_entropy_", 2),
+                ("node_filefd_", 2),
+                ("node_filesystem_", 7 + 4),
+                ("node_forks_total", 1),
+                ("node_hwmon_", 1),
+                ("node_intr_total", 1),
+                ("node_load", 3),
+                ("node_memory_", 37),
+                ("node_netstat_", 40),
+                ("node_network_", 3 * 16 + 3 * 5),
+                ("node_processes_", 10),
+                ("node_pressure_", 0),
+                ("node_procs_", 2),
+                ("node_sockstat_", 20),
+                ("node_thermal_zone_temp", 1),
+                ("node_vmstat_", 7),
+                ("outpost_hwmon_", 1),
+                ("outpost_processes_skipped", 1),
+                ("outpost_throttled", 8),
+            ],
+        );
+        check(
+            &values,
+            &[
+                ("node_cpu_seconds_total{cpu=\"0\",mode=\"idle\"}", 118_204_331),
+                ("node_cpu_scaling_frequency_hertz{cpu=\"0\"}", 1_000_000_000),
+                ("node_memory_SwapFree_bytes{}", 98_300 * 1024),
+                ("node_disk_discarded_sectors_total{device=\"mmcblk0p2\"}", 41_204_408),
+                ("node_network_up{device=\"wlan0\"}", 1),
+                ("node_network_carrier{device=\"usb0\"}", 0),
+                ("node_netstat_Icmp6_InMsgs{}", 30_112),
+                ("node_filesystem_readonly{device=\"/dev/root\",fstype=\"ext4\",mountpoint=\"/\"}", 0),
+                ("node_filesystem_device_error{device=\"/dev/mmcblk0p1\",fstype=\"vfat\",mountpoint=\"/boot\"}", 1),
+                ("outpost_hwmon_in_lcrit_alarm{chip=\"rpi_volt\",sensor=\"in0\"}", 1),
+                ("outpost_throttled{condition=\"under_voltage\"}", 0),
+                ("outpost_throttled_since_boot{condition=\"under_voltage\"}", 1),
+                ("node_processes_state{state=\"I\"}", 2),
+                ("namedprocess_namegroup_num_procs{groupname=\"kworker\"}", 2),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_industrial_board_is_read_in_full() {
+        let board = Board::copied(IMX6);
+        let sensor = "devices/soc0/soc/2100000.aips-bus/21a4000.i2c/i2c-1/1-0048";
+        board.write(&format!("sys/{sensor}/name"), "lm75\n");
+        symlink(format!("../../../{sensor}"), board.0.join("sys/class/hwmon/hwmon1/device")).unwrap();
+        board.write("data/gateway.db", "");
+        let values = values(&mut Machine::new(&board.0), true);
+        check_counts(
+            &values,
+            &[
+                ("namedprocess_namegroup_", 12 * 3),
+                ("node_boot_time_seconds", 1),
+                ("node_context_switches_total", 1),
+                ("node_cpu_", 4 * (10 + 5)),
+                ("node_disk_", 11 * 11),
+                ("node_entropy_", 2),
+                ("node_filefd_", 2),
+                ("node_filesystem_", 2 * 7 + 3),
+                ("node_forks_total", 1),
+                ("node_hwmon_", 2 * 3),
+                ("node_intr_total", 1),
+                ("node_load", 3),
+                ("node_memory_", 40),
+                ("node_netstat_", 28),
+                ("node_network_", 5 * 16 + 2 * 6 + 3 * 5),
+                ("node_nf_conntrack_", 2),
+                ("node_processes_", 10),
+                ("node_pressure_", 0),
+                ("node_procs_", 2),
+                ("node_sockstat_", 14),
+                ("node_thermal_zone_temp", 1),
+                // `oom_kill` came with 4.13.
+                ("node_vmstat_", 6),
+                ("outpost_processes_skipped", 1),
+            ],
+        );
+        let chip = "chip=\"i2c_1_1_0048\"";
+        check(
+            &values,
+            &[
+                ("node_cpu_seconds_total{cpu=\"3\",mode=\"system\"}", 801_223),
+                ("node_memory_HighTotal_bytes{}", 262_144 * 1024),
+                ("node_disk_io_time_weighted_seconds_total{device=\"mmcblk2p4\"}", 118_209_320),
+                ("node_disk_reads_completed_total{device=\"mmcblk2boot0\"}", 5),
+                ("node_disk_reads_completed_total{device=\"mtdblock0\"}", 3),
+                ("node_network_receive_frame_total{device=\"can0\"}", 3),
+                // A bus has no link to be up or down, and its frames hold 16 bytes.
+                ("node_network_up{device=\"can0\"}", 0),
+                ("node_network_carrier{device=\"can0\"}", 1),
+                ("node_network_mtu_bytes{device=\"can0\"}", 16),
+                ("node_network_transmit_errs_total{device=\"wwan0\"}", 2),
+                ("node_network_speed_bytes{device=\"eth0\"}", 12_500_000),
+                ("node_filesystem_readonly{device=\"/dev/root\",fstype=\"ext4\",mountpoint=\"/\"}", 1),
+                ("node_filesystem_readonly{device=\"/dev/mmcblk2p4\",fstype=\"ext4\",mountpoint=\"/data\"}", 0),
+                (
+                    "node_filesystem_device_error{device=\"ubi0:calibration\",fstype=\"ubifs\",mountpoint=\"/mnt/calibration\"}",
+                    1,
+                ),
+                ("node_thermal_zone_temp{type=\"imx_thermal_zone\",zone=\"0\"}", 47_312),
+                ("node_hwmon_temp_crit_celsius{chip=\"imx_thermal_zone\",sensor=\"temp1\"}", 90_000),
+                (&format!("node_hwmon_temp_celsius{{{chip},sensor=\"temp1\"}}"), -4_500),
+                (&format!("node_hwmon_chip_names{{{chip},chip_name=\"lm75\"}}"), 1),
+                ("node_nf_conntrack_entries{}", 37),
+                // Before 4.14 a kernel thread that waits for work sleeps.
+                ("node_processes_state{state=\"I\"}", 0),
+                ("node_processes_state{state=\"D\"}", 1),
+                ("namedprocess_namegroup_num_procs{groupname=\"udhcpc\"}", 2),
+                ("namedprocess_namegroup_num_procs{groupname=\"mmcqd\"}", 3),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_counter_of_32_bits_wraps_beside_one_of_64() {
+        let board = Board::copied(PI_ZERO);
+        let mut machine = Machine::new(&board.0);
+        check(
+            &values(&mut machine, false),
+            &[
+                ("node_disk_written_bytes_total{device=\"mmcblk0\"}", 4_294_960_128 * 512),
+                ("node_intr_total{}", 4_294_966_176),
+                ("node_network_receive_bytes_total{device=\"lo\"}", 5_368_709_120),
+                ("node_network_receive_bytes_total{device=\"wlan0\"}", 4_294_966_012),
+                ("node_vmstat_pgfault{}", 4_294_966_784),
+            ],
+        );
+        board.replace("proc/diskstats", " 4294960128 ", " 832 ");
+        board.replace("proc/net/dev", "4294966012", "     20212");
+        board.replace("proc/net/dev", "5368709120", "5368713216");
+        board.replace("proc/stat", "intr 4294966176 ", "intr 7012 ");
+        board.replace("proc/vmstat", "pgfault 4294966784", "pgfault 904");
+        // As the kernel has it: whoever computes a rate takes the fall for a new beginning.
+        check(
+            &values(&mut machine, false),
+            &[
+                ("node_disk_written_bytes_total{device=\"mmcblk0\"}", 832 * 512),
+                ("node_intr_total{}", 7_012),
+                ("node_network_receive_bytes_total{device=\"lo\"}", 5_368_713_216),
+                ("node_network_receive_bytes_total{device=\"wlan0\"}", 20_212),
+                ("node_vmstat_pgfault{}", 904),
+            ],
+        );
+    }
+
+    #[test]
+    fn no_series_of_a_board_is_refused() {
+        for board in [IMX6, PI4, PI_ZERO] {
+            let mut machine = Machine::new(Path::new(board));
+            let mut reading = machine.reading();
+            machine.read(true, &mut reading);
+            assert_eq!(reading.refused_count(), 0, "{board}");
+            let mut sampler = Sampler::new(Dictionary::new(1));
+            let mut carry = Box::new(Carry::new());
+            sampler.begin();
+            probe::parse(&reading, &mut carry, &mut |metric, labels, value| sampler.put(metric, labels, value));
+            assert_eq!(sampler.refused_count(), 0, "{board}");
+        }
     }
 
     #[test]

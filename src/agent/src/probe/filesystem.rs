@@ -238,6 +238,22 @@ mod tests {
     }
 
     #[test]
+    fn a_root_that_is_read_only_is_kept_and_what_lies_over_it_is_not() {
+        let points: std::vec::Vec<_> =
+            mounts(board!("imx6/proc/1/mounts")).map(|mount| (mount.mount_point, mount.is_read_only)).collect();
+        assert_eq!(
+            points,
+            [
+                (&b"/"[..], true),
+                (b"/run", false),
+                (b"/var/volatile", false),
+                (b"/data", false),
+                (b"/mnt/calibration", true),
+            ]
+        );
+    }
+
+    #[test]
     fn exclusion_ends_at_a_part_of_the_path() {
         for point in ["/dev", "/dev/shm", "/proc/x", "/sys", "/var/lib/docker/overlay2/1", "/run/credentials/a.service"]
         {

@@ -42,7 +42,13 @@ mod tests {
 
     #[test]
     fn every_line_of_every_board_is_known() {
-        for text in [&board!("pi4/proc/meminfo")[..], board!("armv7/proc/meminfo"), board!("vm/proc/meminfo")] {
+        for text in [
+            &board!("armv7/proc/meminfo")[..],
+            board!("imx6/proc/meminfo"),
+            board!("pi4/proc/meminfo"),
+            board!("pizero/proc/meminfo"),
+            board!("vm/proc/meminfo"),
+        ] {
             check(|put| parse(text, put), line_count(text), &[]);
         }
     }

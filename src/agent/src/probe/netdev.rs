@@ -5,7 +5,8 @@ use wire::metric::Metric;
 use crate::probe::put::Put;
 use crate::probe::text::{fields, lines, split_once, unsigned};
 
-/// The columns after the interface's name. On 32-bit kernels before 4.7 they wrap at 2^32, which is passed on.
+/// The columns after the interface's name. What a driver counts in `dev->stats` wraps at 2^32 on 32-bit kernels, while
+/// others, such as the loop, count in 64 bits there as well; either is passed on.
 const COLUMNS: [Metric; 16] = [
     Metric::NetworkReceiveBytes,
     Metric::NetworkReceivePackets,
