@@ -228,6 +228,24 @@ impl Tail {
         file.sync()
     }
 
+    /// As [`Tail::build`]. On a full disk the file that is to be replaced goes first, once the other one is sound.
+    fn build_in_place_of(&mut self, copy: usize, fill: impl Fn(&dyn File) -> io::Result<()>) -> io::Result<()> {
+        match self.build(copy, &fill) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && self.stale[copy] && !self.stale[1 - copy] => {
+                self.copies[copy] = None;
+                for name in [format!("{}.tmp", NAMES[copy]), NAMES[copy].to_owned()] {
+                    match self.folder.remove(&name) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                        _ => {}
+                    }
+                }
+                self.folder.sync()?;
+                self.build(copy, fill)
+            }
+            built => built,
+        }
+    }
+
     /// Makes one file anew beside its name, filled by `fill`, and gives it the name.
     fn build(&mut self, copy: usize, fill: impl FnOnce(&dyn File) -> io::Result<()>) -> io::Result<()> {
         let temporary = format!("{}.tmp", NAMES[copy]);
@@ -336,7 +354,7 @@ impl Tail {
         entry::set_last(&mut image[self.pending_last..], false);
         let end = Head { generation: self.generation, commit: 0, kind: Kind::End, first: false, last: true, length: 0 };
         entry::put(end, &[], &mut image);
-        let results = [0, 1].map(|copy| self.build(copy, |file| file.write_at(0, &image)));
+        let results = [0, 1].map(|copy| self.build_in_place_of(copy, |file| file.write_at(0, &image)));
         if let [Err(error), Err(_)] = results {
             return Err(error);
         }
@@ -383,7 +401,7 @@ impl Tail {
         self.reopen(1 - copy)?;
         let source = self.copies[1 - copy].take();
         let end = self.end;
-        let result = self.build(copy, |file| {
+        let result = self.build_in_place_of(copy, |file| {
             let source = source.as_ref().ok_or_else(|| io::Error::other("no sound copy of the tail log"))?;
             copy_bytes(&**source, file, end)
         });

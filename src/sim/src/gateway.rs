@@ -109,6 +109,8 @@ pub struct Gateway {
     pub has_given_up: bool,
     /// Starts that the disk refused, one after the other.
     refused_count: u32,
+    /// Whether the tail of its journal was there twice, when last seen.
+    pub is_mirrored: bool,
     reading: Option<Box<Reading>>,
     seed: u64,
 }
@@ -148,6 +150,7 @@ impl Gateway {
             missed_count: 0,
             has_given_up: false,
             refused_count: 0,
+            is_mirrored: true,
             reading: Some(Box::new(Reading::new(4096))),
             seed: rng.bits(),
         }
@@ -195,6 +198,7 @@ impl Gateway {
         self.has_given_up |= !is_patient;
         self.next = agent.journal().next(Stream::Raw);
         self.missed_count = agent.missed_count();
+        self.is_mirrored = agent.journal().stat().is_mirrored;
         let known = (agent.journal().id(), Stream::ALL.map(|stream| agent.journal().durable(stream)));
         // What an opened journal holds was read back from the disk: it is durable.
         match self.known.replace(known) {
@@ -236,6 +240,7 @@ impl Gateway {
         let now = self.stamp(now_ms);
         let Some(agent) = self.agent.as_mut() else { return Ok(None) };
         agent.step(now, inputs);
+        self.is_mirrored = agent.journal().stat().is_mirrored;
         if self.disk.is_dead() {
             return Ok(None);
         }

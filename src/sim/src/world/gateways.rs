@@ -2,6 +2,7 @@
 
 use agent::agent::{Input, Output};
 
+use crate::disk::Cut;
 use crate::net::End;
 use crate::world::{Happening, OFF_MS, World};
 
@@ -92,7 +93,10 @@ impl World {
     }
 
     pub(super) fn gateway_power_cut(&mut self, index: usize) {
-        let cut = *self.rng.choose(&self.plan.cuts);
+        let chosen = *self.rng.choose(&self.plan.cuts);
+        // A full disk may have no room for the second copy of the tail; see Plan::choose for why the two stay apart.
+        let is_too_much = matches!(chosen, Cut::Garbled(_)) && !self.gateways[index].is_mirrored;
+        let cut = if is_too_much { Cut::Dropped } else { chosen };
         self.gateways[index].disk.power_cycle(cut);
         if let Some(peer) = self.gateways[index].peer {
             // A machine without power says nothing more, not even good-bye.
