@@ -53,11 +53,19 @@ main() {
 install_zig() {
     [ ! -x "$zig" ] || return 0
     note "zig $zig_version from PyPI: C compiler, linker, musl"
-    python3 -m pip --version >/dev/null 2>&1 || refuse "python3 with pip is missing: install the package python3-pip"
+    install_pip
     # --target: nothing of the machine's own python changes.
     python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps --no-compile \
         --target "$work/zig" "ziglang==$zig_version"
     mv -T "$work/zig" "$cache/zig-$zig_version"
+}
+
+install_pip() {
+    ! python3 -m pip --version >/dev/null 2>&1 || return 0
+    [ "$(id -u)" -eq 0 ] || refuse "python3 with pip is missing: have the package python3-pip installed"
+    note "pip is missing: installing the package python3-pip"
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends python3-pip >/dev/null
 }
 
 # An emulator older than 11 lacks calls that serial ports need; that of Debian 12 is 7.2.
