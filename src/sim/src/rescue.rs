@@ -145,6 +145,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_journal_that_was_never_whole_has_lost_nothing() {
+        for (calls, cut) in (1..60).flat_map(|calls| Cut::ALL.map(|cut| (calls, cut))) {
+            let disk = SimDisk::new(Rng::new(calls));
+            disk.cut_after(calls);
+            let _ = open(&disk, 1);
+            disk.power_cycle(cut);
+            let journal = open(&disk, 2).unwrap();
+            assert_eq!(Stream::ALL.map(|stream| journal.next(stream)), [Seq(0); 3], "{calls} {cut:?}");
+        }
+    }
+
+    #[test]
     fn a_journal_without_its_tail_gives_no_number_out_twice() {
         for seed in 0..400 {
             history(seed).unwrap_or_else(|error| panic!("seed {seed}: {error}"));

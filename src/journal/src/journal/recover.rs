@@ -151,15 +151,25 @@ impl Journal {
             journal.begin_era(era);
             journal.say_holes(now);
         }
-        // Before any number of the era can be given out.
         let mark = Mark { journal: id, era };
-        journal.folder.create(&mark.to_file_name())?;
-        journal.folder.sync()?;
+        if old_id.is_some() {
+            // Before any number of the era can be given out.
+            journal.put(mark)?;
+        }
         journal.commit(now)?;
+        if old_id.is_none() {
+            // Not before there is a journal: a mark alone would say that one was lost.
+            journal.put(mark)?;
+        }
         for old in marks.iter().filter(|old| **old != mark) {
             journal.folder.remove(&old.to_file_name())?;
         }
         Ok(journal)
+    }
+
+    fn put(&self, mark: Mark) -> io::Result<()> {
+        self.folder.create(&mark.to_file_name())?;
+        self.folder.sync()
     }
 
     fn take_carved(&mut self, carved: &Carved) {
