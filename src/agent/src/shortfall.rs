@@ -1,7 +1,7 @@
 //! What a tick had no room for, and when a person must hear of it.
 //!
 //! The same lack comes with every tick for as long as it lasts, or with every walk through the processes. It is said
-//! when it begins and when it has doubled, and is over when nothing was seen of it for [`QUIET`].
+//! when it begins and when it has doubled, and is over when nothing was seen of it for `QUIET`.
 
 use wire::time::{Instant, Span};
 

@@ -11,7 +11,7 @@
 //! | [`series`] | series with values, and an answer made of them |
 //! | [`step`] | samples on a grid of steps, and rates |
 //! | [`suggest`] | names near to one that was not found |
-//! | [`unit`], [`render`] | numbers with their unit; answers as a table, JSON or CSV |
+//! | [`mod@unit`], [`render`] | numbers with their unit; answers as a table, JSON or CSV |
 //! | [`fuzz`] | entry points for fuzzing |
 #![no_std]
 #![forbid(unsafe_code)]

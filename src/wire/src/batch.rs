@@ -10,7 +10,7 @@
 //!
 //! A *dictionary* is an append-only list of series; the place in the list is the [`SeriesId`] and the slot
 //! of a tick. When the list is full it starts again as the next *generation*. A run names the generation, how
-//! many entries it counted on when it opened, and their [`hash`], so that both ends know that they
+//! many entries it counted on when it opened, and their [hash](DictionaryHash), so that both ends know that they
 //! mean the same series.
 
 use alloc::vec::Vec;
