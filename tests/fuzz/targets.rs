@@ -11,7 +11,7 @@ use agent::question::Question;
 use codec::run::Decoder;
 use disk::{Directory, Folder};
 use hub::Hub;
-use hub::fleet::{Device, Fleet, Standing};
+use hub::fleet::{Device, Fleet};
 use hub::hub::{Input as HubInput, Output as HubOutput, Query, Rows};
 use hub::request::Request;
 use hub::session::PeerId;
@@ -198,22 +198,7 @@ fn history(mut bytes: &[u8]) {
 fn hub(bytes: &[u8]) {
     let Some((has_greeted, bytes)) = bytes.split_first() else { return };
     let key = Fingerprint([7; 32]);
-    let device = Device {
-        id: hello().device,
-        name: "gw".into(),
-        group: None,
-        tags: Default::default(),
-        keys: vec![key],
-        told_key: None,
-        standing: Standing::Active,
-        enrolled: UnixTime(0),
-        heard: None,
-        journal: None,
-        backlog_count: 0,
-        clock_offset_ms: None,
-        version: String::new(),
-        hostname: String::new(),
-    };
+    let device = Device { keys: vec![key], ..Device::new(hello().device, "gw".into()) };
     let Change::Put { key: row, value } = Fleet::default().add_device(device) else {
         unreachable!("a device is a row")
     };

@@ -81,6 +81,28 @@ pub struct Device {
     pub hostname: String,
 }
 
+impl Device {
+    /// An active device without a key that was never heard of.
+    pub fn new(id: DeviceId, name: String) -> Device {
+        Device {
+            id,
+            name,
+            group: None,
+            tags: BTreeMap::new(),
+            keys: Vec::new(),
+            told_key: None,
+            standing: Standing::Active,
+            enrolled: UnixTime(0),
+            heard: None,
+            journal: None,
+            backlog_count: 0,
+            clock_offset_ms: None,
+            version: String::new(),
+            hostname: String::new(),
+        }
+    }
+}
+
 /// A token that lets machines in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
@@ -279,22 +301,7 @@ impl Fleet {
 
     /// A device that was never heard of, with a number and a name of its own.
     fn new_device(&self, key: Fingerprint, hostname: &str) -> Device {
-        Device {
-            id: self.free_id(key),
-            name: self.free_name(&name_of(hostname)),
-            group: None,
-            tags: BTreeMap::new(),
-            keys: Vec::new(),
-            told_key: None,
-            standing: Standing::Active,
-            enrolled: UnixTime(0),
-            heard: None,
-            journal: None,
-            backlog_count: 0,
-            clock_offset_ms: None,
-            version: String::new(),
-            hostname: String::new(),
-        }
+        Device::new(self.free_id(key), self.free_name(&name_of(hostname)))
     }
 
     /// The number that the key stands for, or the next that is free: a device that changed its key keeps its number, and

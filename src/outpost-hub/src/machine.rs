@@ -1,12 +1,11 @@
 //! A machine for tests: it seals batches as an agent does, and speaks to a hub over a socket that blocks.
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use codec::run::Encoder;
-use hub::fleet::{Device, Standing};
+use hub::fleet::Device;
 use hub::request::Member;
 use identity::key::Key;
 use identity::tls::{client_config, server_name};
@@ -105,20 +104,9 @@ impl Machine {
     /// The machine as a fleet has it.
     pub(crate) fn member(&self, name: &str) -> Member {
         let device = Device {
-            id: self.device(),
-            name: name.into(),
-            group: None,
-            tags: BTreeMap::new(),
             keys: vec![self.key.fingerprint()],
-            told_key: None,
-            standing: Standing::Active,
             enrolled: UnixTime(BEGAN),
-            heard: None,
-            journal: None,
-            backlog_count: 0,
-            clock_offset_ms: None,
-            version: String::new(),
-            hostname: String::new(),
+            ..Device::new(self.device(), name.into())
         };
         Member { device, is_online: false, knows_next_key: true }
     }

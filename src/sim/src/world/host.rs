@@ -1,6 +1,6 @@
 //! The hub's side: steps, commits, starts and ends.
 
-use hub::fleet::{Device, Fleet, Standing};
+use hub::fleet::{Device, Fleet};
 use hub::hub::{Input, Note, Output};
 use store::change::Change;
 
@@ -73,20 +73,9 @@ impl World {
             .iter()
             .map(|gateway| {
                 fleet.add_device(Device {
-                    id: gateway.device,
-                    name: format!("gw-{}", gateway.index),
-                    group: None,
-                    tags: Default::default(),
                     keys: vec![gateway.key],
-                    told_key: None,
-                    standing: Standing::Active,
                     enrolled: self.host.unix_start,
-                    heard: None,
-                    journal: None,
-                    backlog_count: 0,
-                    clock_offset_ms: None,
-                    version: String::new(),
-                    hostname: String::new(),
+                    ..Device::new(gateway.device, format!("gw-{}", gateway.index))
                 })
             })
             .collect()
