@@ -88,10 +88,10 @@ pub fn write(
     folder: &Folder,
     name: Name,
     mut next: impl FnMut(&mut Vec<u8>) -> io::Result<Option<Seq>>,
-) -> Result<u64, VolumeError> {
+) -> io::Result<u64> {
     let file_name = name.to_file_name();
     let temporary = format!("{file_name}.tmp");
-    let result = (|| {
+    let result = (|| -> Result<u64, VolumeError> {
         let file = folder.create(&temporary)?;
         let database = Builder::new()
             .set_cache_size(CACHE_BYTES)
@@ -122,7 +122,10 @@ pub fn write(
         // What is left of it is removed now, or when the journal is opened next.
         let _ = folder.remove(&temporary);
     }
-    result
+    result.map_err(|error| match error {
+        VolumeError::Io(error) => error,
+        VolumeError::Damaged => io::Error::other("redb refused to write a volume"),
+    })
 }
 
 /// An open volume.

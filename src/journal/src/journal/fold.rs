@@ -10,7 +10,7 @@ use wire::time::Stamp;
 
 use super::{Batch, Journal, SLOT_COUNT, TAIL_BATCH_COUNT_MAX, Volume, sealed_event};
 use crate::entry::{HEAD_BYTES, Kind};
-use crate::volume::{self, Name, VolumeError};
+use crate::volume::{self, Name};
 
 impl Journal {
     /// Moves the tail's batches into volumes where there are enough of them, and starts the tail's next generation.
@@ -71,21 +71,16 @@ impl Journal {
             });
             match written {
                 Ok(bytes) => {
-                    self.volume_written_bytes += bytes;
-                    let at = self.volumes.partition_point(|volume| {
-                        (volume.name.stream, volume.name.range.first) < (stream, range.first)
-                    });
-                    self.volumes.insert(at, Volume::new(name, bytes));
+                    self.add_volume(Volume::new(name, bytes));
                     self.lines[stream.index()].tail.drain(..count);
                     return Ok(());
                 }
-                Err(VolumeError::Io(error)) if error.kind() == io::ErrorKind::StorageFull => {
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
                     if !self.evict_one(now)? {
                         return Err(error);
                     }
                 }
-                Err(VolumeError::Io(error)) => return Err(error),
-                Err(VolumeError::Damaged) => return Err(io::Error::other("redb refused to write a volume")),
+                Err(error) => return Err(error),
             }
         }
     }

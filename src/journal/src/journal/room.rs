@@ -10,7 +10,7 @@ use wire::time::Stamp;
 
 use super::{Journal, VOLUME_COUNT_MAX, Volume};
 use crate::entry::Unreadable;
-use crate::volume::{self, Name, VolumeError};
+use crate::volume::{self, Name};
 
 impl Journal {
     /// Removes volumes until the folder is within its size.
@@ -56,6 +56,14 @@ impl Journal {
         self.commit_tail()?;
         self.remove_volume(index)?;
         Ok(true)
+    }
+
+    /// Takes a volume in that was just written.
+    pub(super) fn add_volume(&mut self, volume: Volume) {
+        self.volume_written_bytes += volume.bytes;
+        let key = (volume.name.stream, volume.name.range.first);
+        let at = self.volumes.partition_point(|other| (other.name.stream, other.name.range.first) < key);
+        self.volumes.insert(at, volume);
     }
 
     fn remove_volume(&mut self, index: usize) -> io::Result<()> {
@@ -111,18 +119,11 @@ impl Journal {
                 record.extend_from_slice(bytes);
                 Ok(Some(*seq))
             });
-            match written {
-                Ok(bytes) => replacement = Some(Volume::new(Name { range, ..name }, bytes)),
-                Err(VolumeError::Io(error)) => return Err(error),
-                Err(VolumeError::Damaged) => return Err(io::Error::other("redb refused to write a volume")),
-            }
+            replacement = Some(Volume::new(Name { range, ..name }, written?));
         }
         self.volumes.retain(|volume| volume.name != name && Some(volume.name) != replacement.map(|saved| saved.name));
         if let Some(volume) = replacement {
-            self.volume_written_bytes += volume.bytes;
-            let key = (volume.name.stream, volume.name.range.first);
-            let at = self.volumes.partition_point(|other| (other.name.stream, other.name.range.first) < key);
-            self.volumes.insert(at, volume);
+            self.add_volume(volume);
         }
         let text = event::text(&name.to_file_name());
         self.append_event(now, &Event::Quarantined { volume: text, saved_count: saved.len() as u32 });
