@@ -17,7 +17,7 @@
 //! | `relation` | sums of other slots' changes that predict a slot's, found by the encoder and said in the stream |
 //! | `bit` | adaptive probabilities and their mixing |
 //! | `range` | the binary range coder |
-//! | [`varint`] | unsigned and zigzag integers in one to ten bytes, for the frames around it |
+//! | [`varint`] | unsigned integers in one to ten bytes, for the frames around it |
 //!
 //! # Why not a library
 //!

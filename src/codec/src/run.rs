@@ -167,7 +167,8 @@ impl Decoder {
     }
 }
 
-/// A batch that is read tick by tick. That its bytes are whole is for others to check: garbled ones may decode to garbage. One that is not read to its end leaves the run unreadable from there on.
+/// A batch that is read tick by tick. That its bytes are whole is for others to check: garbled ones may decode to garbage.
+/// One that is not read to its end leaves the run unreadable from there on.
 #[derive(Debug)]
 pub struct Batch<'a> {
     model: &'a mut Model,

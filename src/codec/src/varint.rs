@@ -1,4 +1,4 @@
-//! Unsigned and zigzag integers in one to ten bytes, least significant group first (LEB128).
+//! Unsigned integers in one to ten bytes, least significant group first (LEB128).
 //!
 //! A value has one accepted form only: a longer spelling of a small number is refused, so that equal
 //! messages are equal bytes.
@@ -36,11 +36,6 @@ pub fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Appends `value` so that small magnitudes of either sign are short.
-pub fn put_signed(out: &mut Vec<u8>, value: i64) {
-    put(out, zigzag(value));
-}
-
 /// Takes an unsigned integer off the front of `input`.
 pub fn take(input: &mut &[u8]) -> Result<u64, VarintError> {
     let mut value = 0u64;
@@ -61,35 +56,17 @@ pub fn take(input: &mut &[u8]) -> Result<u64, VarintError> {
     Err(if input.len() >= BYTES_MAX { VarintError::Malformed } else { VarintError::Truncated })
 }
 
-/// Takes a zigzag integer off the front of `input`.
-pub fn take_signed(input: &mut &[u8]) -> Result<i64, VarintError> {
-    take(input).map(unzigzag)
-}
-
-/// How many bytes [`put_signed`] would append.
-pub fn signed_bytes(value: i64) -> usize {
-    let bits = 64 - zigzag(value).leading_zeros() as usize;
-    bits.max(1).div_ceil(7)
-}
-
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
-}
-
-fn unzigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(value: i64) {
+    fn check(value: u64) {
         let mut bytes = Vec::new();
-        put_signed(&mut bytes, value);
-        assert_eq!(bytes.len(), signed_bytes(value), "length of {value}");
+        put(&mut bytes, value);
+        let bits = 64 - value.leading_zeros() as usize;
+        assert_eq!(bytes.len(), bits.max(1).div_ceil(7), "length of {value}");
         let mut input = &bytes[..];
-        assert_eq!(take_signed(&mut input), Ok(value));
+        assert_eq!(take(&mut input), Ok(value));
         assert!(input.is_empty());
         for cut in 0..bytes.len() {
             assert_eq!(take(&mut &bytes[..cut]), Err(VarintError::Truncated));
@@ -99,7 +76,7 @@ mod tests {
     #[test]
     fn every_power_of_two_and_its_neighbours_come_back() {
         for shift in 0..64 {
-            let value = 1i64 << shift;
+            let value = 1u64 << shift;
             for near in [value.wrapping_sub(1), value, value.wrapping_add(1)] {
                 check(near);
                 check(near.wrapping_neg());
