@@ -1,25 +1,22 @@
 //! What an agent says of what it could not take or keep, on a simulated disk.
 
 use agent::Agent;
-use agent::agent::{Input, Output, Settings};
+use agent::agent::{Input, Output};
 use agent::probe::{Reading, Source};
 use agent::question::{Answer, Question};
 use sim::disk::SimDisk;
 use sim::rng::Rng;
 use wire::event::Event;
 use wire::stream::Stream;
-use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
+use wire::time::{Span, Stamp};
+
+use crate::question::{settings, stamp};
 
 /// An agent, its disk, and the second it lives in.
 struct Stage {
     agent: Agent,
     disk: SimDisk,
     now_s: u64,
-}
-
-fn stamp(uptime_s: u64) -> Stamp {
-    let uptime_ms = uptime_s * 1000;
-    Stamp { boot: BootId(1), uptime: Instant(uptime_ms), unix: Some(UnixTime(1_800_000_000_000 + uptime_ms)) }
 }
 
 fn reading(sections: &[(Source, &str)]) -> Box<Reading> {
@@ -36,17 +33,8 @@ fn reading(sections: &[(Source, &str)]) -> Box<Reading> {
 
 impl Stage {
     fn new() -> Stage {
-        let settings = Settings {
-            device: wire::id::DeviceId(0),
-            version: "0.1.0".into(),
-            hostname: "gw".into(),
-            journal: sim::power::SMALL,
-            link: link::client::Timing::default(),
-            has_hub: false,
-            batch_age_max: Span::seconds(10),
-        };
         let disk = SimDisk::new(Rng::new(1));
-        let agent = Agent::open(disk.folder(), settings, 1, stamp(0)).expect("the simulated disk has room");
+        let agent = Agent::open(disk.folder(), settings(10), 1, stamp(0)).expect("the simulated disk has room");
         Stage { agent, disk, now_s: 0 }
     }
 

@@ -8,12 +8,12 @@ use sim::disk::SimDisk;
 use sim::rng::Rng;
 use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
 
-fn stamp(uptime_s: u64) -> Stamp {
+pub(super) fn stamp(uptime_s: u64) -> Stamp {
     let uptime_ms = uptime_s * 1000;
     Stamp { boot: BootId(1), uptime: Instant(uptime_ms), unix: Some(UnixTime(1_800_000_000_000 + uptime_ms)) }
 }
 
-fn settings(batch_age_s: u64) -> Settings {
+pub(super) fn settings(batch_age_s: u64) -> Settings {
     Settings {
         device: wire::id::DeviceId(0),
         version: "0.1.0".into(),

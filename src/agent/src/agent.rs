@@ -174,6 +174,9 @@ enum Storage {
     Fails { error: String, retry_at: Instant },
 }
 
+/// Attempts of [`Agent::open`], half a minute apart, after which [`Agent::open_giving_up`] takes its place: ten minutes.
+pub const OPEN_PATIENCE: u32 = 20;
+
 impl Agent {
     /// Opens the journal in `folder` and goes on where the last process ended. `seed` differs between gateways and starts.
     ///

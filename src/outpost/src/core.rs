@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::agent::{Agent, Input, Output, Settings};
+use agent::agent::{Agent, Input, OPEN_PATIENCE, Output, Settings};
 use agent::probe::Reading;
 use agent::question::Answer;
 use disk::Folder;
@@ -37,9 +37,6 @@ use crate::worker::Worker;
 
 /// How long to wait before a journal that could not be opened is tried again.
 const OPEN_RETRY: Span = Span::seconds(30);
-
-/// Attempts after which a place that the disk still refuses to read is given up: ten minutes.
-const OPEN_PATIENCE: u32 = 20;
 
 /// Samples in one answer: some 6 MiB while it is made.
 const SAMPLE_COUNT_MAX: u32 = 65_536;

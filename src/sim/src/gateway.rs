@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent::agent::{Input, Output, Settings};
+use agent::agent::{Input, OPEN_PATIENCE, Output, Settings};
 use agent::probe::Reading;
 use agent::{Agent, agent as core};
 use hub::session::PeerId;
@@ -20,9 +20,6 @@ use crate::host::Host;
 use crate::load::{Load, Size};
 use crate::net::Quality;
 use crate::rng::Rng;
-
-/// Starts after which what the disk refuses to read is given up, as the real process does.
-const OPEN_PATIENCE: u32 = 20;
 
 /// The calendar at a world's first moment, unless it says otherwise: 2026-01-01T00:00:00Z.
 pub const UNIX_START: UnixTime = UnixTime(1_767_225_600_000);
