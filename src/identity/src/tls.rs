@@ -19,8 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
-use rustls::crypto::CryptoProvider;
-use rustls::crypto::ring::{cipher_suite, default_provider, kx_group, sign};
+use rustls::crypto::ring::sign;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::sign::CertifiedKey;
@@ -30,6 +29,7 @@ use rustls::{CertificateError, ClientConfig, OtherError, ServerConfig};
 use wire::message::Fingerprint;
 
 use crate::key::{self, Key};
+use crate::provider::provider;
 use crate::verify::{DeviceVerifier, HubVerifier, WrongHub};
 
 /// The device's end. `pins` are the hub keys to accept: one, and a second while the hub changes its key; with none,
@@ -37,9 +37,8 @@ use crate::verify::{DeviceVerifier, HubVerifier, WrongHub};
 ///
 /// A hub with another key ends the handshake with an error in which [`wrong_hub`] finds what it showed.
 pub fn client_config(key: &Key, pins: &[Fingerprint], clock: Clock) -> Arc<ClientConfig> {
-    let provider = provider();
-    let verifier = HubVerifier { pins: pins.to_vec(), algorithms: provider.signature_verification_algorithms };
-    let mut config = ClientConfig::builder_with_details(provider, Arc::new(DriverTime(clock)))
+    let verifier = HubVerifier { pins: pins.to_vec() };
+    let mut config = ClientConfig::builder_with_details(provider(), Arc::new(DriverTime(clock)))
         .with_protocol_versions(&[&TLS13])
         .expect("the provider's suite is one of TLS 1.3")
         .dangerous()
@@ -53,12 +52,10 @@ pub fn client_config(key: &Key, pins: &[Fingerprint], clock: Clock) -> Arc<Clien
 /// The hub's end. A device must prove that it holds some Ed25519 key; whose it is, [`peer_fingerprint`] says and the
 /// hub's core judges.
 pub fn server_config(key: &Key, clock: Clock) -> Arc<ServerConfig> {
-    let provider = provider();
-    let verifier = DeviceVerifier { algorithms: provider.signature_verification_algorithms };
-    let mut config = ServerConfig::builder_with_details(provider, Arc::new(DriverTime(clock)))
+    let mut config = ServerConfig::builder_with_details(provider(), Arc::new(DriverTime(clock)))
         .with_protocol_versions(&[&TLS13])
         .expect("the provider's suite is one of TLS 1.3")
-        .with_client_cert_verifier(Arc::new(verifier))
+        .with_client_cert_verifier(Arc::new(DeviceVerifier))
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified(key))));
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -103,14 +100,6 @@ impl TimeProvider for DriverTime {
         let now_ms = (self.0)().map_or(0, |now| now.0);
         Some(UnixTime::since_unix_epoch(Duration::from_millis(now_ms)))
     }
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider {
-        cipher_suites: vec![cipher_suite::TLS13_CHACHA20_POLY1305_SHA256],
-        kx_groups: vec![kx_group::X25519],
-        ..default_provider()
-    })
 }
 
 /// The key as rustls wants it; the "certificate" of a raw public key is its SubjectPublicKeyInfo.
@@ -189,8 +178,7 @@ mod tests {
     }
 
     fn verifier(pins: &[Fingerprint]) -> Arc<HubVerifier> {
-        let algorithms = provider().signature_verification_algorithms;
-        Arc::new(HubVerifier { pins: pins.to_vec(), algorithms })
+        Arc::new(HubVerifier { pins: pins.to_vec() })
     }
 
     #[test]

@@ -7,16 +7,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::crypto::verify_tls13_signature_with_raw_key;
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerIncompatible, PeerMisbehaved,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerIncompatible, SignatureScheme,
 };
 use wire::message::Fingerprint;
 
 use crate::key;
+use crate::provider::ALGORITHMS;
 
 /// The hub that answered does not have a key that this device pins: another hub, a hub that was set up anew, or
 /// someone in between.
@@ -32,7 +32,6 @@ pub struct WrongHub {
 #[derive(Debug)]
 pub(crate) struct HubVerifier {
     pub(crate) pins: Vec<Fingerprint>,
-    pub(crate) algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerCertVerifier for HubVerifier {
@@ -67,7 +66,7 @@ impl ServerCertVerifier for HubVerifier {
         shown: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_signature(message, shown, signed, &self.algorithms)
+        verify_signature(message, shown, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -81,9 +80,7 @@ impl ServerCertVerifier for HubVerifier {
 
 /// What a hub asks of whoever calls: an Ed25519 key, and proof of holding it.
 #[derive(Debug)]
-pub(crate) struct DeviceVerifier {
-    pub(crate) algorithms: WebPkiSupportedAlgorithms,
-}
+pub(crate) struct DeviceVerifier;
 
 impl ClientCertVerifier for DeviceVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -118,7 +115,7 @@ impl ClientCertVerifier for DeviceVerifier {
         shown: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_signature(message, shown, signed, &self.algorithms)
+        verify_signature(message, shown, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -149,13 +146,8 @@ fn verify_signature(
     message: &[u8],
     shown: &CertificateDer<'_>,
     signed: &DigitallySignedStruct,
-    algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<HandshakeSignatureValid, rustls::Error> {
-    // The provider verifies more schemes than we offer, and rustls does not compare for us.
-    if signed.scheme != SignatureScheme::ED25519 {
-        return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
-    }
-    verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(shown.as_ref()), signed, algorithms)
+    verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(shown.as_ref()), signed, &ALGORITHMS)
 }
 
 /// Compares without stopping at the first difference, so that the time taken tells nothing about a pin.
