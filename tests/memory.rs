@@ -1,12 +1,14 @@
-//! A collection allocates nothing in the cores.
+//! A collection allocates nothing in the cores, and in the driver next to nothing.
 #![expect(unsafe_code, reason = "an allocator that counts can only be written so; it ships nowhere")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::path::Path;
 
 use agent::Agent;
 use agent::agent::{Input, Output, Settings};
 use agent::probe::Reading;
+use outpost::sampling::Machine;
 use sim::disk::SimDisk;
 use sim::load::{Load, Size};
 use sim::rng::Rng;
@@ -82,4 +84,30 @@ fn a_tick_that_closes_no_batch_allocates_nothing() {
         }));
     }
     assert_eq!(counts[5..], vec![0; 15], "{counts:?}");
+}
+
+/// What the driver may allocate to read a board: a few paths for each of its mounts, and for one of the network a thread.
+const READING_ALLOCATION_COUNT_MAX: u64 = 32;
+
+/// What it may allocate for a process on top: the two names that the library makes of an entry of a folder.
+const PROCESS_ALLOCATION_COUNT_MAX: u64 = 2;
+
+#[test]
+fn reading_the_machine_allocates_next_to_nothing() {
+    for board in ["imx6", "pi4", "pizero", "vm"] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("proc").join(board);
+        let entry_count = std::fs::read_dir(root.join("proc")).expect("the board is in the checkout").count() as u64;
+        let mut machine = Machine::new(&root);
+        let mut reading = machine.reading();
+        let mut count = |walk_processes| allocations(|| machine.read(walk_processes, &mut reading));
+        // What is looked for once, and buffers that grow.
+        (0..2).for_each(|_| drop(count(true)));
+        for tick in 0..200 {
+            let is_walk = tick % 6 == 0;
+            let entry_count = if is_walk { entry_count } else { 0 };
+            let count = count(is_walk);
+            let max = READING_ALLOCATION_COUNT_MAX + PROCESS_ALLOCATION_COUNT_MAX * entry_count;
+            assert!(count <= max, "{board}: {count} in tick {tick}, walk {is_walk}, bound {max}");
+        }
+    }
 }

@@ -3,6 +3,8 @@
 //! It is the costly part of sampling, three calls for each process, so it has an interval of its own. Of each
 //! `/proc/<pid>/stat` only the fields up to the resident memory are kept.
 
+use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -38,10 +40,13 @@ impl Walk {
         }
         self.pids.sort_unstable();
         let mut skipped_count = self.pids.len().saturating_sub(self.process_count_max);
+        let mut path = OsString::new();
         for pid in self.pids.iter().take(self.process_count_max) {
             let mut stat = [0; STAT_BYTES_MAX];
-            let path = self.proc.join(format!("{pid}/stat"));
-            match File::open(path).and_then(|mut file| file.read(&mut stat)) {
+            path.clear();
+            path.push(&self.proc);
+            write!(path, "/{pid}/stat").expect("a string takes every byte");
+            match File::open(&path).and_then(|mut file| file.read(&mut stat)) {
                 Ok(count) => match fields(&stat[..count]) {
                     Some(fields) => {
                         out.extend_from_slice(fields);
