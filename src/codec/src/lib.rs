@@ -13,6 +13,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`run`] | tick-major runs: what the journal holds and the link carries |
+//! | [`block`] | series-major blocks: what a chart reads |
 //! | `model` | what both ends learn of the slots, and one tick's way through it |
 //! | `relation` | sums of other slots' changes that predict a slot's, found by the encoder and said in the stream |
 //! | `bit` | adaptive probabilities and their mixing |
@@ -40,6 +41,7 @@
 extern crate alloc;
 
 mod bit;
+pub mod block;
 mod model;
 mod range;
 mod relation;

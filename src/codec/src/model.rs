@@ -281,6 +281,25 @@ impl Model {
     }
 }
 
+/// One series by itself.
+pub(crate) struct Column {
+    slot: Slot,
+    shared: Box<Shared>,
+}
+
+impl Column {
+    pub(crate) fn new() -> Column {
+        Column { slot: Slot::new(), shared: Box::new(Shared::new()) }
+    }
+
+    /// Codes the value of the next tick, or that there is none.
+    pub(crate) fn code(&mut self, coder: &mut impl Coder, value: Option<i64>) -> Option<i64> {
+        let (slot, shared) = (&mut self.slot, &mut *self.shared);
+        slot.is_present = shared.is_present[usize::from(slot.is_present)].code(coder, value.is_some());
+        slot.is_present.then(|| code_value(slot, shared, 0, coder, value.unwrap_or(0)))
+    }
+}
+
 fn code_value(slot: &mut Slot, shared: &mut Shared, base: i64, coder: &mut impl Coder, value: i64) -> i64 {
     if !slot.is_known {
         let value = code_first(shared, coder, value);

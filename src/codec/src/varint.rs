@@ -56,6 +56,16 @@ pub fn take(input: &mut &[u8]) -> Result<u64, VarintError> {
     Err(if input.len() >= BYTES_MAX { VarintError::Malformed } else { VarintError::Truncated })
 }
 
+/// A signed number as an unsigned one: 0, -1, 1, -2, ..
+pub fn zigzag(value: i64) -> u64 {
+    (value << 1 ^ value >> 63) as u64
+}
+
+/// What [`zigzag`] was given.
+pub fn unzigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
