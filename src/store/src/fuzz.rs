@@ -23,7 +23,7 @@ pub const TARGETS: &[(&str, Target)] = &[("store_records", records)];
 ///
 /// ```text
 /// offset  field     meaning
-/// 0       stream    number of the stream, modulo 4; 3 is a record of raw bytes
+/// 0       stream    number of the stream, modulo 8; 7 is a record of raw bytes
 /// 1       behind    how far behind it the run's keyframe is, modulo 4
 /// 2       uptime    seconds
 /// 3       length    bytes of payload, then the next record
@@ -35,7 +35,7 @@ fn records(mut bytes: &[u8]) {
     while let [stream, behind, uptime, length, rest @ ..] = bytes {
         let (payload, after) = rest.split_at(rest.len().min(usize::from(*length)));
         bytes = after;
-        let record = match Stream::try_from(stream % 4) {
+        let record = match Stream::try_from(stream % 8) {
             Ok(stream) => {
                 let unix = Some(UnixTime(1_767_225_600_000 + u64::from(*uptime)));
                 let stamp = Stamp { boot: BootId(1), uptime: Instant(u64::from(*uptime) * 1000), unix };

@@ -72,6 +72,13 @@ pub enum Event {
         /// How many in one walk.
         count: u32,
     },
+    /// Windows found no place in the journal, or are too many for a batch.
+    WindowsRefused {
+        /// Whose.
+        stream: Stream,
+        /// How many.
+        count: u32,
+    },
 }
 
 /// Why batches will never be sent.
@@ -83,6 +90,8 @@ pub enum LossReason {
     Damaged,
     /// Memory ran out while the journal could not write.
     Refused,
+    /// They were kept for as long as the settings ask; windows of the same time stay longer.
+    Expired,
 }
 
 impl fmt::Display for LossReason {
@@ -91,6 +100,7 @@ impl fmt::Display for LossReason {
             LossReason::Evicted => "to make room",
             LossReason::Damaged => "damaged on the disk",
             LossReason::Refused => "memory was full while the disk refused writes",
+            LossReason::Expired => "older than the settings keep them",
         })
     }
 }
@@ -121,6 +131,9 @@ impl fmt::Display for Event {
             }
             Event::ProcessesSkipped { count } => {
                 write!(f, "{count} processes are not counted by name: there are too many")
+            }
+            Event::WindowsRefused { stream, count } => {
+                write!(f, "{count} {stream} windows are lost: the journal has no room, or there are too many series")
             }
         }
     }

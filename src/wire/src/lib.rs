@@ -10,7 +10,7 @@
 //! | [`metric`], [`series`] | the catalogue of host metrics; a metric with its labels |
 //! | [`event`] | what happened, as a value |
 //! | [`ranges`] | a bounded set of sequence numbers |
-//! | [`record`], [`batch`] | one batch: its header and checksum; what its payload holds |
+//! | [`record`], [`batch`], [`window`] | one batch: its header and checksum; what its payload holds |
 //! | [`message`], [`frame`] | what the two ends say; how it is cut for the link |
 //!
 //! Formats are version 0: they may change until the codec is settled, and have golden files afterwards.
@@ -31,3 +31,4 @@ pub mod record;
 pub mod series;
 pub mod stream;
 pub mod time;
+pub mod window;

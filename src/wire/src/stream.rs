@@ -18,7 +18,27 @@ pub enum Lane {
 /// How many lanes there are.
 pub const LANE_COUNT: usize = 3;
 
-/// A sequence of batches with numbers of its own. The numbers are those on the wire and on the disk.
+impl Lane {
+    /// Every lane, most urgent first.
+    pub const ALL: [Lane; LANE_COUNT] = [Lane::Urgent, Lane::Summary, Lane::Raw];
+
+    /// The lane's place in tables of [`LANE_COUNT`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The lane's word in settings and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Lane::Urgent => "urgent",
+            Lane::Summary => "summary",
+            Lane::Raw => "raw",
+        }
+    }
+}
+
+/// A sequence of batches with numbers of its own. The numbers are those on the wire and on the disk, and the order is that of
+/// what a batch is worth when there is no room for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "u8", try_from = "u8")]
 pub enum Stream {
@@ -26,12 +46,20 @@ pub enum Stream {
     Event = 0,
     /// Which series the slots of a tick are: [`crate::series::Series`].
     Dictionary = 1,
+    /// [Windows](crate::window) of a day.
+    Day = 2,
+    /// Windows of an hour.
+    Hour = 3,
+    /// Windows of five minutes.
+    FiveMinutes = 4,
+    /// Windows of a minute.
+    Minute = 5,
     /// Samples at the sampling interval.
-    Raw = 2,
+    Raw = 6,
 }
 
 /// How many streams there are.
-pub const STREAM_COUNT: usize = 3;
+pub const STREAM_COUNT: usize = 7;
 
 /// A stream's number is not one of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +67,21 @@ pub struct UnknownStream(pub u8);
 
 impl Stream {
     /// Every stream, most urgent first.
-    pub const ALL: [Stream; STREAM_COUNT] = [Stream::Event, Stream::Dictionary, Stream::Raw];
+    pub const ALL: [Stream; STREAM_COUNT] = [
+        Stream::Event,
+        Stream::Dictionary,
+        Stream::Day,
+        Stream::Hour,
+        Stream::FiveMinutes,
+        Stream::Minute,
+        Stream::Raw,
+    ];
 
     /// The lane that the stream's batches travel in.
     pub const fn lane(self) -> Lane {
         match self {
             Stream::Event | Stream::Dictionary => Lane::Urgent,
+            Stream::Day | Stream::Hour | Stream::FiveMinutes | Stream::Minute => Lane::Summary,
             Stream::Raw => Lane::Raw,
         }
     }
@@ -59,6 +96,10 @@ impl Stream {
         match self {
             Stream::Event => "event",
             Stream::Dictionary => "dictionary",
+            Stream::Day => "day",
+            Stream::Hour => "hour",
+            Stream::FiveMinutes => "five_minutes",
+            Stream::Minute => "minute",
             Stream::Raw => "raw",
         }
     }
