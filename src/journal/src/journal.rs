@@ -18,17 +18,18 @@ use wire::event::{Event, LossReason};
 use wire::id::{JournalId, Seq};
 use wire::ranges::{RangeSet, SeqRange};
 use wire::record::{self, Header, Record};
-use wire::stream::{STREAM_COUNT, Stream};
+use wire::stream::{LANE_COUNT, STREAM_COUNT, Stream};
 use wire::time::{Instant, Span, Stamp};
 
 use crate::entry::Kind;
 use crate::tail::{Place, Tail};
 use crate::volume::{Name, Reader, VolumeError};
+use crate::wear::Wear;
 
 /// Bytes of one slot's value.
-pub const SLOT_BYTES_MAX: usize = 4096;
+pub const SLOT_BYTES_MAX: usize = 5 * 1024;
 
-/// How many slots there are. Slot 0 is the journal's own.
+/// How many slots there are. The first two are the journal's own.
 pub const SLOT_COUNT: usize = 8;
 
 /// Batches in the tail: at 24 bytes of index each, 96 KiB.
@@ -38,6 +39,9 @@ pub const TAIL_BATCH_COUNT_MAX: usize = 4096;
 pub const VOLUME_COUNT_MAX: usize = 4096;
 
 const STATE_SLOT: usize = 0;
+const WEAR_SLOT: usize = 1;
+/// Slots of the journal's own.
+const OWN_SLOT_COUNT: usize = 2;
 
 /// What an event of the journal's own takes in the tail at the most, heads included.
 const EVENT_ROOM_BYTES: usize = 320;
@@ -48,7 +52,7 @@ const WAITING_EVENT_COUNT_MAX: u32 = 256;
 /// How long a volume may refuse to be read before it counts as damaged.
 const READ_PATIENCE: Span = Span::seconds(600);
 
-/// How large a journal may be. All in bytes.
+/// How large a journal may be, and how long it keeps what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The whole folder. At least four times `tail_bytes_max`.
@@ -59,11 +63,39 @@ pub struct Settings {
     pub fold_bytes_min: u64,
     /// Volumes of which everything is done.
     pub done_bytes_max: u64,
+    /// What each lane may count on of the whole, in percent. Room that a lane does not use is there for the others.
+    pub shares: [u8; LANE_COUNT],
+    /// How much recorded time of each stream is kept. Time in which nothing was recorded does not count, so that no clock
+    /// that jumps and no year on a shelf empties a journal. Urgent streams are kept until the hub holds them, whatever this says.
+    pub keep: [Span; STREAM_COUNT],
+}
+
+const fn days(count: u64) -> Span {
+    Span::minutes(count * 24 * 60)
+}
+
+impl Settings {
+    /// Ticks for two weeks, and for longer ever coarser windows.
+    pub const DEFAULT: Settings = Settings {
+        bytes_max: 512 << 20,
+        tail_bytes_max: 2 << 20,
+        fold_bytes_min: 512 << 10,
+        done_bytes_max: 16 << 20,
+        shares: [10, 30, 60],
+        keep: {
+            let mut keep = [days(3650); STREAM_COUNT];
+            keep[Stream::Raw.index()] = days(14);
+            keep[Stream::Minute.index()] = days(30);
+            keep[Stream::FiveMinutes.index()] = days(90);
+            keep[Stream::Hour.index()] = days(730);
+            keep
+        },
+    };
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { bytes_max: 512 << 20, tail_bytes_max: 2 << 20, fold_bytes_min: 512 << 10, done_bytes_max: 16 << 20 }
+        Settings::DEFAULT
     }
 }
 
@@ -101,8 +133,10 @@ pub struct Stat {
     pub tail_batch_count: usize,
     /// Batches that are not done.
     pub backlog_count: u64,
-    /// Bytes written to the disk since the journal was opened.
+    /// Bytes written to the disk since the journal was opened, in whole blocks.
     pub written_bytes: u64,
+    /// The same over all lives of the journal, and by the day.
+    pub wear: Wear,
     /// Whether the tail is held twice, as it should be.
     pub is_mirrored: bool,
 }
@@ -163,11 +197,14 @@ pub struct Journal {
     slots: [Slot; SLOT_COUNT],
     reader: Option<Reader>,
     volume_written_bytes: u64,
+    wear: Wear,
+    /// When `wear` was noted, and what had been written by then.
+    worn: (Instant, u64),
     scratch: Vec<u8>,
 }
 
 // Part of the agent, which is built on a small stack.
-const _: () = assert!(size_of::<Journal>() <= 3 << 10);
+const _: () = assert!(size_of::<Journal>() <= 6 << 10);
 
 impl Journal {
     /// Which life of the journal this is.
@@ -203,9 +240,19 @@ impl Journal {
             tail_bytes: self.tail.used_bytes().0,
             tail_batch_count: self.lines.iter().map(|line| line.tail.len()).sum(),
             backlog_count: self.backlog_count(),
-            written_bytes: self.tail.written_bytes() + self.volume_written_bytes,
+            written_bytes: self.written_bytes(),
+            wear: self.wear,
             is_mirrored: self.tail.is_mirrored(),
         }
+    }
+
+    fn written_bytes(&self) -> u64 {
+        self.tail.written_bytes() + self.volume_written_bytes
+    }
+
+    /// What was written, over all lives of the journal.
+    pub fn wear(&self) -> &Wear {
+        &self.wear
     }
 
     fn volume_bytes(&self) -> u64 {
@@ -271,8 +318,17 @@ impl Journal {
     ///
     /// Errors: nothing new is durable; what was appended stays and the next commit tries again.
     pub fn commit(&mut self, now: Stamp) -> io::Result<()> {
+        self.note_wear(now);
         self.commit_tail()?;
         self.make_room(now)
+    }
+
+    /// What was written since the last commit, as of this one: what it writes itself is noted by the next.
+    fn note_wear(&mut self, now: Stamp) {
+        let written_bytes = self.written_bytes();
+        let (noted, before) = std::mem::replace(&mut self.worn, (now.uptime, written_bytes));
+        self.wear.note(now.uptime - noted, written_bytes - before);
+        self.slots[WEAR_SLOT].is_dirty = true;
     }
 
     fn commit_tail(&mut self) -> io::Result<()> {
@@ -300,6 +356,8 @@ impl Journal {
                 let state = (stream, line.next, line.done.clone());
                 body = postcard::to_extend(&state, body).expect("a vector takes every byte");
             }
+        } else if number == WEAR_SLOT {
+            body = postcard::to_extend(&self.wear, body).expect("a vector takes every byte");
         } else {
             body.extend_from_slice(&self.slots[number].value);
         }
@@ -308,7 +366,7 @@ impl Journal {
 
     /// The value of a slot, empty when it was never set.
     pub fn slot(&self, number: usize) -> &[u8] {
-        assert!(number != STATE_SLOT, "slot 0 is the journal's own");
+        assert!(number >= OWN_SLOT_COUNT, "the first slots are the journal's own");
         &self.slots[number].value
     }
 
@@ -316,7 +374,8 @@ impl Journal {
     ///
     /// Panics: when the value exceeds [`SLOT_BYTES_MAX`].
     pub fn set_slot(&mut self, number: usize, value: &[u8]) {
-        assert!(number != STATE_SLOT && value.len() < SLOT_BYTES_MAX, "slots are small and 0 is the journal's own");
+        assert!(number >= OWN_SLOT_COUNT, "the first slots are the journal's own");
+        assert!(value.len() < SLOT_BYTES_MAX, "slots are small");
         if self.slots[number].value != value {
             self.slots[number].value.clear();
             self.slots[number].value.extend_from_slice(value);

@@ -26,5 +26,6 @@ pub mod guard;
 pub mod journal;
 pub mod tail;
 pub mod volume;
+pub mod wear;
 
 pub use journal::Journal;

@@ -17,6 +17,7 @@ use std::io;
 use disk::{File, Folder};
 
 use crate::entry::{self, HEAD_BYTES, Head, Kind, Unreadable};
+use crate::wear::block_bytes;
 
 const NAMES: [&str; 2] = ["tail.a", "tail.b"];
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -219,7 +220,7 @@ impl Tail {
         for found in &missing {
             read_from(self.copies[1 - copy].iter(), found, &mut buffer)?;
             file.write_at(found.offset, &buffer)?;
-            self.written_bytes += buffer.len() as u64;
+            self.written_bytes += block_bytes(found.offset, buffer.len() as u64);
         }
         if garbage_end > end {
             let zeros = vec![0; (garbage_end - end) as usize];
@@ -283,7 +284,7 @@ impl Tail {
         self.bytes_max
     }
 
-    /// Bytes written to the two files since the log was opened.
+    /// Bytes written to the two files since the log was opened, in whole blocks.
     pub fn written_bytes(&self) -> u64 {
         self.written_bytes
     }
@@ -384,7 +385,7 @@ impl Tail {
         let file = self.copies[copy].as_ref().expect("opened above");
         file.write_at(self.end, &self.pending)?;
         file.sync()?;
-        self.written_bytes += self.pending.len() as u64;
+        self.written_bytes += block_bytes(self.end, self.pending.len() as u64);
         Ok(())
     }
 
@@ -538,7 +539,7 @@ impl Restart<'_> {
         // From here on this file holds no whole generation until `finish`.
         self.tail.stale[self.target] = true;
         file.write_at(self.at, &self.chunk)?;
-        self.tail.written_bytes += self.chunk.len() as u64;
+        self.tail.written_bytes += block_bytes(self.at, self.chunk.len() as u64);
         self.at += self.chunk.len() as u64;
         self.chunk.clear();
         Ok(())
@@ -569,7 +570,7 @@ impl Restart<'_> {
             }
             _ => Err(io::Error::other("stale")),
         };
-        tail.written_bytes += self.at;
+        tail.written_bytes += block_bytes(0, self.at);
         // A file that failed here is made anew by the next commit.
         tail.stale[other] = copied.is_err();
         if copied.is_err() {

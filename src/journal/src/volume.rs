@@ -1,7 +1,7 @@
 //! Immutable redb files: written once, read guarded, carved when damaged.
 //!
-//! A volume holds batches of one stream, ascending. Its name says which:
-//! `v<journal>-<stream>-<first seq>-<last seq>.redb`, so opening the journal need not open it. Each value is a whole
+//! A volume holds batches of one stream, ascending. Its name says which, and what time they cover:
+//! `v<journal>-<stream>-<first seq>-<last seq>-<seconds>.redb`, so opening the journal need not open it. Each value is a whole
 //! [`entry`], so that a file that redb gives up on still yields every batch whose bytes are whole.
 
 use std::io;
@@ -31,13 +31,15 @@ pub struct Name {
     pub stream: Stream,
     /// The lowest and highest number inside; there may be holes between.
     pub range: SeqRange,
+    /// Recorded time inside.
+    pub span_s: u32,
 }
 
 impl Name {
     /// The file's name.
     pub fn to_file_name(self) -> String {
-        let Name { journal, stream, range } = self;
-        format!("v{journal}-{stream}-{:016x}-{:016x}.redb", range.first.0, range.last.0)
+        let Name { journal, stream, range, span_s } = self;
+        format!("v{journal}-{stream}-{:016x}-{:016x}-{span_s:08x}.redb", range.first.0, range.last.0)
     }
 
     /// Reads a file's name. `None` when it is not a volume's.
@@ -49,7 +51,8 @@ impl Name {
         let stream = Stream::ALL.into_iter().find(|stream| stream.name() == word)?;
         let first = Seq(number(parts.next()?, 16)?);
         let last = Seq(number(parts.next()?, 16)?);
-        let name = Name { journal, stream, range: SeqRange { first, last } };
+        let span_s = number(parts.next()?, 8)? as u32;
+        let name = Name { journal, stream, range: SeqRange { first, last }, span_s };
         (first <= last && parts.next().is_none()).then_some(name)
     }
 }

@@ -20,8 +20,13 @@ use crate::losses::Losses;
 use crate::rng::Rng;
 
 /// A journal small enough to fold, evict and wrap within a short history.
-pub const SMALL: Settings =
-    Settings { bytes_max: 4 << 20, tail_bytes_max: 64 << 10, fold_bytes_min: 16 << 10, done_bytes_max: 1 << 20 };
+pub const SMALL: Settings = Settings {
+    bytes_max: 4 << 20,
+    tail_bytes_max: 64 << 10,
+    fold_bytes_min: 16 << 10,
+    done_bytes_max: 1 << 20,
+    ..Settings::DEFAULT
+};
 
 /// What one history did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -257,8 +262,8 @@ mod tests {
             }
             assert!(journal.stat().tail_batch_count <= journal::journal::TAIL_BATCH_COUNT_MAX);
         }
-        // The tail's two files, twice 12,000 records, three volumes, and little that was carried.
-        assert!(journal.stat().written_bytes < 12 << 20, "{:?}", journal.stat());
+        // The tail's two files, for each of 1,200 commits a block or two in both, volumes, and little that was carried.
+        assert!(journal.stat().written_bytes < 20 << 20, "{:?}", journal.stat());
         assert!(journal.stat().volume_count >= 2, "{:?}", journal.stat());
     }
 }

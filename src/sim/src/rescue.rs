@@ -142,6 +142,8 @@ fn check(
 
 #[cfg(test)]
 mod tests {
+    use wire::stream::STREAM_COUNT;
+
     use super::*;
 
     #[test]
@@ -152,7 +154,7 @@ mod tests {
             let _ = open(&disk, 1);
             disk.power_cycle(cut);
             let journal = open(&disk, 2).unwrap();
-            assert_eq!(Stream::ALL.map(|stream| journal.next(stream)), [Seq(0); 3], "{calls} {cut:?}");
+            assert_eq!(Stream::ALL.map(|stream| journal.next(stream)), [Seq(0); STREAM_COUNT], "{calls} {cut:?}");
         }
     }
 

@@ -5,7 +5,8 @@ use std::io;
 use wire::event::{Event, LossReason};
 use wire::id::Seq;
 use wire::ranges::{RangeSet, SeqRange};
-use wire::stream::{STREAM_COUNT, Stream};
+use wire::record::Record;
+use wire::stream::{Lane, STREAM_COUNT, Stream};
 use wire::time::Stamp;
 
 use super::{Batch, Journal, SLOT_COUNT, TAIL_BATCH_COUNT_MAX, Volume, sealed_event};
@@ -25,6 +26,11 @@ impl Journal {
             {
                 failure = Some(error);
             }
+        }
+        // Many streams, of which none has enough by itself.
+        while failure.is_none() && self.carried_bytes() > self.tail.bytes_max() / 2 {
+            let Some((stream, count)) = self.largest_closed() else { break };
+            failure = self.fold_stream(now, stream, count).err();
         }
         let shed = self.shed();
         if let (true, Some(error)) = (shed.is_empty(), failure)
@@ -46,15 +52,25 @@ impl Journal {
             // When the tail is full by number, one stream at least has its share of it.
             bytes >= self.settings.fold_bytes_min || batches.len() >= TAIL_BATCH_COUNT_MAX / STREAM_COUNT
         };
-        let open = batches.last().map(|last| batches.partition_point(|batch| batch.run < last.run)).unwrap_or(0);
+        let open = closed_count(batches);
         // A run that fills the tail by itself is cut: better in two volumes than in none.
         [open, batches.len()].into_iter().find(|end| is_enough(&batches[..*end])).unwrap_or(0)
+    }
+
+    /// The stream with the most bytes in runs that no longer grow, and how many of its batches those are.
+    fn largest_closed(&self) -> Option<(Stream, usize)> {
+        let closed = Stream::ALL.into_iter().map(|stream| {
+            let batches = &self.lines[stream.index()].tail;
+            let count = closed_count(batches);
+            (batches[..count].iter().map(|batch| u64::from(batch.place.length)).sum::<u64>(), (stream, count))
+        });
+        closed.filter(|(bytes, _)| *bytes > 0).max().map(|(_, found)| found)
     }
 
     fn fold_stream(&mut self, now: Stamp, stream: Stream, count: usize) -> io::Result<()> {
         let batches: Vec<Batch> = self.lines[stream.index()].tail[..count].to_vec();
         let range = SeqRange { first: batches[0].seq, last: batches[count - 1].seq };
-        let name = Name { journal: self.id, stream, range };
+        let name = Name { journal: self.id, stream, range, span_s: self.span_s(&batches)? };
         loop {
             let mut rest = batches.iter();
             let tail = &self.tail;
@@ -85,13 +101,31 @@ impl Journal {
         }
     }
 
+    /// Recorded time of consecutive batches: from stamp to stamp, as long as it is the same boot's.
+    fn span_s(&self, batches: &[Batch]) -> io::Result<u32> {
+        let (mut span_ms, mut before, mut body) = (0, None::<Stamp>, Vec::new());
+        for batch in batches {
+            match self.tail.read(batch.place, &mut body) {
+                Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
+                _ => {}
+            }
+            let Ok(record) = Record::open(&body) else { continue };
+            let stamp = record.header.stamp;
+            if let Some(before) = before.filter(|before| before.boot == stamp.boot) {
+                span_ms += (stamp.uptime - before.uptime).0;
+            }
+            before = Some(stamp);
+        }
+        Ok(u32::try_from(span_ms / 1000).unwrap_or(u32::MAX))
+    }
+
     fn carried_bytes(&self) -> u64 {
         let batches = self.lines.iter().flat_map(|line| &line.tail);
         batches.map(|batch| HEAD_BYTES as u64 + u64::from(batch.place.length)).sum()
     }
 
     /// What must leave the tail so that its next generation begins at most half full, although no volume took it: the oldest,
-    /// bulk before urgent. Returns, per stream, how many of its oldest batches go.
+    /// bulk before urgent, and of what is urgent nothing that is unsent. Returns, per stream, how many of its oldest batches go.
     fn shed(&self) -> Vec<(Stream, usize)> {
         let mut excess = self.carried_bytes().saturating_sub(self.tail.bytes_max() / 2);
         let mut shed = Vec::new();
@@ -101,7 +135,11 @@ impl Journal {
             }
             let mut count = 0;
             let mut last_run = None;
-            for batch in &self.lines[stream.index()].tail {
+            let line = &self.lines[stream.index()];
+            for batch in &line.tail {
+                if stream.lane() == Lane::Urgent && !line.done.contains(batch.seq) {
+                    break;
+                }
                 // The rest of a cut run could not be decoded.
                 if excess == 0 && last_run != Some(batch.run) {
                     break;
@@ -110,7 +148,9 @@ impl Journal {
                 excess = excess.saturating_sub(HEAD_BYTES as u64 + u64::from(batch.place.length));
                 count += 1;
             }
-            shed.push((stream, count));
+            if count > 0 {
+                shed.push((stream, count));
+            }
         }
         shed
     }
@@ -188,6 +228,11 @@ impl Journal {
         restart.finish()?;
         Ok(tails)
     }
+}
+
+/// How many of the oldest batches are of runs that no longer grow.
+fn closed_count(batches: &[Batch]) -> usize {
+    batches.last().map_or(0, |last| batches.partition_point(|batch| batch.run < last.run))
 }
 
 /// The ranges of ascending `seqs` that are not in `done`.

@@ -11,10 +11,11 @@ use wire::record::{Header, Record};
 use wire::stream::{STREAM_COUNT, Stream};
 use wire::time::Stamp;
 
-use super::{Batch, Journal, OpenError, SLOT_BYTES_MAX, SLOT_COUNT, STATE_SLOT, Settings, Volume, covers};
+use super::{Batch, Journal, OpenError, SLOT_BYTES_MAX, SLOT_COUNT, STATE_SLOT, Settings, Volume, WEAR_SLOT, covers};
 use crate::entry::{HEAD_BYTES, Kind, Unreadable};
 use crate::tail::{Place, Tail};
 use crate::volume::{Name, Reader, VolumeError};
+use crate::wear::Wear;
 
 /// The upper half of a number says how often the tail was lost before: its *era*. Numbers of a lost tail were of an earlier one.
 /// At one batch a second an era lasts a century.
@@ -66,7 +67,7 @@ impl Journal {
             Some(recovery) => recovery,
             None => return Journal::rescue(folder, settings, seed, now, volumes, unreadable),
         };
-        let mut journal = Journal::empty(folder, settings, JournalId(0), recovery.tail);
+        let mut journal = Journal::empty(folder, settings, JournalId(0), recovery.tail, now);
         let damage_end = recovery.damage.map_or(0, |damage| damage.end);
         // Streams whose newest number was perhaps in a damaged place: nothing behind it names a number of theirs.
         let mut is_unsure = [recovery.damage.is_some(); STREAM_COUNT];
@@ -106,7 +107,7 @@ impl Journal {
         Ok(journal)
     }
 
-    fn empty(folder: Folder, settings: Settings, id: JournalId, tail: Tail) -> Journal {
+    fn empty(folder: Folder, settings: Settings, id: JournalId, tail: Tail, now: Stamp) -> Journal {
         Journal {
             folder,
             settings,
@@ -117,6 +118,8 @@ impl Journal {
             slots: Default::default(),
             reader: None,
             volume_written_bytes: 0,
+            wear: Wear::default(),
+            worn: (now.uptime, 0),
             scratch: Vec::new(),
         }
     }
@@ -140,7 +143,7 @@ impl Journal {
         let id = old_id.unwrap_or(new_id);
         let generation = carved.generation.map_or(seed as u32 >> 1, |generation| generation.wrapping_add(1));
         let tail = Tail::begin(&folder, settings.tail_bytes_max, generation, &id.0.to_le_bytes());
-        let mut journal = Journal::empty(folder, settings, id, tail);
+        let mut journal = Journal::empty(folder, settings, id, tail, now);
         journal.volumes = volumes.into_iter().filter(|volume| volume.name.journal == id).collect();
         let mut era = 0;
         if old_id.is_some() {
@@ -210,8 +213,10 @@ impl Journal {
             return;
         }
         self.slots[usize::from(*number)].value = value.to_vec();
-        if usize::from(*number) == STATE_SLOT {
-            self.recover_state(value);
+        match usize::from(*number) {
+            STATE_SLOT => self.recover_state(value),
+            WEAR_SLOT => self.wear = postcard::from_bytes(value).unwrap_or_default(),
+            _ => {}
         }
     }
 

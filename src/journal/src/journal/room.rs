@@ -1,31 +1,43 @@
-//! What leaves the folder: the oldest when it is over its size, and what is damaged.
+//! What leaves the folder: what is older than it is kept, the least valuable when there is too much, and what is damaged.
 
+use std::cmp::Reverse;
 use std::io;
 
 use wire::event::{self, Event, LossReason};
 use wire::id::Seq;
 use wire::ranges::{SeqRange, subtract};
 use wire::record::Record;
+use wire::stream::{Lane, Stream};
 use wire::time::Stamp;
 
 use super::{Journal, VOLUME_COUNT_MAX, Volume};
 use crate::entry::Unreadable;
 use crate::volume::{self, Name};
+use crate::wear::block_bytes;
 
 impl Journal {
-    /// Removes volumes until the folder is within its size.
+    /// Removes volumes until the folder is within its size, and what is older than the settings keep it.
     pub(super) fn make_room(&mut self, now: Stamp) -> io::Result<()> {
-        let budget = self.settings.bytes_max - 2 * self.tail.bytes_max().min(self.settings.bytes_max / 4);
-        while self.volume_bytes() > budget || self.volumes.len() > VOLUME_COUNT_MAX {
+        while let Some(index) = self.expired() {
+            if !self.drop_volume(now, index, LossReason::Expired)? {
+                break;
+            }
+        }
+        while self.volume_bytes() > self.budget_bytes() || self.volumes.len() > VOLUME_COUNT_MAX {
             if !self.evict_one(now)? {
                 break;
             }
         }
         while self.done_bytes() > self.settings.done_bytes_max {
-            let Some(index) = self.volumes.iter().position(|volume| self.is_done(volume)) else { break };
+            let done = (0..self.volumes.len()).filter(|index| self.is_done(&self.volumes[*index]));
+            let Some(index) = done.min_by_key(|index| worth(&self.volumes[*index])) else { break };
             self.remove_volume(index)?;
         }
         Ok(())
+    }
+
+    fn budget_bytes(&self) -> u64 {
+        self.settings.bytes_max - 2 * self.tail.bytes_max().min(self.settings.bytes_max / 4)
     }
 
     fn is_done(&self, volume: &Volume) -> bool {
@@ -37,20 +49,48 @@ impl Journal {
         self.volumes.iter().filter(|volume| self.is_done(volume)).map(|volume| volume.bytes).sum()
     }
 
-    /// Removes the least valuable volume: done before unsent, bulk before urgent, old before new. `false` when there is none.
+    /// The oldest volume of a stream of which newer volumes cover all the time that is to be kept.
+    fn expired(&self) -> Option<usize> {
+        Stream::ALL.into_iter().filter(|stream| stream.lane() != Lane::Urgent).find_map(|stream| {
+            let mut of_stream = self.volumes.iter().enumerate().filter(|(_, volume)| volume.name.stream == stream);
+            let (oldest, _) = of_stream.next()?;
+            let newer_s: u64 = of_stream.map(|(_, volume)| u64::from(volume.name.span_s)).sum();
+            (newer_s * 1000 >= self.settings.keep[stream.index()].0).then_some(oldest)
+        })
+    }
+
+    /// Removes the least valuable volume: what is done before what is not; of that, what belongs to the lane that is furthest
+    /// over its share; the fine before the coarse, the old before the new. `false` when there is none that may go: what is
+    /// urgent and unsent may not.
     pub(super) fn evict_one(&mut self, now: Stamp) -> io::Result<bool> {
-        let worth =
-            |volume: &Volume| (!self.is_done(volume), std::cmp::Reverse(volume.name.stream), volume.name.range.first);
-        let Some(index) = (0..self.volumes.len()).min_by_key(|index| worth(&self.volumes[*index])) else {
-            return Ok(false);
+        let over = Lane::ALL.map(|lane| {
+            let bytes =
+                self.volumes.iter().filter(|volume| volume.name.stream.lane() == lane).map(|volume| volume.bytes);
+            let share = self.budget_bytes() * u64::from(self.settings.shares[lane.index()]) / 100;
+            bytes.sum::<u64>() as i64 - share as i64
+        });
+        let key = |volume: &Volume| {
+            let is_done = self.is_done(volume);
+            let over = if is_done { 0 } else { over[volume.name.stream.lane().index()] };
+            (!is_done, Reverse(over), worth(volume))
         };
+        let may_go = |volume: &Volume| volume.name.stream.lane() != Lane::Urgent || self.is_done(volume);
+        let candidates = (0..self.volumes.len()).filter(|index| may_go(&self.volumes[*index]));
+        match candidates.min_by_key(|index| key(&self.volumes[*index])) {
+            Some(index) => self.drop_volume(now, index, LossReason::Evicted),
+            None => Ok(false),
+        }
+    }
+
+    /// Removes a volume, when there is room to say what is lost with it.
+    fn drop_volume(&mut self, now: Stamp, index: usize, reason: LossReason) -> io::Result<bool> {
         let Name { stream, range, .. } = self.volumes[index].name;
         let unsent = subtract(range, self.lines[stream.index()].done.iter());
         if !self.has_room_for_events(unsent.len()) {
             return Ok(false);
         }
         for range in unsent {
-            self.say_lost(now, stream, range, LossReason::Evicted);
+            self.say_lost(now, stream, range, reason);
         }
         // The loss is on record before it happens.
         self.commit_tail()?;
@@ -60,7 +100,7 @@ impl Journal {
 
     /// Takes a volume in that was just written.
     pub(super) fn add_volume(&mut self, volume: Volume) {
-        self.volume_written_bytes += volume.bytes;
+        self.volume_written_bytes += block_bytes(0, volume.bytes);
         let key = (volume.name.stream, volume.name.range.first);
         let at = self.volumes.partition_point(|other| (other.name.stream, other.name.range.first) < key);
         self.volumes.insert(at, volume);
@@ -140,4 +180,9 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// Of two volumes of which neither matters more to the hub, the lesser goes first.
+fn worth(volume: &Volume) -> (Reverse<Stream>, Seq) {
+    (Reverse(volume.name.stream), volume.name.range.first)
 }
