@@ -65,7 +65,8 @@ fn a_tick_that_closes_no_batch_allocates_nothing() {
         journal: sim::power::SMALL,
         link: link::client::Timing::default(),
         has_hub: false,
-        batch_age_max: Span::minutes(10),
+        batch_age: (Span::minutes(10), Span::minutes(10)),
+        wear_budget_bytes: u64::MAX,
     };
     let mut agent = Agent::open(disk.folder(), settings, 1, stamp(0)).expect("the simulated disk has room");
     let mut reading = Some(Box::new(Reading::new(4096)));
@@ -101,7 +102,7 @@ fn reading_the_machine_allocates_next_to_nothing() {
         let mut reading = machine.reading();
         let mut count = |walk_processes| allocations(|| machine.read(walk_processes, &mut reading));
         // What is looked for once, and buffers that grow.
-        (0..2).for_each(|_| drop(count(true)));
+        (0..2).for_each(|_| _ = count(true));
         for tick in 0..200 {
             let is_walk = tick % 6 == 0;
             let entry_count = if is_walk { entry_count } else { 0 };

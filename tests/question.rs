@@ -21,7 +21,8 @@ pub(super) fn settings(batch_age_s: u64) -> Settings {
         journal: sim::power::SMALL,
         link: link::client::Timing::default(),
         has_hub: false,
-        batch_age_max: Span::seconds(batch_age_s),
+        batch_age: (Span::seconds(batch_age_s), Span::seconds(batch_age_s)),
+        wear_budget_bytes: u64::MAX,
     }
 }
 

@@ -184,7 +184,8 @@ fn history(mut bytes: &[u8]) {
         journal: sim::power::SMALL,
         link: Timing::default(),
         has_hub: false,
-        batch_age_max: Span::minutes(10),
+        batch_age: (Span::minutes(10), Span::minutes(10)),
+        wear_budget_bytes: u64::MAX,
     };
     let mut agent = Agent::open(disk.folder(), settings, 1, now).expect("a journal always opens");
     let everything = Question::Samples { names: Vec::new(), since: Span::minutes(60), sample_count_max: 10_000 };

@@ -17,6 +17,7 @@ use link::client::{Client, DownReason, Input as LinkInput, Output as LinkOutput,
 use wire::batch;
 use wire::event::{self, Event};
 use wire::id::{DeviceId, Seq};
+use wire::limits::RECORD_BYTES_MAX;
 use wire::message::{Backlog, Fingerprint, Head, Hello, Ping, Welcome};
 use wire::metric::Metric;
 use wire::ranges::RangeSet;
@@ -28,10 +29,14 @@ use crate::probe::{self, Carry, Reading};
 use crate::question::{Answer, Question, SeriesSamples, Status};
 use crate::sampler::Sampler;
 use crate::shortfall::Shortfall;
+use crate::summary::{Sealed, Summarizer};
 use crate::uplink;
 
 /// Bytes of one dictionary batch, roughly.
 const DICTIONARY_BYTES_TARGET: usize = 16 * 1024;
+
+/// Bytes of one batch of windows.
+const WINDOWS_BYTES_MAX: usize = RECORD_BYTES_MAX - 1024;
 
 /// How far civil time may drift against the boot's clock between two steps before it counts as a step of the clock. NTP
 /// slews by 500 ppm at most (RFC 5905), half a second in a quarter of an hour.
@@ -59,8 +64,11 @@ pub struct Settings {
     pub link: Timing,
     /// Whether there is a hub to dial at all.
     pub has_hub: bool,
-    /// How old a batch of ticks may become before it is closed and committed: what a power cut may cost.
-    pub batch_age_max: Span,
+    /// How old a batch of ticks becomes before it is closed and committed: what a power cut may cost. Within these bounds it
+    /// is as young as the wear budget allows.
+    pub batch_age: (Span, Span),
+    /// What may be written to the journal's flash in a day, in bytes.
+    pub wear_budget_bytes: u64,
 }
 
 /// What the driver tells the core.
@@ -128,6 +136,7 @@ pub struct Agent {
     settings: Settings,
     journal: Journal,
     sampler: Sampler,
+    summarizer: Summarizer,
     carry: Box<Carry>,
     client: Client,
     outputs: VecDeque<Output>,
@@ -156,7 +165,7 @@ pub struct Agent {
 }
 
 // It is built on a stack before it is boxed, and the stacks of gateways are small.
-const _: () = assert!(size_of::<Agent>() <= 16 << 10);
+const _: () = assert!(size_of::<Agent>() <= 24 << 10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
@@ -200,6 +209,7 @@ impl Agent {
         let mut agent = Agent {
             client: Client::new(settings.link, seed, now.uptime),
             sampler: Sampler::new(dictionary),
+            summarizer: Summarizer::new(),
             carry: Box::new(Carry::new()),
             journal,
             outputs: VecDeque::new(),
@@ -260,6 +270,7 @@ impl Agent {
         if is_asked_to_stop {
             self.stop = Stop::Asked { until: now.uptime + STOP_GRACE };
             self.close_batch(now);
+            self.close_all_windows(now);
             self.say(now, &Event::Stopped);
         } else {
             self.close_batch_if_due(now);
@@ -297,7 +308,7 @@ impl Agent {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let commit = match &self.storage {
             Storage::Fails { retry_at, .. } => Some(*retry_at),
-            Storage::Works => self.sampler.due_at(self.settings.batch_age_max),
+            Storage::Works => self.sampler.due_at(self.batch_age()),
         };
         let stop = if let Stop::Asked { until } = self.stop { Some(until) } else { None };
         [self.client.poll_timeout(), commit, stop].into_iter().flatten().min()
@@ -314,6 +325,11 @@ impl Agent {
             None => self.client.state_name().into(),
             Some(ended) => format!("{} ({ended})", self.client.state_name()),
         }
+    }
+
+    fn batch_age(&self) -> Span {
+        let (least, most) = self.settings.batch_age;
+        self.journal.wear().commit_interval(self.settings.wear_budget_bytes, least, most)
     }
 
     /// Ticks that are in memory alone.
@@ -368,7 +384,7 @@ impl Agent {
         if self.sampler.is_renewal_due() {
             self.close_batch(now);
             self.sampler.end_run();
-            self.sampler.renew();
+            self.renew_list(now);
         }
         let skipped_count = self.take(&reading);
         self.say_shortfalls(now, reading.refused_count(), skipped_count);
@@ -376,7 +392,10 @@ impl Agent {
             self.ticked = history::at_instant(now, at.min(now.uptime).max(self.ticked.uptime));
             self.sampler.end(self.ticked);
             self.tick_count += 1;
+            let (dictionary, values) = self.sampler.latest();
+            self.summarizer.tick(self.ticked, dictionary, values);
             self.close_batch_if_due(now);
+            self.close_windows(now);
         }
         self.outputs.push_back(Output::Reading(reading));
     }
@@ -420,7 +439,7 @@ impl Agent {
                 // A hole in the list would leave every later series without a name.
                 self.lose_batch();
                 self.miss(1);
-                self.sampler.renew();
+                self.renew_list(now);
                 self.storage_failed(now, &error);
                 return false;
             }
@@ -428,8 +447,42 @@ impl Agent {
         true
     }
 
+    /// Starts the list of series again. Windows that are open count on the old one, so they end with it.
+    fn renew_list(&mut self, now: Stamp) {
+        self.close_all_windows(now);
+        self.summarizer.renew();
+        self.sampler.renew();
+    }
+
+    fn close_all_windows(&mut self, now: Stamp) {
+        self.summarizer.end_all();
+        self.close_windows(now);
+    }
+
+    /// Puts the batches of windows that are due into the journal. They are durable with the next commit.
+    fn close_windows(&mut self, now: Stamp) {
+        let mut payload = Vec::new();
+        loop {
+            payload.clear();
+            let Some(sealed) = self.summarizer.due(&self.sampler.dictionary().mark(), &mut payload) else { return };
+            let Sealed { stream, run, stamp, window_count } = sealed;
+            let appended = if payload.len() <= WINDOWS_BYTES_MAX {
+                self.journal.append(now, stream, run, stamp, &payload, false)
+            } else {
+                Err(io::ErrorKind::FileTooLarge.into())
+            };
+            self.summarizer.taken(stream, appended.as_ref().ok().copied());
+            if let Err(error) = appended {
+                self.say(now, &Event::WindowsRefused { stream, count: window_count });
+                if error.kind() != io::ErrorKind::FileTooLarge {
+                    self.storage_failed(now, &error);
+                }
+            }
+        }
+    }
+
     fn close_batch_if_due(&mut self, now: Stamp) {
-        if self.sampler.is_due(now.uptime, self.settings.batch_age_max) {
+        if self.sampler.is_due(now.uptime, self.batch_age()) {
             self.close_batch(now);
         }
     }
@@ -567,6 +620,14 @@ impl Agent {
             self.close_batch(now);
             self.sampler.end_run();
         }
+        for (stream, _) in wire::window::SPANS {
+            if let Some(run) = self.summarizer.run(stream)
+                && self.journal.done(stream).first_missing(run) < self.journal.durable(stream)
+            {
+                self.summarizer.end_run(stream);
+            }
+        }
+        self.close_windows(now);
         let lost = self.lost.take().filter(|_| reason == DownReason::Disconnected);
         self.link_ended = Some(lost.unwrap_or_else(|| reason.to_string()));
         self.outputs.push_back(Output::HangUp);

@@ -4,7 +4,8 @@
 //! and no port: the gateway's process and the simulated world drive it in the same way.
 //!
 //! ```text
-//! reading -> probe -> sampler -> batch -> journal -> uplink -> link::Client -> bytes
+//! reading -> probe -> sampler -> batch ---> journal -> uplink -> link::Client -> bytes
+//!                        └--> summarizer ----^
 //! ```
 //!
 //! | module | what |
@@ -13,6 +14,7 @@
 //! | [`probe`] | from the text of `/proc` and `/sys` to values of the catalogue |
 //! | [`dictionary`] | which slot of a tick is which series |
 //! | [`sampler`] | from values to batches of ticks |
+//! | [`summary`] | from ticks to windows, and to batches of them |
 //! | [`shortfall`] | what a tick had no room for, said once |
 //! | [`uplink`] | what goes over the link next |
 //! | [`question`], [`history`] | what a person on site may ask, and the answers from the journal |
@@ -25,6 +27,7 @@ pub mod probe;
 pub mod question;
 pub mod sampler;
 pub mod shortfall;
+pub mod summary;
 pub mod uplink;
 
 pub use agent::Agent;

@@ -1,7 +1,8 @@
 //! What goes over the link next: the journal's side of [`link::client::Client`].
 //!
-//! Urgent streams go first and in order. Of the raw stream the newest run goes first, and inside a run the oldest batch, because a
-//! batch is decoded after its predecessor: fresh news never queues behind a week of history.
+//! Urgent streams go first and in order, then windows, the coarse before the fine, then ticks. Of windows and ticks the newest run
+//! goes first, and inside a run the oldest batch, because a batch is decoded after its predecessor: fresh news never queues
+//! behind a week of history.
 
 use std::io;
 
@@ -9,7 +10,7 @@ use journal::Journal;
 use link::client::Client;
 use wire::id::Seq;
 use wire::limits::{BATCH_BYTES_TARGET, RANGES_COUNT_MAX};
-use wire::stream::Stream;
+use wire::stream::{Lane, Stream};
 use wire::time::Stamp;
 
 /// Fills the client's window from the journal.
@@ -37,18 +38,19 @@ pub fn fill(journal: &mut Journal, client: &mut Client, now: Stamp, record: &mut
 }
 
 fn next(journal: &mut Journal, client: &Client, now: Stamp) -> io::Result<Option<(Stream, Seq)>> {
-    for stream in [Stream::Event, Stream::Dictionary] {
-        if let Some(seq) = oldest_unsent(journal, client, stream, Seq(0)) {
+    for stream in Stream::ALL {
+        // Each hole that newest-first leaves is a range at both ends; when they run out of them, the oldest hole is closed first.
+        let is_in_order = stream.lane() == Lane::Urgent || journal.done(stream).iter().count() + 4 >= RANGES_COUNT_MAX;
+        let mut from = Seq(0);
+        if !is_in_order {
+            let Some(newest) = newest_unsent(journal, client, stream) else { continue };
+            from = journal.run_of(now, stream, newest)?.unwrap_or(newest);
+        }
+        if let Some(seq) = oldest_unsent(journal, client, stream, from) {
             return Ok(Some((stream, seq)));
         }
     }
-    // Each hole that newest-first leaves is a range at both ends; when they run out of them, the oldest hole is closed first.
-    if journal.done(Stream::Raw).iter().count() + 4 >= RANGES_COUNT_MAX {
-        return Ok(oldest_unsent(journal, client, Stream::Raw, Seq(0)).map(|seq| (Stream::Raw, seq)));
-    }
-    let Some(newest) = newest_unsent(journal, client, Stream::Raw) else { return Ok(None) };
-    let run = journal.run_of(now, Stream::Raw, newest)?.unwrap_or(newest);
-    Ok(oldest_unsent(journal, client, Stream::Raw, run).map(|seq| (Stream::Raw, seq)))
+    Ok(None)
 }
 
 /// The lowest durable number from `from` on that is neither done nor in flight.

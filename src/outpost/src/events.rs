@@ -82,6 +82,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Lost { .. } => "lost",
         Event::PartsUnread { .. } => "parts_unread",
         Event::ProcessesSkipped { .. } => "processes_skipped",
+        Event::WindowsRefused { .. } => "windows_refused",
         Event::Quarantined { .. } => "quarantined",
         Event::SeriesRefused { .. } => "series_refused",
         Event::Started { .. } => "started",

@@ -188,8 +188,14 @@ Settings, in outpost.conf, one `key = value` a line, all optional:
   hub                where the hub is (host, or host:port if not 7070), if not where this machine was enrolled
   interval           from tick to tick, 1s to 1h (10s)
   process_interval   from one walk through all processes to the next, or off (60s)
-  batch_age          how much of the newest a power cut may cost, 1s to 1h (60s)
+  batch_age          how much of the newest a power cut may cost, 1s to 1h; of two spans as
+                     little as flash_bytes_per_day allows (60s to 10m)
+  flash_bytes_per_day  what the journal may write to its flash (45MiB)
   journal_bytes_max  how much room the journal may take, from 16MiB on (512MiB)
+  journal_shares     what events, windows and ticks may count on of it, in percent (10 30 60)
+  keep_raw, keep_minute, keep_five_minutes, keep_hour, keep_day
+                     how long ticks and windows are kept, if there is room (14d, 30d, 90d,
+                     730d, 3650d)
   heartbeat          longest pause on the link, 5s to 1d (60s)
   hostname           what the machine calls itself, if not what the kernel says
   root               where /proc and /sys are (/)

@@ -98,7 +98,8 @@ impl Process {
             journal: settings.journal(),
             link: Timing { heartbeat: settings.heartbeat, ..Timing::default() },
             has_hub: enrolment.is_some(),
-            batch_age_max: settings.batch_age,
+            batch_age: settings.batch_age,
+            wear_budget_bytes: settings.flash_bytes_per_day,
         };
         let machine = Machine::new(&settings.root);
         let (free, buffers) = bounded(READING_COUNT_MAX);

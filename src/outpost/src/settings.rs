@@ -5,8 +5,11 @@
 //! | `hub` | what `enroll` stored | where the hub is, `host`, or `host:port` if not 7070 |
 //! | `interval` | `10s` | from tick to tick, 1s to 1h |
 //! | `process_interval` | `60s` | from one walk through all processes to the next, or `off` |
-//! | `batch_age` | `60s` | how much of the newest a power cut may cost |
+//! | `batch_age` | `60s to 10m` | how much of the newest a power cut may cost: one span, or as little as the flash's budget allows |
+//! | `flash_bytes_per_day` | `45MiB` | what the journal may write to its flash |
 //! | `journal_bytes_max` | `512MiB` | how much room the journal may take |
+//! | `journal_shares` | `10 30 60` | what events, windows and ticks may count on of it, in percent |
+//! | `keep_raw`, `keep_minute`, `keep_five_minutes`, `keep_hour`, `keep_day` | `14d`, `30d`, `90d`, `730d`, `3650d` | how long ticks and windows are kept when there is room |
 //! | `heartbeat` | `60s` | longest pause on the link; shorter keeps a NAT open, longer saves bytes |
 //! | `hostname` | the machine's | what the machine calls itself |
 //! | `root` | `/` | where `/proc` and `/sys` are |
@@ -18,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use journal::journal::Settings as JournalSettings;
 use wire::limits::HOSTNAME_BYTES_MAX;
+use wire::stream::{LANE_COUNT, Lane, STREAM_COUNT, Stream};
 use wire::time::Span;
 
 use crate::address::{Address, AddressError};
@@ -26,8 +30,23 @@ use crate::failure::Failure;
 /// Bytes of a file of settings.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-const KEYS: [&str; 8] =
-    ["batch_age", "heartbeat", "hostname", "hub", "interval", "journal_bytes_max", "process_interval", "root"];
+const KEYS: [&str; 15] = [
+    "batch_age",
+    "flash_bytes_per_day",
+    "heartbeat",
+    "hostname",
+    "hub",
+    "interval",
+    "journal_bytes_max",
+    "journal_shares",
+    "keep_day",
+    "keep_five_minutes",
+    "keep_hour",
+    "keep_minute",
+    "keep_raw",
+    "process_interval",
+    "root",
+];
 
 /// What a person may set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +57,16 @@ pub(crate) struct Settings {
     pub(crate) interval: Span,
     /// From one walk through all processes to the next; `None` is never.
     pub(crate) process_interval: Option<Span>,
-    /// How old a batch of ticks may become.
-    pub(crate) batch_age: Span,
+    /// How old a batch of ticks becomes, at the least and at the most.
+    pub(crate) batch_age: (Span, Span),
+    /// What the journal may write in a day.
+    pub(crate) flash_bytes_per_day: u64,
     /// How much room the journal may take.
     pub(crate) journal_bytes_max: u64,
+    /// What each lane may count on of it.
+    pub(crate) journal_shares: [u8; LANE_COUNT],
+    /// How long each stream is kept.
+    pub(crate) keep: [Span; STREAM_COUNT],
     /// The longest pause between two words on the link.
     pub(crate) heartbeat: Span,
     /// What the machine calls itself, if not what the kernel says.
@@ -65,8 +90,11 @@ impl Default for Settings {
             hub: None,
             interval: Span::seconds(10),
             process_interval: Some(Span::seconds(60)),
-            batch_age: Span::seconds(60),
-            journal_bytes_max: JournalSettings::default().bytes_max,
+            batch_age: (Span::seconds(60), Span::minutes(10)),
+            flash_bytes_per_day: 45 << 20,
+            journal_bytes_max: JournalSettings::DEFAULT.bytes_max,
+            journal_shares: JournalSettings::DEFAULT.shares,
+            keep: JournalSettings::DEFAULT.keep,
             heartbeat: Span::seconds(60),
             hostname: None,
             root: PathBuf::from("/"),
@@ -117,9 +145,17 @@ impl Settings {
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
-        let span = |least, most| span(key, value, least, most);
+        let span = |least, most| span_of(key, value, least, most);
         match key {
-            "batch_age" => self.batch_age = span(Span::seconds(1), Span::minutes(60))?,
+            "batch_age" => {
+                let bounds = |value| span_of(key, value, Span::seconds(1), Span::minutes(60));
+                let (least, most) = value.split_once(" to ").unwrap_or((value, value));
+                self.batch_age = (bounds(least.trim())?, bounds(most.trim())?);
+                if self.batch_age.0 > self.batch_age.1 {
+                    return Err(format!("{key} of {value} runs backwards"));
+                }
+            }
+            "flash_bytes_per_day" => self.flash_bytes_per_day = bytes(key, value)?,
             "heartbeat" => self.heartbeat = span(Span::seconds(5), Span::minutes(24 * 60))?,
             "hostname" => {
                 if value.is_empty() || value.len() > HOSTNAME_BYTES_MAX {
@@ -129,7 +165,17 @@ impl Settings {
             }
             "hub" => self.hub = Some(value.parse().map_err(|error: AddressError| error.to_string())?),
             "interval" => self.interval = span(Span::seconds(1), Span::minutes(60))?,
-            "journal_bytes_max" => self.journal_bytes_max = bytes(key, value)?,
+            "journal_bytes_max" => {
+                self.journal_bytes_max = bytes(key, value)?;
+                if self.journal_bytes_max < JOURNAL_BYTES_MIN {
+                    let least = JOURNAL_BYTES_MIN >> 20;
+                    return Err(format!("{key} of {value} is too little: a journal needs {least} MiB"));
+                }
+            }
+            "journal_shares" => self.journal_shares = shares(key, value)?,
+            _ if let Some(stream) = kept_stream(key) => {
+                self.keep[stream.index()] = span(Span::minutes(60), Span::minutes(3650 * 24 * 60))?;
+            }
             "process_interval" if value == "off" => self.process_interval = None,
             "process_interval" => self.process_interval = Some(span(Span::seconds(1), Span::minutes(24 * 60))?),
             "root" if Path::new(value).is_absolute() => self.root = PathBuf::from(value),
@@ -148,7 +194,13 @@ impl Settings {
     pub(crate) fn journal(&self) -> JournalSettings {
         let default = JournalSettings::default();
         let done_bytes_max = default.done_bytes_max.min(self.journal_bytes_max / 4);
-        JournalSettings { bytes_max: self.journal_bytes_max, done_bytes_max, ..default }
+        JournalSettings {
+            bytes_max: self.journal_bytes_max,
+            done_bytes_max,
+            shares: self.journal_shares,
+            keep: self.keep,
+            ..default
+        }
     }
 }
 
@@ -162,7 +214,22 @@ fn unquoted(value: &str) -> &str {
     value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }
 
-fn span(key: &str, value: &str, least: Span, most: Span) -> Result<Span, String> {
+/// The stream that a key such as `keep_raw` is about.
+fn kept_stream(key: &str) -> Option<Stream> {
+    let word = key.strip_prefix("keep_")?;
+    Stream::ALL.into_iter().find(|stream| stream.lane() != Lane::Urgent && stream.name() == word)
+}
+
+fn shares(key: &str, value: &str) -> Result<[u8; LANE_COUNT], String> {
+    let numbers: Vec<u8> = value.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let sum: u32 = numbers.iter().map(|share| u32::from(*share)).sum();
+    match numbers[..].try_into() {
+        Ok(shares) if sum <= 100 && value.split_whitespace().count() == LANE_COUNT => Ok(shares),
+        _ => Err(format!("{key} is three numbers of percent, of events, windows and ticks, as in 10 30 60")),
+    }
+}
+
+fn span_of(key: &str, value: &str, least: Span, most: Span) -> Result<Span, String> {
     let bounds = || format!("{} to {}", query::duration::format(least.0), query::duration::format(most.0));
     match query::duration::parse(value) {
         Ok(span_ms) if (least.0..=most.0).contains(&span_ms) => Ok(Span(span_ms)),
@@ -184,11 +251,7 @@ fn bytes(key: &str, value: &str) -> Result<u64, String> {
         _ => return Err(format!("{key} is a number of bytes, as in 536870912, 512MiB or 2GiB")),
     };
     let count: u64 = value[..digits].parse().map_err(|_| format!("{key} is a number of bytes, as in 512MiB"))?;
-    let bytes = count.checked_mul(1 << shift).ok_or_else(|| format!("{key} of {value} is more than any disk has"))?;
-    if bytes < JOURNAL_BYTES_MIN {
-        return Err(format!("{key} of {value} is too little: a journal needs {} MiB", JOURNAL_BYTES_MIN >> 20));
-    }
-    Ok(bytes)
+    count.checked_mul(1 << shift).ok_or_else(|| format!("{key} of {value} is more than any disk has"))
 }
 
 // A journal of the least size holds its tail.
@@ -217,18 +280,34 @@ mod tests {
             hub = hub.example.com:7070   # the one in the north
             interval=1s
             process_interval = off
-            batch_age = 2m
+            batch_age = 2m to 5m
+            flash_bytes_per_day = 1MiB
             journal_bytes_max = 64 MiB
+            journal_shares = 5 15 80
+            keep_raw = 1d
+            keep_minute = 2d
+            keep_five_minutes = 3d
+            keep_hour = 4d
+            keep_day = 5d
             heartbeat = 15m
             hostname = \"gw 17\"
             root = /host
         ";
+        let mut keep = Settings::default().keep;
+        for (index, stream) in
+            [Stream::Raw, Stream::Minute, Stream::FiveMinutes, Stream::Hour, Stream::Day].into_iter().enumerate()
+        {
+            keep[stream.index()] = Span::minutes((index as u64 + 1) * 24 * 60);
+        }
         let expected = Settings {
             hub: Some("hub.example.com:7070".parse().unwrap()),
             interval: Span::seconds(1),
             process_interval: None,
-            batch_age: Span::minutes(2),
+            batch_age: (Span::minutes(2), Span::minutes(5)),
+            flash_bytes_per_day: 1 << 20,
             journal_bytes_max: 64 << 20,
+            journal_shares: [5, 15, 80],
+            keep,
             heartbeat: Span::minutes(15),
             hostname: Some("gw 17".to_owned()),
             root: PathBuf::from("/host"),
@@ -252,6 +331,12 @@ mod tests {
         check_error("journal_bytes_max = 1MiB", 1, "needs 16 MiB");
         check_error("journal_bytes_max = 1MB", 1, "512MiB");
         check_error("journal_bytes_max = 99999999999GiB", 1, "any disk");
+        check_error("batch_age = 2m to 1m", 1, "backwards");
+        check_error("batch_age = 2m to x", 1, "expected a duration");
+        check_error("journal_shares = 50 40 30", 1, "percent");
+        check_error("journal_shares = 10 x 30", 1, "percent");
+        check_error("keep_event = 3d", 1, "did you mean keep_");
+        check_error("keep_raw = 3s", 1, "outside 1h to");
     }
 
     #[test]

@@ -183,7 +183,8 @@ impl Gateway {
             journal: self.make.journal,
             link: Timing::default(),
             has_hub: true,
-            batch_age_max: self.batch_age_max(),
+            batch_age: (self.batch_age_max(), self.batch_age_max()),
+            wear_budget_bytes: u64::MAX,
         };
         self.life += 1;
         let seed = self.seed ^ self.life;

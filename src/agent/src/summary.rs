@@ -1,0 +1,354 @@
+//! From ticks to windows: minutes, of which five make five minutes, of which twelve make an hour, of which 24 make a day.
+//!
+//! ```text
+//! tick ──> minute ──> five minutes ──> hour ──> day        an exact merge at each arrow, when the window ends
+//!             │             │            │       │
+//!             └─────────────┴────────────┴───────┴──> batches of a stream each
+//! ```
+//!
+//! A window ends with the first tick of the next one. Its bounds are those of UTC once the time is known, those of uptime
+//! before; when the time becomes known or steps, every open window ends early, which its count of ticks says. What a power cut
+//! takes are the windows that are in no batch yet; the ticks themselves are in the journal.
+
+use wire::batch::DictionaryMark;
+use wire::id::Seq;
+use wire::limits::{RECORD_BYTES_MAX, RUN_TICKS_MAX, SERIES_COUNT_MAX};
+use wire::series::Kind;
+use wire::stream::Stream;
+use wire::time::{Instant, Span, Stamp, UnixTime};
+use wire::window::{SPANS, Window, WindowWriter};
+
+use crate::dictionary::Dictionary;
+use crate::history::at_instant;
+
+const LEVEL_COUNT: usize = SPANS.len();
+
+/// Windows in a batch, and in a run. A run costs a keyframe and a model that both ends hold; an hour is worth a batch of
+/// its own, and then the model is not worth its memory.
+const BATCHES: [(u32, u32); LEVEL_COUNT] = [(10, RUN_TICKS_MAX), (3, RUN_TICKS_MAX / 4), (1, 1), (1, 1)];
+
+/// Collects ticks into windows, and windows into batches.
+#[derive(Debug)]
+pub struct Summarizer {
+    kinds: Vec<Kind>,
+    /// The last value of each series, for the growth of counters.
+    before: Vec<Option<i64>>,
+    levels: [Level; LEVEL_COUNT],
+}
+
+/// Where a window lies: its number, on the calendar or since boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    is_civil: bool,
+    number: u64,
+}
+
+/// The windows of one length.
+#[derive(Debug)]
+struct Level {
+    stream: Stream,
+    span: Span,
+    place: Option<Place>,
+    /// When the open window began.
+    began: Stamp,
+    tick_count: u32,
+    windows: Vec<Window>,
+    /// The open run's writer.
+    writer: Option<WindowWriter>,
+    /// When the open batch began.
+    opened: Option<Stamp>,
+    run: Option<Seq>,
+    run_window_count: u32,
+}
+
+/// A batch that is ready for the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Its stream.
+    pub stream: Stream,
+    /// The number that opened its run; `None` when it does.
+    pub run: Option<Seq>,
+    /// When its first window began.
+    pub stamp: Stamp,
+    /// Its windows.
+    pub window_count: u32,
+}
+
+impl Default for Summarizer {
+    fn default() -> Self {
+        Summarizer::new()
+    }
+}
+
+impl Summarizer {
+    /// A summarizer before any tick.
+    pub fn new() -> Summarizer {
+        let level = |(stream, span)| Level {
+            stream,
+            span,
+            place: None,
+            began: Stamp::default(),
+            tick_count: 0,
+            windows: Vec::new(),
+            writer: None,
+            opened: None,
+            run: None,
+            run_window_count: 0,
+        };
+        Summarizer { kinds: Vec::new(), before: Vec::new(), levels: SPANS.map(level) }
+    }
+
+    /// Takes a tick: the value of each slot of the dictionary, at `now`. Batches may be [due](Summarizer::due) then.
+    pub fn tick(&mut self, now: Stamp, dictionary: &Dictionary, values: &[Option<i64>]) {
+        self.end_windows(|level| level.place != Some(place(now, level.span)));
+        for slot in self.kinds.len()..values.len() {
+            self.kinds.push(dictionary.series(slot).kind());
+            self.before.push(None);
+        }
+        let minute = &mut self.levels[0];
+        minute.begin(now, 1, values.len());
+        for (slot, value) in values.iter().enumerate() {
+            let Some(value) = *value else { continue };
+            let before = self.before[slot].replace(value);
+            match self.kinds[slot] {
+                Kind::Counter => minute.windows[slot].count_up(before, value),
+                Kind::Gauge => minute.windows[slot].gauge(value),
+            }
+        }
+    }
+
+    /// Ends the windows of each level that `is_over`, the short ones first, so that the long ones have them.
+    fn end_windows(&mut self, is_over: impl Fn(&Level) -> bool) {
+        for index in 0..LEVEL_COUNT {
+            let (level, above) = self.levels.split_at_mut(index + 1);
+            let level = &mut level[index];
+            if level.tick_count == 0 || !is_over(level) {
+                continue;
+            }
+            if let Some(above) = above.first_mut() {
+                above.begin(level.began, level.tick_count, level.windows.len());
+                above.windows.iter_mut().zip(&level.windows).for_each(|(window, part)| window.append(part));
+            }
+            level.end(&self.kinds);
+        }
+    }
+
+    /// Ends every window and makes every batch due, as when the process ends or the list of series is renewed.
+    pub fn end_all(&mut self) {
+        self.end_windows(|_| true);
+        self.levels.iter_mut().for_each(|level| level.run_window_count = u32::MAX);
+    }
+
+    /// The list of series starts again: so do the slots. Everything that was open must have been taken.
+    pub fn renew(&mut self) {
+        *self = Summarizer::new();
+    }
+
+    /// The next batch that is due, if one is: its payload is appended to `out`. It is written and
+    /// [taken](Summarizer::taken), or lost.
+    pub fn due(&mut self, mark: &DictionaryMark, out: &mut Vec<u8>) -> Option<Sealed> {
+        self.levels.iter_mut().zip(BATCHES).find_map(|(level, (batch_count, run_count))| {
+            let writer = level.writer.as_mut()?;
+            let is_full = writer.window_count() >= batch_count || writer.bytes() >= RECORD_BYTES_MAX / 2;
+            if writer.window_count() == 0 || !is_full && level.run_window_count < run_count {
+                return None;
+            }
+            let stamp = level.opened.take()?;
+            let window_count = writer.window_count();
+            let run = level.run;
+            writer.seal(run.is_none().then_some(mark), out);
+            Some(Sealed { stream: level.stream, run, stamp, window_count })
+        })
+    }
+
+    /// The batch that was due last has this number now; `None`: it was lost, and its run with it.
+    pub fn taken(&mut self, stream: Stream, seq: Option<Seq>) {
+        for (level, (_, run_count)) in self.levels.iter_mut().zip(BATCHES).filter(|(level, _)| level.stream == stream) {
+            level.run = level.run.or(seq).filter(|_| seq.is_some());
+            if level.run.is_none() || level.run_window_count >= run_count {
+                level.end_run();
+            }
+        }
+    }
+
+    /// The run of a stream that goes on, if one does.
+    pub fn run(&self, stream: Stream) -> Option<Seq> {
+        self.levels.iter().find(|level| level.stream == stream).and_then(|level| level.run)
+    }
+
+    /// Makes the next batch of a stream the last of its run: what follows can be sent before it.
+    pub fn end_run(&mut self, stream: Stream) {
+        for level in self.levels.iter_mut().filter(|level| level.stream == stream) {
+            if level.writer.as_ref().is_some_and(|writer| writer.window_count() > 0) {
+                level.run_window_count = u32::MAX;
+            } else {
+                level.end_run();
+            }
+        }
+    }
+}
+
+impl Level {
+    /// Takes ticks in that were taken at `at`: the first ones open the window.
+    fn begin(&mut self, at: Stamp, tick_count: u32, series_count: usize) {
+        if self.tick_count == 0 {
+            self.place = Some(place(at, self.span));
+            self.began = began(at, self.span);
+        }
+        self.tick_count = self.tick_count.saturating_add(tick_count);
+        if self.windows.len() < series_count {
+            if self.windows.capacity() == 0 {
+                self.windows.reserve_exact(series_count);
+            }
+            self.windows.resize(series_count.min(SERIES_COUNT_MAX), Window::default());
+        }
+    }
+
+    fn end(&mut self, kinds: &[Kind]) {
+        let writer = self.writer.get_or_insert_default();
+        writer.push(self.began.uptime, self.tick_count, kinds, &self.windows);
+        self.opened.get_or_insert(self.began);
+        self.run_window_count = self.run_window_count.saturating_add(1);
+        self.tick_count = 0;
+        self.windows.fill(Window::default());
+    }
+
+    /// The next window opens a run.
+    fn end_run(&mut self) {
+        (self.writer, self.run, self.run_window_count) = (None, None, 0);
+    }
+}
+
+/// The window of this length that a moment lies in.
+fn place(at: Stamp, span: Span) -> Place {
+    match at.unix {
+        Some(unix) => Place { is_civil: true, number: unix.0 / span.0 },
+        None => Place { is_civil: false, number: at.uptime.0 / span.0 },
+    }
+}
+
+/// When that window began. One that began before the boot began with it.
+fn began(at: Stamp, span: Span) -> Stamp {
+    let clock = at.unix.map_or(at.uptime.0, |UnixTime(unix_ms)| unix_ms);
+    at_instant(at, Instant(at.uptime.0.saturating_sub(clock % span.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::metric::Metric;
+    use wire::time::BootId;
+    use wire::window::WindowReader;
+
+    const NOON_MS: u64 = 1_767_225_600_000 + 12 * 3_600_000;
+
+    fn stamp(uptime_s: u64, unix_ms: Option<u64>) -> Stamp {
+        Stamp { boot: BootId(1), uptime: Instant(uptime_s * 1000), unix: unix_ms.map(UnixTime) }
+    }
+
+    struct Bench {
+        dictionary: Dictionary,
+        summarizer: Summarizer,
+        readers: [WindowReader; LEVEL_COUNT],
+        next: u64,
+    }
+
+    impl Bench {
+        /// A counter and a gauge.
+        fn new() -> Bench {
+            let mut dictionary = Dictionary::new(1);
+            dictionary.slot(Metric::ContextSwitches, &[]).unwrap();
+            dictionary.slot(Metric::Load1, &[]).unwrap();
+            let readers = std::array::from_fn(|_| WindowReader::new());
+            Bench { dictionary, summarizer: Summarizer::new(), readers, next: 0 }
+        }
+
+        fn tick(&mut self, at: Stamp, values: [i64; 2]) {
+            self.summarizer.tick(at, &self.dictionary, &values.map(Some));
+        }
+
+        /// Every window of the batches that are due, as the hub reads them.
+        fn windows(&mut self) -> Vec<(Stream, u64, usize, Window)> {
+            let (mut found, mut payload) = (Vec::new(), Vec::new());
+            while let Some(sealed) = self.summarizer.due(&self.dictionary.mark(), &mut payload) {
+                let index = SPANS.iter().position(|(stream, _)| *stream == sealed.stream).unwrap();
+                let each = |at: Instant, series, window: &Window| {
+                    let civil = at_instant(sealed.stamp, at);
+                    found.push((sealed.stream, civil.unix.map_or(at.0, |unix| unix.0), series, *window));
+                };
+                let kinds = [Kind::Counter, Kind::Gauge];
+                self.readers[index].read(&payload, sealed.run.is_none(), &kinds, each).unwrap();
+                self.summarizer.taken(sealed.stream, Some(Seq(self.next)));
+                self.next += 1;
+                payload.clear();
+            }
+            found
+        }
+    }
+
+    #[test]
+    fn windows_of_every_length_say_what_the_ticks_did() {
+        let mut bench = Bench::new();
+        let mut found = Vec::new();
+        // A day and a bit, from a quarter to twelve on.
+        let start_ms = NOON_MS - 900_000;
+        for tick in 0..(24 * 360 + 100) {
+            let at = stamp(1000 + tick * 10, Some(start_ms + tick * 10_000));
+            bench.tick(at, [tick as i64 * 5, (tick % 6) as i64]);
+            found.extend(bench.windows());
+        }
+        bench.summarizer.end_all();
+        found.extend(bench.windows());
+        for (stream, span) in SPANS {
+            let of = |series| found.iter().filter(move |found| found.0 == stream && found.2 == series);
+            let grown: u64 = of(0).map(|(.., window)| window.increase).sum();
+            assert_eq!(grown, (24 * 360 + 99) * 5, "{stream}");
+            assert_eq!(of(1).map(|(.., window)| u64::from(window.count)).sum::<u64>(), 24 * 360 + 100, "{stream}");
+            assert!(of(0).skip(1).all(|(_, at_ms, ..)| at_ms % span.0 == 0), "{stream}");
+            let (_, _, _, second) = of(1).nth(if stream == Stream::Day { 0 } else { 1 }).unwrap();
+            assert_eq!((second.min, second.max, second.sum()), (0, 5, i128::from(second.count) * 15 / 6), "{stream}");
+        }
+        let hour = found.iter().filter(|found| found.0 == Stream::Hour).nth(2).unwrap();
+        assert_eq!((hour.1, hour.3.count, hour.3.increase), (NOON_MS, 360, 1800));
+    }
+
+    #[test]
+    fn a_clock_that_becomes_known_or_steps_ends_every_window_early() {
+        let mut bench = Bench::new();
+        bench.tick(stamp(10, None), [1, 1]);
+        bench.tick(stamp(20, None), [3, 1]);
+        bench.tick(stamp(30, Some(NOON_MS)), [6, 9]);
+        bench.tick(stamp(40, Some(NOON_MS - 86_400_000)), [10, 2]);
+        bench.summarizer.end_all();
+        let found = bench.windows();
+        let of = |stream| -> Vec<_> {
+            let counters = found.iter().filter(|found| (found.0, found.2) == (stream, 0));
+            counters.map(|(_, at_ms, _, window)| (*at_ms, window.count, window.increase)).collect()
+        };
+        for stream in [Stream::Minute, Stream::Hour, Stream::Day] {
+            let counts: Vec<_> = of(stream).iter().map(|(_, count, increase)| (*count, *increase)).collect();
+            assert_eq!(counts, [(2, 2), (1, 3), (1, 4)], "{stream}");
+        }
+    }
+
+    #[test]
+    fn a_run_goes_on_over_batches_and_ends_when_it_is_told_to() {
+        let mut bench = Bench::new();
+        let (mut payload, mut runs) = (Vec::new(), Vec::new());
+        for tick in 0..6 * 45 {
+            bench.tick(stamp(tick * 10, Some(NOON_MS + tick * 10_000)), [tick as i64, 1]);
+            while let Some(sealed) = bench.summarizer.due(&bench.dictionary.mark(), &mut payload) {
+                if sealed.stream == Stream::Minute {
+                    runs.push((sealed.run, sealed.window_count));
+                }
+                // The second one is lost.
+                let seq = Some(Seq(runs.len() as u64)).filter(|_| runs.len() != 2);
+                bench.summarizer.taken(sealed.stream, seq);
+            }
+            if tick == 6 * 34 {
+                bench.summarizer.end_run(Stream::Minute);
+            }
+        }
+        assert_eq!(runs, [(None, 10), (Some(Seq(1)), 10), (None, 10), (Some(Seq(3)), 4), (None, 10)]);
+    }
+}
