@@ -68,7 +68,7 @@ fn honest() -> Vec<Vec<u8>> {
     corpus.push(names);
 
     let mut ticks = Vec::new();
-    batch::put_mark(&batch::DictionaryMark { generation: 1, count: 20, hash: 5 }, &mut ticks);
+    batch::put_keyframe(&batch::DictionaryMark { generation: 1, count: 20, hash: 5 }, &[0, 9], &mut ticks);
     let mut encoder = Encoder::new(64);
     for tick in 0..6 {
         let values: Vec<Option<i64>> = (0..20).map(|slot| (slot != tick).then_some(tick * slot * 1000)).collect();

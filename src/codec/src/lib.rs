@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`run`] | tick-major runs: what the journal holds and the link carries |
 //! | [`block`] | series-major blocks: what a chart reads |
+//! | [`near`] | fewer bits for values that need not be exact, before they are encoded |
 //! | `model` | what both ends learn of the slots, and one tick's way through it |
 //! | `relation` | sums of other slots' changes that predict a slot's, found by the encoder and said in the stream |
 //! | `bit` | adaptive probabilities and their mixing |
@@ -43,6 +44,7 @@ extern crate alloc;
 mod bit;
 pub mod block;
 mod model;
+pub mod near;
 mod range;
 mod relation;
 pub mod run;

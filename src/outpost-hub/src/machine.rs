@@ -15,7 +15,7 @@ use link::talk;
 use rustls::{ClientConnection, StreamOwned};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use wire::batch::{DictionaryHash, DictionaryMark, put_dictionary, put_event, put_mark, put_series};
+use wire::batch::{DictionaryHash, DictionaryMark, put_dictionary, put_event, put_keyframe, put_series};
 use wire::event::Event;
 use wire::frame::Assembler;
 use wire::id::{DeviceId, JournalId, Seq, SeriesId};
@@ -84,7 +84,7 @@ impl Machine {
         }
         let mut payload = Vec::new();
         let count = self.series.len() as u16;
-        put_mark(&DictionaryMark { generation: 0, count, hash: hash.value() }, &mut payload);
+        put_keyframe(&DictionaryMark { generation: 0, count, hash: hash.value() }, &[], &mut payload);
         self.encoder.open_run();
         for tick in 0..tick_count {
             let at_ms = start_ms + tick * TICK_MS;

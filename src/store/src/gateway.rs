@@ -5,7 +5,7 @@ use std::sync::Arc;
 use codec::run::Encoder;
 use disk::Folder;
 use query::selector::Selector;
-use wire::batch::{DictionaryHash, DictionaryMark, put_dictionary, put_event, put_mark, put_series};
+use wire::batch::{DictionaryHash, DictionaryMark, put_dictionary, put_event, put_keyframe, put_series};
 use wire::event::Event;
 use wire::id::{DeviceId, JournalId, Seq, SeriesId};
 use wire::limits::SERIES_COUNT_MAX;
@@ -121,7 +121,7 @@ impl Gateway {
             let opened = Instant(start_ms + tick * 10_000);
             let mut payload = Vec::new();
             if tick == 0 {
-                put_mark(&self.mark(), &mut payload);
+                put_keyframe(&self.mark(), &[], &mut payload);
             }
             for _ in 0..per_batch.min(ticks - tick) {
                 let at_ms = start_ms + tick * 10_000;

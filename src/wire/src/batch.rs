@@ -5,17 +5,20 @@
 //! Dictionary  generation varint, first id varint, ( series )*
 //!             series: name length varint, name, labels length varint, labels, kind u8, scale i8
 //! Raw         keyframe only: generation varint, series count varint, hash u32 LE
+//!                            span count varint, ( slot count varint, bits u8 )*
 //!             ticks                                            a batch of codec::run
 //! ```
 //!
 //! A *dictionary* is an append-only list of series; the place in the list is the [`SeriesId`] and the slot
 //! of a tick. When the list is full it starts again as the next *generation*. A run names the generation, how
 //! many entries it counted on when it opened, and their [hash](DictionaryHash), so that both ends know that they
-//! mean the same series.
+//! mean the same series. It also says which slots are rounded before they are encoded, and how far (0 is exact): the spans
+//! count slots from the first one on, and those behind the last span are exact.
 
 use alloc::vec::Vec;
 use core::fmt;
 
+use codec::near::EXACT;
 use codec::run::{DecodeError, Decoder, Tick};
 use codec::varint;
 
@@ -182,7 +185,7 @@ pub struct DictionaryMark {
     pub hash: u32,
 }
 
-/// Appends the front of a keyframe's payload; ticks follow by [`codec::run::Encoder`].
+/// Appends what a run counts on, the front of a keyframe's payload.
 pub fn put_mark(mark: &DictionaryMark, out: &mut Vec<u8>) {
     varint::put(out, mark.generation.into());
     varint::put(out, mark.count.into());
@@ -197,12 +200,44 @@ pub fn take_mark(payload: &mut &[u8]) -> Result<DictionaryMark, PayloadError> {
     Ok(DictionaryMark { generation, count, hash: u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]) })
 }
 
+/// Appends the front of a keyframe of ticks: what its run counts on, and how many significant bits each slot keeps
+/// ([`codec::near`]). Ticks follow by [`codec::run::Encoder`].
+pub fn put_keyframe(mark: &DictionaryMark, bits: &[u8], out: &mut Vec<u8>) {
+    put_mark(mark, out);
+    put_precision(bits, out);
+}
+
+fn put_precision(bits: &[u8], out: &mut Vec<u8>) {
+    let exact_count = bits.iter().rev().take_while(|bits| **bits == EXACT).count();
+    let spans = || bits[..bits.len() - exact_count].chunk_by(|left, right| left == right);
+    varint::put(out, spans().count() as u64);
+    for span in spans() {
+        varint::put(out, span.len() as u64);
+        out.push(span[0]);
+    }
+}
+
+/// Takes what [`put_keyframe`] wrote behind the mark off the front of a payload, into `precision`, which is emptied first.
+fn take_precision(payload: &mut &[u8], precision: &mut Vec<u8>) -> Result<(), PayloadError> {
+    precision.clear();
+    for _ in 0..number(payload)? {
+        let count = usize::try_from(number(payload)?).map_err(|_| PayloadError::Malformed)?;
+        let bits = bytes(payload, 1)?[0];
+        if count == 0 || count > SERIES_COUNT_MAX - precision.len() || u32::from(bits) >= u64::BITS {
+            return Err(PayloadError::Malformed);
+        }
+        precision.resize(precision.len() + count, bits);
+    }
+    Ok(())
+}
+
 /// Unpacks a run of raw ticks, batch by batch.
 #[derive(Debug)]
 pub struct TickReader {
     decoder: Decoder,
     values: Vec<Option<i64>>,
     mark: DictionaryMark,
+    precision: Vec<u8>,
 }
 
 impl Default for TickReader {
@@ -218,12 +253,18 @@ impl TickReader {
             decoder: Decoder::new(SERIES_COUNT_MAX),
             values: alloc::vec![None; SERIES_COUNT_MAX],
             mark: DictionaryMark::default(),
+            precision: Vec::new(),
         }
     }
 
     /// What the open run counts on.
     pub fn mark(&self) -> DictionaryMark {
         self.mark
+    }
+
+    /// The significant bits that a slot keeps in the open run; [`EXACT`] when it is not rounded.
+    pub fn precision(&self, slot: usize) -> u8 {
+        self.precision.get(slot).copied().unwrap_or(EXACT)
     }
 
     /// Hands each tick of one batch to `each`, oldest first. `keyframe` says that the batch opens a run; without it the
@@ -236,6 +277,7 @@ impl TickReader {
     ) -> Result<(), PayloadError> {
         if keyframe {
             self.mark = take_mark(&mut payload)?;
+            take_precision(&mut payload, &mut self.precision)?;
             self.decoder.open_run();
         }
         let mut batch = self.decoder.batch(payload);
@@ -296,7 +338,7 @@ mod tests {
         let mark = DictionaryMark { generation: 1, count: 2, hash: 77 };
         let mut encoder = Encoder::new(SERIES_COUNT_MAX);
         let (mut first, mut second) = (Vec::new(), Vec::new());
-        put_mark(&mark, &mut first);
+        put_keyframe(&mark, &[0, 0, 7, 7, 9, 0, 0], &mut first);
         encoder.encode(10, &[Some(4), None], &mut first);
         encoder.close_batch(&mut first);
         encoder.encode(20, &[Some(5), Some(-1)], &mut second);
@@ -305,6 +347,7 @@ mod tests {
         reader.read(&first, true, |tick, values| seen.push((tick.at_ms, values.to_vec()))).unwrap();
         reader.read(&second, false, |tick, values| seen.push((tick.at_ms, values.to_vec()))).unwrap();
         assert_eq!(reader.mark(), mark);
+        assert_eq!([0, 1, 2, 3, 4, 5, 4000].map(|slot| reader.precision(slot)), [0, 0, 7, 7, 9, 0, 0]);
         assert_eq!(seen, [(10, alloc::vec![Some(4), None]), (20, alloc::vec![Some(5), Some(-1)])]);
     }
 }
