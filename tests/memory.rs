@@ -66,6 +66,7 @@ fn a_tick_that_closes_no_batch_allocates_nothing() {
         link: link::client::Timing::default(),
         has_hub: false,
         batch_age: (Span::minutes(10), Span::minutes(10)),
+        importance: Default::default(),
         wear_budget_bytes: u64::MAX,
     };
     let mut agent = Agent::open(disk.folder(), settings, 1, stamp(0)).expect("the simulated disk has room");

@@ -185,6 +185,7 @@ fn history(mut bytes: &[u8]) {
         link: Timing::default(),
         has_hub: false,
         batch_age: (Span::minutes(10), Span::minutes(10)),
+        importance: Default::default(),
         wear_budget_bytes: u64::MAX,
     };
     let mut agent = Agent::open(disk.folder(), settings, 1, now).expect("a journal always opens");

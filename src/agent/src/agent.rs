@@ -25,6 +25,7 @@ use wire::stream::Stream;
 use wire::time::{Instant, Span, Stamp};
 
 use crate::history;
+use crate::importance::Importance;
 use crate::probe::{self, Carry, Reading};
 use crate::question::{Answer, Question, SeriesSamples, Status};
 use crate::sampler::Sampler;
@@ -67,6 +68,8 @@ pub struct Settings {
     /// How old a batch of ticks becomes before it is closed and committed: what a power cut may cost. Within these bounds it
     /// is as young as the wear budget allows.
     pub batch_age: (Span, Span),
+    /// Which series matter how much.
+    pub importance: Importance,
     /// What may be written to the journal's flash in a day, in bytes.
     pub wear_budget_bytes: u64,
 }
@@ -208,7 +211,7 @@ impl Agent {
         let dictionary = history::dictionary(&mut journal, now);
         let mut agent = Agent {
             client: Client::new(settings.link, seed, now.uptime),
-            sampler: Sampler::new(dictionary),
+            sampler: Sampler::new(dictionary, settings.importance.clone()),
             summarizer: Summarizer::new(),
             carry: Box::new(Carry::new()),
             journal,

@@ -13,6 +13,7 @@
 //! | [`agent`] | the core itself: one `step` |
 //! | [`probe`] | from the text of `/proc` and `/sys` to values of the catalogue |
 //! | [`dictionary`] | which slot of a tick is which series |
+//! | [`importance`] | how much a series matters |
 //! | [`sampler`] | from values to batches of ticks |
 //! | [`summary`] | from ticks to windows, and to batches of them |
 //! | [`shortfall`] | what a tick had no room for, said once |
@@ -23,6 +24,7 @@
 pub mod agent;
 pub mod dictionary;
 pub mod history;
+pub mod importance;
 pub mod probe;
 pub mod question;
 pub mod sampler;

@@ -3,21 +3,29 @@
 //! A tick's values go into the open batch as they come. The batch is closed when it is old or large enough, or its run ends;
 //! until then it is in memory, and a power cut costs it.
 
+use codec::near;
 use codec::run::Encoder;
-use wire::batch::put_mark;
+use wire::batch::put_keyframe;
 use wire::id::Seq;
 use wire::limits::{BATCH_BYTES_TARGET, RECORD_BYTES_MAX, RUN_TICKS_MAX, SERIES_COUNT_MAX};
 use wire::metric::Metric;
+use wire::series::Kind;
 use wire::time::{Instant, Span, Stamp};
 
 use crate::dictionary::Dictionary;
+use crate::importance::Importance;
 
 /// Collects ticks into batches.
 #[derive(Debug)]
 pub struct Sampler {
     dictionary: Dictionary,
     encoder: Encoder,
+    importance: Importance,
+    /// Significant bits of each slot in this run; exact behind the end.
+    bits: Vec<u8>,
     values: Vec<Option<i64>>,
+    /// The values as they are encoded, when they are rounded.
+    shown: Vec<Option<i64>>,
     payload: Vec<u8>,
     opened: Option<Stamp>,
     tick_count: u32,
@@ -38,11 +46,14 @@ enum Run {
 }
 
 impl Sampler {
-    /// A sampler that goes on with a dictionary.
-    pub fn new(dictionary: Dictionary) -> Sampler {
+    /// A sampler that goes on with a dictionary, and rounds as `importance` says.
+    pub fn new(dictionary: Dictionary, importance: Importance) -> Sampler {
         Sampler {
             dictionary,
             encoder: Encoder::new(SERIES_COUNT_MAX),
+            importance,
+            bits: Vec::new(),
+            shown: Vec::new(),
             values: Vec::with_capacity(SERIES_COUNT_MAX),
             payload: Vec::with_capacity(RECORD_BYTES_MAX),
             opened: None,
@@ -58,7 +69,7 @@ impl Sampler {
         &mut self.dictionary
     }
 
-    /// The value of each slot in the last tick.
+    /// The value of each slot in the last tick, not rounded.
     pub fn latest(&self) -> (&Dictionary, &[Option<i64>]) {
         (&self.dictionary, &self.values)
     }
@@ -121,12 +132,46 @@ impl Sampler {
             self.run = Run::Opening;
             self.run_tick_count = 0;
             self.encoder.open_run();
-            put_mark(&self.dictionary.mark(), &mut self.payload);
+            self.choose_bits();
+            put_keyframe(&self.dictionary.mark(), &self.bits, &mut self.payload);
         }
         self.opened.get_or_insert(now);
-        self.encoder.encode(now.uptime.0, &self.values, &mut self.payload);
+        self.round();
+        let values = if self.bits.is_empty() { &self.values } else { &self.shown };
+        self.encoder.encode(now.uptime.0, values, &mut self.payload);
         self.tick_count += 1;
         self.run_tick_count += 1;
+    }
+
+    /// How far each slot is rounded is settled when a run opens, and said in it.
+    fn choose_bits(&mut self) {
+        self.bits.clear();
+        self.shown.clear();
+        if !self.importance.is_exact() {
+            let (dictionary, importance) = (&self.dictionary, &self.importance);
+            self.bits.extend((0..dictionary.count()).map(|slot| importance.bits(dictionary.series(slot).name)));
+        }
+    }
+
+    /// Rounds the tick that ends; what counters showed last is in `shown`.
+    fn round(&mut self) {
+        if self.bits.is_empty() {
+            return;
+        }
+        self.shown.resize(self.values.len(), None);
+        for (slot, (shown, value)) in self.shown.iter_mut().zip(&self.values).enumerate() {
+            let bits = self.bits.get(slot).copied().unwrap_or(near::EXACT);
+            let Some(value) = *value else {
+                *shown = None;
+                continue;
+            };
+            *shown = Some(match (self.dictionary.series(slot).kind(), *shown) {
+                (Kind::Gauge, _) => near::gauge(value, bits),
+                // A run opens with what is true.
+                (Kind::Counter, None) => value,
+                (Kind::Counter, Some(shown)) => near::counter(shown, value, bits),
+            });
+        }
     }
 
     /// Whether the open batch should be closed, given how old batches may become.
@@ -192,5 +237,60 @@ impl Sampler {
     /// The number that opened the run which goes on, if one does.
     pub fn run(&self) -> Option<Seq> {
         if let Run::Open(seq) = self.run { Some(seq) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::batch::TickReader;
+    use wire::time::{BootId, UnixTime};
+
+    fn at(tick: u64) -> Stamp {
+        Stamp { boot: BootId(1), uptime: Instant(tick * 10_000), unix: Some(UnixTime(tick * 10_000)) }
+    }
+
+    /// Samples a counter and a gauge, and reads back what the hub gets, with the bits of both.
+    fn sampled(bits: [u8; 3], values: &[[i64; 2]]) -> (Vec<[i64; 2]>, [u8; 2], usize) {
+        let importance = Importance { bits, ..Importance::default() };
+        let mut sampler = Sampler::new(Dictionary::new(1), importance);
+        for (tick, [counter, gauge]) in values.iter().enumerate() {
+            sampler.begin();
+            sampler.put(Metric::named(b"node_vmstat_pgfault").unwrap(), &[], *counter);
+            sampler.put(Metric::named(b"node_memory_Cached_bytes").unwrap(), &[], *gauge);
+            sampler.end(at(tick as u64));
+        }
+        let (_, _, payload) = sampler.seal_batch().unwrap();
+        let (mut reader, mut seen) = (TickReader::new(), Vec::new());
+        reader.read(payload, true, |_, values| seen.push([values[0].unwrap(), values[1].unwrap()])).unwrap();
+        (seen, [reader.precision(0), reader.precision(1)], payload.len())
+    }
+
+    #[test]
+    fn bulk_is_rounded_only_when_asked_and_the_run_says_how_far() {
+        let mut state = 1u64;
+        let mut random = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as i64
+        };
+        let mut counter = 1 << 40;
+        let mut next = || {
+            counter += random();
+            [counter, (1 << 30) + random()]
+        };
+        let mut values: Vec<[i64; 2]> = (0..300).map(|_| next()).collect();
+        // It rests where it got to.
+        values.extend([[values[299][0], 5]; 3]);
+        let (exact, precision, exact_bytes) = sampled([0; 3], &values);
+        assert_eq!((exact, precision), (values.clone(), [0, 0]));
+
+        let (rounded, precision, rounded_bytes) = sampled([0, 0, near::bits(100)], &values);
+        assert_eq!(precision, [8, 8]);
+        assert!(rounded_bytes * 4 < exact_bytes * 3, "{rounded_bytes} {exact_bytes}");
+        assert_eq!((rounded[0], rounded[302]), ([values[0][0], near::gauge(values[0][1], 8)], values[302]));
+        for (shown, value) in rounded.iter().zip(&values) {
+            assert!(shown[1].abs_diff(value[1]) * 100 <= value[1] as u64);
+            assert!(shown[0] <= value[0] && value[0] - shown[0] < 1 << 18, "{shown:?} {value:?}");
+        }
     }
 }

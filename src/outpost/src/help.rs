@@ -190,6 +190,10 @@ Settings, in outpost.conf, one `key = value` a line, all optional:
   process_interval   from one walk through all processes to the next, or off (60s)
   batch_age          how much of the newest a power cut may cost, 1s to 1h; of two spans as
                      little as flash_bytes_per_day allows (60s to 10m)
+  class_critical, class_bulk
+                     metrics that matter most and least, as in node_load*, node_up
+  error_critical, error_normal, error_bulk
+                     how far values of a class may be rounded to save bytes, as in 1% (off)
   flash_bytes_per_day  what the journal may write to its flash (45MiB)
   journal_bytes_max  how much room the journal may take, from 16MiB on (512MiB)
   journal_shares     what events, windows and ticks may count on of it, in percent (10 30 60)

@@ -99,6 +99,7 @@ impl Process {
             link: Timing { heartbeat: settings.heartbeat, ..Timing::default() },
             has_hub: enrolment.is_some(),
             batch_age: settings.batch_age,
+            importance: settings.importance.clone(),
             wear_budget_bytes: settings.flash_bytes_per_day,
         };
         let machine = Machine::new(&settings.root);

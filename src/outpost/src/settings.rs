@@ -6,6 +6,8 @@
 //! | `interval` | `10s` | from tick to tick, 1s to 1h |
 //! | `process_interval` | `60s` | from one walk through all processes to the next, or `off` |
 //! | `batch_age` | `60s to 10m` | how much of the newest a power cut may cost: one span, or as little as the flash's budget allows |
+//! | `class_critical`, `class_bulk` | a list that ships | metrics that matter most and least, as in `node_load*, node_up` |
+//! | `error_critical`, `error_normal`, `error_bulk` | `off` | how far values of a class may be rounded to save bytes, as in `1%` |
 //! | `flash_bytes_per_day` | `45MiB` | what the journal may write to its flash |
 //! | `journal_bytes_max` | `512MiB` | how much room the journal may take |
 //! | `journal_shares` | `10 30 60` | what events, windows and ticks may count on of it, in percent |
@@ -19,6 +21,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use agent::importance::{Class, Importance};
 use journal::journal::Settings as JournalSettings;
 use wire::limits::HOSTNAME_BYTES_MAX;
 use wire::stream::{LANE_COUNT, Lane, STREAM_COUNT, Stream};
@@ -30,8 +33,13 @@ use crate::failure::Failure;
 /// Bytes of a file of settings.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 20] = [
     "batch_age",
+    "class_bulk",
+    "class_critical",
+    "error_bulk",
+    "error_critical",
+    "error_normal",
     "flash_bytes_per_day",
     "heartbeat",
     "hostname",
@@ -59,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) process_interval: Option<Span>,
     /// How old a batch of ticks becomes, at the least and at the most.
     pub(crate) batch_age: (Span, Span),
+    /// Which series matter how much, and how far they may be rounded.
+    pub(crate) importance: Importance,
     /// What the journal may write in a day.
     pub(crate) flash_bytes_per_day: u64,
     /// How much room the journal may take.
@@ -91,6 +101,7 @@ impl Default for Settings {
             interval: Span::seconds(10),
             process_interval: Some(Span::seconds(60)),
             batch_age: (Span::seconds(60), Span::minutes(10)),
+            importance: Importance::default(),
             flash_bytes_per_day: 45 << 20,
             journal_bytes_max: JournalSettings::DEFAULT.bytes_max,
             journal_shares: JournalSettings::DEFAULT.shares,
@@ -155,6 +166,11 @@ impl Settings {
                     return Err(format!("{key} of {value} runs backwards"));
                 }
             }
+            "class_bulk" => self.importance.bulk = patterns(value),
+            "class_critical" => self.importance.critical = patterns(value),
+            "error_critical" => self.importance.bits[Class::Critical as usize] = error_bits(key, value)?,
+            "error_normal" => self.importance.bits[Class::Normal as usize] = error_bits(key, value)?,
+            "error_bulk" => self.importance.bits[Class::Bulk as usize] = error_bits(key, value)?,
             "flash_bytes_per_day" => self.flash_bytes_per_day = bytes(key, value)?,
             "heartbeat" => self.heartbeat = span(Span::seconds(5), Span::minutes(24 * 60))?,
             "hostname" => {
@@ -220,6 +236,22 @@ fn kept_stream(key: &str) -> Option<Stream> {
     Stream::ALL.into_iter().find(|stream| stream.lane() != Lane::Urgent && stream.name() == word)
 }
 
+fn patterns(value: &str) -> Vec<String> {
+    value.split(',').map(|pattern| pattern.trim().to_owned()).filter(|pattern| !pattern.is_empty()).collect()
+}
+
+/// The significant bits that keep a relative error such as `0.5%`.
+fn error_bits(key: &str, value: &str) -> Result<u8, String> {
+    if value == "off" {
+        return Ok(codec::near::EXACT);
+    }
+    let percent: Option<f64> = value.strip_suffix('%').and_then(|percent| percent.trim().parse().ok());
+    match percent {
+        Some(percent) if (0.001..=50.0).contains(&percent) => Ok(codec::near::bits((100.0 / percent).ceil() as u32)),
+        _ => Err(format!("{key} is off, or an error from 0.001% to 50%, as in 1%")),
+    }
+}
+
 fn shares(key: &str, value: &str) -> Result<[u8; LANE_COUNT], String> {
     let numbers: Vec<u8> = value.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let sum: u32 = numbers.iter().map(|share| u32::from(*share)).sum();
@@ -281,6 +313,11 @@ mod tests {
             interval=1s
             process_interval = off
             batch_age = 2m to 5m
+            class_bulk = node_netstat_*, node_x,
+            class_critical =
+            error_critical = off
+            error_normal = 0.1%
+            error_bulk = 1%
             flash_bytes_per_day = 1MiB
             journal_bytes_max = 64 MiB
             journal_shares = 5 15 80
@@ -304,6 +341,11 @@ mod tests {
             interval: Span::seconds(1),
             process_interval: None,
             batch_age: (Span::minutes(2), Span::minutes(5)),
+            importance: Importance {
+                critical: Vec::new(),
+                bulk: vec!["node_netstat_*".to_owned(), "node_x".to_owned()],
+                bits: [0, 11, 8],
+            },
             flash_bytes_per_day: 1 << 20,
             journal_bytes_max: 64 << 20,
             journal_shares: [5, 15, 80],
@@ -335,7 +377,9 @@ mod tests {
         check_error("batch_age = 2m to x", 1, "expected a duration");
         check_error("journal_shares = 50 40 30", 1, "percent");
         check_error("journal_shares = 10 x 30", 1, "percent");
-        check_error("keep_event = 3d", 1, "did you mean keep_");
+        check_error("error_bulk = 1", 1, "as in 1%");
+        check_error("error_bulk = 80%", 1, "to 50%");
+        check_error("keep_event = 3d", 1, "no key");
         check_error("keep_raw = 3s", 1, "outside 1h to");
     }
 

@@ -184,6 +184,7 @@ impl Gateway {
             link: Timing::default(),
             has_hub: true,
             batch_age: (self.batch_age_max(), self.batch_age_max()),
+            importance: Default::default(),
             wear_budget_bytes: u64::MAX,
         };
         self.life += 1;
