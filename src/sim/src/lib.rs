@@ -20,12 +20,16 @@
 //! | [`rest`] | a journal whose bytes change at rest |
 //! | [`rescue`] | a journal that loses both copies of its tail |
 //! | [`lives`] | machines that live for minutes |
+//! | [`fit`] | what a recorded trace says of its series |
+//! | [`fitted`] | values that go on as the trace's did |
 #![forbid(unsafe_code)]
 
 pub mod agenda;
 pub mod checker;
 pub mod disk;
 pub mod fault;
+pub mod fit;
+pub mod fitted;
 pub mod gateway;
 pub mod host;
 pub mod lives;
