@@ -22,9 +22,11 @@
 //! | [`lives`] | machines that live for minutes |
 //! | [`fit`] | what a recorded trace says of its series |
 //! | [`fitted`] | values that go on as the trace's did |
+//! | [`bench`](mod@bench) | what a day of them costs |
 #![forbid(unsafe_code)]
 
 pub mod agenda;
+pub mod bench;
 pub mod checker;
 pub mod disk;
 pub mod fault;

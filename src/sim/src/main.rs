@@ -1,29 +1,35 @@
 //! `cargo sim --seeds N [--first K]`: runs N worlds of random faults and names each that fails.
 //!
 //! `cargo sim power --seeds N` runs a journal alone under power cuts, `cargo sim rest` one whose bytes change at rest;
-//! `cargo sim month` a calm month of the reference gateway, against the clock.
+//! `cargo sim month` a calm month of the reference gateway, against the clock; `cargo sim fit` estimates a load from a trace,
+//! and `cargo sim block` measures a day of the one that is built in.
 #![expect(clippy::disallowed_methods, reason = "this is a driver: it measures how long a simulated month takes")]
 
+use std::io::Read;
 use std::process::ExitCode;
 use std::time::Instant as Clock;
 
 use sim::disk::Cut;
 use sim::fault::Kind;
+use sim::fit::Fit;
 use sim::scenario;
 
 const HELP: &str = "\
 Runs simulated worlds of random faults and checks that nothing is lost, doubled or changed.
 
-usage: cargo sim [worlds|power|rest|month] [--seeds N] [--first K] [--kinds A,B] [--full]
+usage: cargo sim [worlds|power|rest|month|block|fit] [--seeds N] [--first K] [--kinds A,B] [--full] [--days N]
 
   worlds   gateways and a hub under power cuts, outages, clock steps, disk errors (the default)
   power    a journal alone under power cuts of every kind
   rest     a journal whose bytes change at rest
   month    one calm month of the reference gateway (20 series, 60 s), or with --full of 150 series at 10 s
+  block    a day of the load that is fitted to a busy host, as a block: its bytes, and the time to read one series
+  fit      estimates such a load from a trace on standard input (comma-separated: timestamp_ms, then integers)
 
   --seeds N   how many worlds (default 100)
   --first K   the first seed (default 0)
   --kinds A,B only worlds of these kinds of faults, such as PowerCut,HubRestored
+  --days N    how many days, a block each (default 1)
 
 example: cargo sim --seeds 1 --first 4711     runs seed 4711 again
 ";
@@ -34,11 +40,12 @@ struct Arguments {
     first: u64,
     is_full: bool,
     kinds: Vec<Kind>,
+    days: u64,
 }
 
 fn arguments() -> Result<Arguments, String> {
     let mut arguments =
-        Arguments { what: "worlds".into(), seeds: 100, first: 0, is_full: false, kinds: Kind::ALL.into() };
+        Arguments { what: "worlds".into(), seeds: 100, first: 0, is_full: false, kinds: Kind::ALL.into(), days: 1 };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number = |name: &str| {
@@ -50,7 +57,8 @@ fn arguments() -> Result<Arguments, String> {
             "--first" => arguments.first = number("--first")?,
             "--full" => arguments.is_full = true,
             "--kinds" => arguments.kinds = kinds(&words.next().ok_or("--kinds needs a list")?)?,
-            "worlds" | "power" | "rest" | "month" => arguments.what = word,
+            "--days" => arguments.days = number("--days")?,
+            "worlds" | "power" | "rest" | "month" | "block" | "fit" => arguments.what = word,
             "--help" | "-h" => {
                 print!("{HELP}");
                 std::process::exit(0);
@@ -87,6 +95,8 @@ fn main() -> ExitCode {
         }
     };
     let is_good = match arguments.what.as_str() {
+        "block" => print(sim::bench::block(&Fit::host(), arguments.first, arguments.days as usize)),
+        "fit" => print(fit()),
         "month" => month(arguments.is_full),
         "power" => every_seed(&arguments, " power", |seed| {
             let cut = Cut::ALL[(seed % Cut::ALL.len() as u64) as usize];
@@ -152,4 +162,19 @@ fn month(is_full: bool) -> bool {
             false
         }
     }
+}
+
+fn fit() -> Result<String, String> {
+    let mut table = String::new();
+    std::io::stdin().read_to_string(&mut table).map_err(|error| format!("standard input: {error}"))?;
+    let fit = Fit::estimate(&table).map_err(|error| error.to_string())?;
+    Ok(fit.to_string().trim_end().to_owned())
+}
+
+fn print(figures: Result<String, String>) -> bool {
+    match &figures {
+        Ok(figures) => println!("{figures}"),
+        Err(error) => eprintln!("sim: {error}"),
+    }
+    figures.is_ok()
 }
