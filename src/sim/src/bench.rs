@@ -25,7 +25,7 @@ const ONE_SERIES_MS_BAR: f64 = 1.0;
 /// Writes so many days, each as a block, and reads every column of them back. Returns one JSON object of the figures.
 ///
 /// `one_series_ms` is the time to open a block and read one column. `run_bytes_per_sample` is what the first ticks take as a
-/// run of one tick a batch, to be held against `outpost bench codec --warmup-rows 150` on a trace.
+/// run of one tick a batch, to be held against `outpost bench codec --ticks-per-batch 1 --warmup-rows 150` on a trace.
 ///
 /// Errors: a block does not come back as it was.
 #[expect(clippy::disallowed_methods, reason = "what a benchmark measures is time")]
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_fitted_host_costs_no_less_than_the_recorded_one_and_not_much_more() {
-        // 70 ticks of the trace after 150 took 0.678 (`outpost bench codec --warmup-rows 150`).
+        // 70 ticks of the trace after 150 took 0.678 as a run of one tick a batch (`outpost bench codec`).
         let costs: Vec<f64> = (0..4).map(|seed| run_bytes_per_sample(&Fit::host(), seed, COUNTED_TICKS)).collect();
         let mean = costs.iter().sum::<f64>() / costs.len() as f64;
         assert!((0.678..0.678 * 1.3).contains(&mean), "{costs:?}");

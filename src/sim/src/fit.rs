@@ -29,6 +29,8 @@ const FACTOR_COUNT: usize = 6;
 const KNOT_COUNT_MAX: usize = 29;
 /// Changes that an estimate takes at the least.
 const CHANGE_COUNT_MIN: usize = 20;
+/// Values beyond this are refused, so that each change is an integer too.
+const VALUE_MAX: u64 = 1 << 62;
 /// Rises for each fall of a counter.
 const RISE_COUNT_MIN: usize = 20;
 /// What the factors explain of a series at the most: something is always its own.
@@ -324,7 +326,8 @@ fn columns(table: &str) -> Result<(Vec<String>, Vec<Vec<i64>>), FitError> {
         let mut fields = line.split(',').skip(1);
         for column in &mut columns {
             let field = fields.next().ok_or(told("there are fewer values than line 1 has names"))?;
-            column.push(field.parse().map_err(|_| told("each value is to be an integer"))?);
+            let value = field.parse().ok().filter(|value: &i64| value.unsigned_abs() < VALUE_MAX);
+            column.push(value.ok_or(told("each value is to be an integer below 2^62"))?);
         }
         if fields.next().is_some() {
             return Err(told("there are more values than line 1 has names"));
@@ -505,7 +508,11 @@ fn normal_scores(changes: &[i64]) -> Vec<f64> {
     }
     let mean = scores.iter().sum::<f64>() / scores.len() as f64;
     scores.iter_mut().for_each(|score| *score -= mean);
-    let deviation = mean_product(&scores, &scores).sqrt().max(f64::MIN_POSITIVE);
+    let deviation = mean_product(&scores, &scores).sqrt();
+    if deviation < 1e-9 {
+        // Every change is the same: it goes with nothing.
+        return vec![0.0; changes.len()];
+    }
     scores.iter_mut().for_each(|score| *score /= deviation);
     scores
 }
@@ -655,13 +662,13 @@ mod tests {
     fn table() -> String {
         let mut rng = Rng::new(1);
         let (mut bytes, mut pages, mut rare) = (1000, 500, 3);
-        let mut text = "timestamp_ms,bytes,\"x{a=\"\"1\"\",b=2}\",pages,half less,rare,again\n".to_owned();
+        let mut text = "timestamp_ms,bytes,\"x{a=\"\"1\"\",b=2}\",pages,half less,rare,again,clock\n".to_owned();
         for tick in 0..300 {
             let width = rng.below(16);
             bytes += if rng.one_in(3) { 0 } else { 6 * rng.below(1 << width) as i64 };
             pages = (pages + 4 * rng.between(0, 20) as i64 - 40).clamp(0, 1000);
             rare += i64::from(rng.one_in(100));
-            text += &format!("{tick},{bytes},7,{pages},{},{rare},{bytes}\n", 9 - bytes / 2);
+            text += &format!("{tick},{bytes},7,{pages},{},{rare},{bytes},{}\n", 9 - bytes / 2, 1000 * tick);
         }
         text
     }
@@ -669,7 +676,10 @@ mod tests {
     #[test]
     fn what_is_constant_counts_moves_or_follows_is_told_apart() {
         let fit = Fit::estimate(&table()).unwrap();
-        assert_eq!(fit.names().collect::<Vec<_>>(), ["bytes", "x{a=1,b=2}", "pages", "half less", "rare", "again"]);
+        assert_eq!(
+            fit.names().collect::<Vec<_>>(),
+            ["bytes", "x{a=1,b=2}", "pages", "half less", "rare", "again", "clock"]
+        );
         let kinds: Vec<String> = fit
             .series
             .iter()
@@ -680,8 +690,8 @@ mod tests {
                 Motion::Like { source, numerator, denominator } => format!("{source} {numerator}/{denominator}"),
             })
             .collect();
-        assert_eq!(kinds, ["counter 6", "constant", "gauge 4", "0 -1/2", "counter 1", "0 1/1"]);
-        assert_eq!((0..6).filter(|index| fit.is_counter(*index)).collect::<Vec<_>>(), [0, 1, 4, 5]);
+        assert_eq!(kinds, ["counter 6", "constant", "gauge 4", "0 -1/2", "counter 1", "0 1/1", "counter 1000"]);
+        assert_eq!((0..7).filter(|index| fit.is_counter(*index)).collect::<Vec<_>>(), [0, 1, 4, 5, 6]);
     }
 
     #[test]
@@ -727,7 +737,7 @@ mod tests {
         assert_eq!(fit("sum 5 b").to_string(), "line 3: the kind is to be constant, counter, gauge or like");
         let table = |text: &str| Fit::estimate(text).unwrap_err().to_string();
         assert_eq!(table("time,a\n"), "line 1: the first column is to be timestamp_ms");
-        assert_eq!(table("timestamp_ms,a\n1,2\n2,2.5\n"), "line 3: each value is to be an integer");
+        assert_eq!(table("timestamp_ms,a\n1,2\n2,2.5\n"), "line 3: each value is to be an integer below 2^62");
         assert_eq!(table("timestamp_ms,a\n1,2,3\n"), "line 2: there are more values than line 1 has names");
         assert_eq!(table("timestamp_ms,a\n1,2\n"), "line 2: more ticks than end here");
     }
