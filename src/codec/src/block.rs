@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! block     tick count varint, column count varint, bytes of the times varint, head of each column, times, columns
-//! head      bytes << 1 varint                            the column stands by itself
-//!           column << 1 | 1 varint, first value,         its changes are those of that column, which stands by itself,
+//! head      bytes << 2 | has gaps varint                 the column stands by itself
+//!           column << 2 | 2 varint, first value,         its changes are those of that column, which stands by itself,
 //!           numerator, denominator: zigzag varints       times a fraction
-//! times     a column of one value per tick
-//! column    of each tick: is there a value, and its residual in the column's own model
+//! times     a column without gaps
+//! column    of each tick: where there are gaps, is there a value; its residual in the column's own model
 //! ```
 //!
 //! What the kernel counts twice (the loopback's receive and transmit, sectors and kilobytes) is found and said once. Other
@@ -50,11 +50,22 @@ impl fmt::Display for BlockError {
 /// How a column is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Head {
-    /// By itself, in so many bytes from `start` on.
-    Own { start: usize, length: usize },
+    /// By itself.
+    Own(Place),
     /// As another one that stands by itself: `first + (other - other's first) * fraction`.
     Like { column: usize, first: i64, fraction: Fraction },
 }
+
+/// Where a column that stands by itself lies behind the times, and whether it has ticks without a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    start: usize,
+    length: usize,
+    has_gaps: bool,
+}
+
+const GAPS: usize = 1;
+const LIKE: usize = 2;
 
 /// A fraction in lowest terms; the denominator is positive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +160,7 @@ impl Builder {
             body: Vec::new(),
             scratch: Vec::new(),
         };
-        builder.times_length = builder.append(times.iter().map(|at_ms| Some(*at_ms as i64)));
+        builder.times_length = builder.append(times.iter().map(|at_ms| Some(*at_ms as i64)), false);
         builder
     }
 
@@ -167,17 +178,17 @@ impl Builder {
         if let Some(shape) = shape {
             self.shapes.insert(shape.hash, (self.heads.len(), shape));
         }
-        let start = self.body.len();
-        let length = self.append(values.iter().copied());
-        self.heads.push(Head::Own { start, length });
+        let (start, has_gaps) = (self.body.len() - self.times_length, values.contains(&None));
+        let length = self.append(values.iter().copied(), has_gaps);
+        self.heads.push(Head::Own(Place { start, length, has_gaps }));
     }
 
     /// The column that this one follows from, if there is one. A hash may lie, so every value is compared.
     fn like(&mut self, shape: &Shape, values: &[Option<i64>]) -> Option<Head> {
         let (column, other) = *self.shapes.get(&shape.hash)?;
         let fraction = shape.over(&other)?;
-        let Head::Own { start, length } = self.heads[column] else { return None };
-        read_column(&self.body[start..start + length], self.tick_count, &mut self.scratch).ok()?;
+        let Head::Own(place) = self.heads[column] else { return None };
+        read_column(&self.body[self.times_length..], place, self.tick_count, &mut self.scratch).ok()?;
         let follows = self.scratch.iter().zip(values).all(|(from, to)| match (from, to) {
             (Some(from), Some(to)) => follow(*from, other.first, shape.first, fraction) == Some(*to),
             (None, None) => true,
@@ -186,11 +197,15 @@ impl Builder {
         follows.then_some(Head::Like { column, first: shape.first, fraction })
     }
 
-    fn append(&mut self, values: impl Iterator<Item = Option<i64>>) -> usize {
+    fn append(&mut self, values: impl Iterator<Item = Option<i64>>, has_gaps: bool) -> usize {
         let before = self.body.len();
         let (mut column, mut writer) = (Column::new(), Writer::new());
         for value in values {
-            column.code(&mut writer.on(&mut self.body), value);
+            let mut coder = writer.on(&mut self.body);
+            match value {
+                Some(value) if !has_gaps => _ = column.code_value(&mut coder, value),
+                _ => _ = column.code(&mut coder, value),
+            }
         }
         writer.finish(&mut self.body);
         self.body.len() - before
@@ -203,9 +218,9 @@ impl Builder {
         }
         for head in &self.heads {
             match *head {
-                Head::Own { length, .. } => varint::put(out, (length as u64) << 1),
+                Head::Own(place) => varint::put(out, (place.length << 2 | usize::from(place.has_gaps)) as u64),
                 Head::Like { column, first, fraction } => {
-                    varint::put(out, (column as u64) << 1 | 1);
+                    varint::put(out, (column << 2 | LIKE) as u64);
                     for number in [first, fraction.numerator, fraction.denominator] {
                         varint::put(out, varint::zigzag(number));
                     }
@@ -235,16 +250,16 @@ impl<'a> Block<'a> {
         let mut start: usize = 0;
         for _ in 0..column_count {
             let word = number(&mut bytes, usize::MAX)?;
-            if word & 1 == 0 {
-                let length = word >> 1;
-                heads.push(Head::Own { start, length });
+            if word & LIKE == 0 {
+                let length = word >> 2;
+                heads.push(Head::Own(Place { start, length, has_gaps: word & GAPS != 0 }));
                 start = start.checked_add(length).ok_or(BlockError::Malformed)?;
                 continue;
             }
             let mut signed = || varint::take(&mut bytes).map(varint::unzigzag).map_err(|_| BlockError::Truncated);
             let (first, numerator, denominator) = (signed()?, signed()?, signed()?);
-            let column = word >> 1;
-            if denominator <= 0 || !matches!(heads.get(column), Some(Head::Own { .. })) {
+            let column = word >> 2;
+            if denominator <= 0 || !matches!(heads.get(column), Some(Head::Own(_))) {
                 return Err(BlockError::Malformed);
             }
             heads.push(Head::Like { column, first, fraction: Fraction { numerator, denominator } });
@@ -268,7 +283,8 @@ impl<'a> Block<'a> {
 
     /// The instant of each tick, into `times`, which is emptied first. `scratch` is memory to use again.
     pub fn times(&self, times: &mut Vec<u64>, scratch: &mut Vec<Option<i64>>) -> Result<(), BlockError> {
-        read_column(self.times, self.tick_count, scratch)?;
+        let place = Place { start: 0, length: self.times.len(), has_gaps: false };
+        read_column(self.times, place, self.tick_count, scratch)?;
         times.clear();
         for at_ms in scratch.iter() {
             times.push(at_ms.ok_or(BlockError::Malformed)? as u64);
@@ -278,12 +294,11 @@ impl<'a> Block<'a> {
 
     /// One column's value in each tick, into `values`, which is emptied first. Unpacks one column.
     pub fn column(&self, column: usize, values: &mut Vec<Option<i64>>) -> Result<(), BlockError> {
-        let own = |start: usize, length: usize| &self.columns[start..start + length];
         match *self.heads.get(column).ok_or(BlockError::NoColumn)? {
-            Head::Own { start, length } => read_column(own(start, length), self.tick_count, values),
+            Head::Own(place) => read_column(self.columns, place, self.tick_count, values),
             Head::Like { column, first, fraction } => {
-                let Head::Own { start, length } = self.heads[column] else { return Err(BlockError::Malformed) };
-                read_column(own(start, length), self.tick_count, values)?;
+                let Head::Own(place) = self.heads[column] else { return Err(BlockError::Malformed) };
+                read_column(self.columns, place, self.tick_count, values)?;
                 let Some(other_first) = values.iter().flatten().next().copied() else { return Ok(()) };
                 for value in values.iter_mut().flatten() {
                     *value = follow(*value, other_first, first, fraction).ok_or(BlockError::Malformed)?;
@@ -299,12 +314,18 @@ fn number(bytes: &mut &[u8], max: usize) -> Result<usize, BlockError> {
     usize::try_from(number).ok().filter(|number| *number <= max).ok_or(BlockError::Malformed)
 }
 
-/// Unpacks a column of its own.
-fn read_column(bytes: &[u8], tick_count: usize, values: &mut Vec<Option<i64>>) -> Result<(), BlockError> {
+/// Unpacks a column that stands by itself.
+fn read_column(
+    columns: &[u8],
+    place: Place,
+    tick_count: usize,
+    values: &mut Vec<Option<i64>>,
+) -> Result<(), BlockError> {
     values.clear();
-    let (mut column, mut reader) = (Column::new(), Reader::new(bytes));
+    let Place { start, length, has_gaps } = place;
+    let (mut column, mut reader) = (Column::new(), Reader::new(&columns[start..start + length]));
     for _ in 0..tick_count {
-        values.push(column.code(&mut reader, None));
+        values.push(if has_gaps { column.code(&mut reader, None) } else { Some(column.code_value(&mut reader, 0)) });
     }
     if reader.is_exhausted() {
         return Err(BlockError::Truncated);
@@ -434,7 +455,7 @@ mod tests {
         let hash = check(&times, &columns)
             .iter()
             .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
-        assert_eq!(hash, 15_291_315_195_642_891_549);
+        assert_eq!(hash, 7_505_748_545_492_233_967);
     }
 
     #[test]
