@@ -6,6 +6,9 @@
 //! └── ...                0600   what the journal or the store wrote
 //! ```
 //!
+//! [`Folder::open_to_look`] is the door for whoever only reads, beside an agent that runs: no lock, and nothing can be written
+//! through it.
+//!
 //! One process has a folder open at a time: two agents that append to one journal would each number their batches from
 //! what they found. The kernel lets go of the lock however the process ends, so that there is no stale lock to clean up.
 //!
@@ -49,35 +52,33 @@ impl Folder {
         Ok(Arc::new(Folder { path, directory, _lock: lock }))
     }
 
-    /// Where a file of this name is.
+    /// Opens the folder at `path`, which another process may have open and write to, for reading alone. Neither it nor a file in it is
+    /// made, locked or changed: whatever would is refused with [`io::ErrorKind::PermissionDenied`].
     ///
-    /// Errors: [`io::ErrorKind::InvalidInput`] when it would lie elsewhere, or be the lock.
-    fn file_path(&self, name: &str) -> io::Result<PathBuf> {
-        if name.is_empty() || matches!(name, "." | ".." | LOCK_NAME) || name.contains(['/', '\\', '\0']) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} is no name for a file")));
-        }
-        Ok(self.path.join(name))
+    /// Errors: what the system said, such as [`io::ErrorKind::NotFound`]. The message names the folder.
+    pub fn open_to_look(path: &Path) -> io::Result<Arc<SeenFolder>> {
+        let path = std::path::absolute(path)?;
+        let directory = fs::File::open(&path).map_err(|error| named(error, &path))?;
+        // A file opens as well as a folder does; only the listing would say that it is none.
+        list(&path).map_err(|error| named(error, &path))?;
+        Ok(Arc::new(SeenFolder { path, directory }))
     }
+}
+
+/// A folder that is only looked at.
+#[derive(Debug)]
+pub struct SeenFolder {
+    path: PathBuf,
+    directory: fs::File,
 }
 
 impl Directory for Folder {
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            // What is no file, such as `lost+found`, and what has no name that could be asked for, is not ours.
-            if entry.file_type()?.is_file()
-                && let Ok(name) = entry.file_name().into_string()
-                && name != LOCK_NAME
-            {
-                names.push(name);
-            }
-        }
-        Ok(names)
+        list(&self.path)
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
-        let path = self.file_path(name)?;
+        let path = file_path(&self.path, name)?;
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
             Err(error) if is_read_only(&error) => fs::File::open(&path)?,
             opened => opened?,
@@ -86,17 +87,17 @@ impl Directory for Folder {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
-        let path = self.file_path(name)?;
+        let path = file_path(&self.path, name)?;
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
         Ok(Box::new(OpenFile { file, is_resized: AtomicBool::new(true), has_failed: AtomicBool::new(false) }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.file_path(from)?, self.file_path(to)?)
+        fs::rename(file_path(&self.path, from)?, file_path(&self.path, to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.file_path(name)?)
+        fs::remove_file(file_path(&self.path, name)?)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -104,10 +105,99 @@ impl Directory for Folder {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        let status = fstatvfs(&self.directory)?;
-        // What is reserved for root is left to it: the system's own log needs a last corner too.
-        Ok((status.blocks_available() as u64).saturating_mul(status.fragment_size() as u64))
+        free_bytes(&self.directory)
     }
+}
+
+impl Directory for SeenFolder {
+    fn list(&self) -> io::Result<Vec<String>> {
+        list(&self.path)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(SeenFile(fs::File::open(file_path(&self.path, name)?)?)))
+    }
+
+    fn create(&self, _: &str) -> io::Result<Box<dyn File>> {
+        refused()
+    }
+
+    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+        refused()
+    }
+
+    fn remove(&self, _: &str) -> io::Result<()> {
+        refused()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        refused()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        free_bytes(&self.directory)
+    }
+}
+
+/// A file that is only looked at.
+#[derive(Debug)]
+struct SeenFile(fs::File);
+
+impl File for SeenFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+
+    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+        refused()
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        refused()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        refused()
+    }
+}
+
+fn refused<T>() -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, "this folder is only looked at"))
+}
+
+/// Where a file of this name is.
+///
+/// Errors: [`io::ErrorKind::InvalidInput`] when it would lie elsewhere, or be the lock.
+fn file_path(folder: &Path, name: &str) -> io::Result<PathBuf> {
+    if name.is_empty() || matches!(name, "." | ".." | LOCK_NAME) || name.contains(['/', '\\', '\0']) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} is no name for a file")));
+    }
+    Ok(folder.join(name))
+}
+
+fn list(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // What is no file, such as `lost+found`, and what has no name that could be asked for, is not ours.
+        if entry.file_type()?.is_file()
+            && let Ok(name) = entry.file_name().into_string()
+            && name != LOCK_NAME
+        {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+fn free_bytes(directory: &fs::File) -> io::Result<u64> {
+    let status = fstatvfs(directory)?;
+    // What is reserved for root is left to it: the system's own log needs a last corner too.
+    Ok((status.blocks_available() as u64).saturating_mul(status.fragment_size() as u64))
 }
 
 #[derive(Debug)]
@@ -332,6 +422,48 @@ pub(crate) mod tests {
         assert!(message.contains(scratch.0.to_str().unwrap()) && message.contains("another process"), "{message}");
         drop(folder);
         Folder::open(&scratch.0).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_open_elsewhere_is_looked_at_and_never_changed() {
+        let scratch = Scratch::new();
+        let held = Folder::open(&scratch.0).unwrap();
+        held.create("tail").unwrap().write_at(0, b"kept").unwrap();
+        let seen = Folder::open_to_look(&scratch.0).unwrap();
+        assert_eq!(seen.list().unwrap(), ["tail"]);
+        let file = seen.open("tail").unwrap();
+        let mut bytes = [0; 4];
+        file.read_at(0, &mut bytes).unwrap();
+        assert_eq!((&bytes, file.len().unwrap()), (b"kept", 4));
+        let refused = [
+            seen.create("other").map(drop),
+            seen.rename("tail", "other"),
+            seen.remove("tail"),
+            seen.sync(),
+            file.write_at(0, b"lost"),
+            file.set_len(0),
+            file.sync(),
+        ];
+        for result in refused {
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        }
+        assert_eq!(seen.open("../tail").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(
+            (names(&held), fs::read(scratch.0.join("tail")).unwrap()),
+            (vec!["tail".to_owned()], b"kept".to_vec())
+        );
+    }
+
+    #[test]
+    fn a_folder_to_look_at_is_not_made_and_named_in_the_error() {
+        let scratch = Scratch::new();
+        let error = Folder::open_to_look(&scratch.0).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains(scratch.0.to_str().unwrap()), "{error}");
+        assert!(!scratch.0.exists());
+        Folder::open(&scratch.0).unwrap().create("tail").unwrap();
+        let error = Folder::open_to_look(&scratch.0.join("tail")).unwrap_err();
+        assert!(error.to_string().contains("tail"), "{error}");
     }
 
     #[test]
