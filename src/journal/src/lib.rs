@@ -17,12 +17,14 @@
 //! | [`volume`] | immutable redb files: write once, read guarded, carve when damaged |
 //! | [`guard`] | the only place where a panic is caught |
 //! | [`journal`] | the policy over them: numbers, progress, slots, fold, evict, quarantine |
+//! | [`inspect`] | the same folder for whoever only looks, beside an agent that runs |
 //!
 //! The journal keeps no clock: whoever calls says what time it is.
 #![forbid(unsafe_code)]
 
 pub mod entry;
 pub mod guard;
+pub mod inspect;
 pub mod journal;
 pub mod tail;
 pub mod volume;

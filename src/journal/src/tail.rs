@@ -19,7 +19,7 @@ use disk::{File, Folder};
 use crate::entry::{self, HEAD_BYTES, Head, Kind, Unreadable};
 use crate::wear::block_bytes;
 
-const NAMES: [&str; 2] = ["tail.a", "tail.b"];
+pub(crate) const NAMES: [&str; 2] = ["tail.a", "tail.b"];
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Commits between two attempts to restore a stale file: each attempt writes the whole file to a disk that is failing.
@@ -84,15 +84,15 @@ pub struct Damage {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Found {
-    offset: u64,
-    head: Head,
+pub(crate) struct Found {
+    pub(crate) offset: u64,
+    pub(crate) head: Head,
     /// Which files hold it.
-    copies: [bool; 2],
+    pub(crate) copies: [bool; 2],
 }
 
 impl Found {
-    fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.offset + self.head.entry_bytes()
     }
 }
@@ -581,7 +581,7 @@ impl Restart<'_> {
 }
 
 /// A file, or none when there is none. Any other refusal must not be taken for a missing file: a new one would replace it.
-fn open_if_there(folder: &Folder, name: &str) -> io::Result<Option<Box<dyn File>>> {
+pub(crate) fn open_if_there(folder: &Folder, name: &str) -> io::Result<Option<Box<dyn File>>> {
     match folder.open(name) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -601,7 +601,11 @@ fn copy_bytes(from: &dyn File, to: &dyn File, end: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn read_from<'a>(files: impl Iterator<Item = &'a Box<dyn File>>, found: &Found, entry: &mut Vec<u8>) -> io::Result<()> {
+pub(crate) fn read_from<'a>(
+    files: impl Iterator<Item = &'a Box<dyn File>>,
+    found: &Found,
+    entry: &mut Vec<u8>,
+) -> io::Result<()> {
     for file in files {
         entry.clear();
         entry.resize(found.head.entry_bytes() as usize, 0);
@@ -614,7 +618,7 @@ fn read_from<'a>(files: impl Iterator<Item = &'a Box<dyn File>>, found: &Found, 
 }
 
 /// The highest generation of which this file holds a whole checkpoint.
-fn whole_generation(found: &[Found]) -> Option<u32> {
+pub(crate) fn whole_generation(found: &[Found]) -> Option<u32> {
     let generations = found.iter().filter(|found| found.offset == 0 && found.head.kind == Kind::Begin);
     generations
         .map(|found| found.head.generation)
@@ -635,7 +639,7 @@ fn whole_generation(found: &[Found]) -> Option<u32> {
 }
 
 /// What both files hold of one generation, by offset.
-fn join(found: [Vec<Found>; 2], generation: u32) -> Vec<Found> {
+pub(crate) fn join(found: [Vec<Found>; 2], generation: u32) -> Vec<Found> {
     let mut all: Vec<Found> = found.into_iter().flatten().filter(|found| found.head.generation == generation).collect();
     // Of two entries at one offset the one of the later commit comes first.
     all.sort_by_key(|found| (found.offset, u32::MAX - found.head.commit, !found.head.last));
@@ -652,7 +656,7 @@ fn join(found: [Vec<Found>; 2], generation: u32) -> Vec<Found> {
 }
 
 /// The entries to keep, in order. A hole between them is damage: see [`damage`].
-fn keep(seen: &[Found]) -> Vec<Found> {
+pub(crate) fn keep(seen: &[Found]) -> Vec<Found> {
     let newest = seen.iter().map(|found| found.head.commit).max().unwrap_or(0);
     let mut kept: Vec<Found> = Vec::with_capacity(seen.len());
     let mut end = 0;
@@ -672,7 +676,7 @@ fn keep(seen: &[Found]) -> Vec<Found> {
 }
 
 /// The holes between kept entries.
-fn damage(kept: &[Found]) -> Option<Damage> {
+pub(crate) fn damage(kept: &[Found]) -> Option<Damage> {
     let holes = kept.windows(2).filter(|pair| pair[0].end() < pair[1].offset);
     holes.fold(None, |damage: Option<Damage>, pair| {
         let bytes = damage.map_or(0, |damage| damage.bytes) + pair[1].offset - pair[0].end();

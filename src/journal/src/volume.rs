@@ -8,7 +8,9 @@ use std::io;
 
 use disk::Folder;
 use disk::table::{Frozen, Live};
-use redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Builder, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata as _, TableDefinition,
+};
 use wire::id::{JournalId, Seq};
 use wire::ranges::SeqRange;
 use wire::stream::Stream;
@@ -180,6 +182,34 @@ impl Reader {
             Ok(Err(error)) => Err(from_redb(error)),
             Ok(Ok(Some(false))) | Err(_) => Err(VolumeError::Damaged),
         }
+    }
+
+    /// Appends the number of every record to `seqs`, ascending; none is read.
+    ///
+    /// Errors: those before the damage were appended.
+    pub fn list(&self, seqs: &mut Vec<Seq>) -> Result<(), VolumeError> {
+        let listed = guarded(|| -> Result<bool, redb::Error> {
+            for item in self.table()?.iter()? {
+                let seq = Seq(item?.0.value());
+                // Pages that point back at each other would be walked for ever.
+                if seqs.last().is_some_and(|last| *last >= seq) {
+                    return Ok(false);
+                }
+                seqs.push(seq);
+            }
+            Ok(true)
+        });
+        match listed {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Err(error)) => Err(from_redb(error)),
+            Ok(Ok(false)) | Err(_) => Err(VolumeError::Damaged),
+        }
+    }
+
+    /// How many records it says that it holds; none of them is read.
+    pub fn count(&self) -> Result<u64, VolumeError> {
+        let counted = guarded(|| -> Result<u64, redb::Error> { Ok(self.table()?.len()?) });
+        counted.map_err(|_| VolumeError::Damaged)?.map_err(from_redb)
     }
 
     /// Reads every batch and checks it. Returns how many there are.
