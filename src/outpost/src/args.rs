@@ -7,11 +7,13 @@ use identity::token::{Token, TokenError};
 use lexopt::prelude::*;
 use lexopt::{Arg, Parser};
 use query::selector::Expression;
+use wire::stream::Lane;
 
 use crate::address::{Address, AddressError};
 use crate::bench::codec::CodecArgs;
 use crate::failure::Failure;
 use crate::help::Topic;
+use crate::journal::LANES;
 
 /// What to do, and with which folders.
 #[derive(Debug)]
@@ -47,6 +49,25 @@ pub(crate) enum Command {
     },
     /// Say what there is.
     Help(Topic),
+    /// Write what the journal holds.
+    JournalExport {
+        /// Of which lane.
+        lane: Lane,
+        /// Since when, as it was typed.
+        since: Option<String>,
+        /// In which form; without one, as CSV.
+        form: Form,
+    },
+    /// Say what the journal holds.
+    JournalStat {
+        /// Whether for programs.
+        is_json: bool,
+    },
+    /// Say whether the journal is whole.
+    JournalVerify {
+        /// Whether for programs.
+        is_json: bool,
+    },
     /// Change the key.
     KeyRotate,
     /// Leave the hub.
@@ -111,6 +132,7 @@ struct Raw {
     help: bool,
     hostname: Option<String>,
     json: bool,
+    lane: Option<String>,
     once: bool,
     since: Option<String>,
     step: Option<String>,
@@ -144,6 +166,7 @@ impl Raw {
                 Long("help") | Short('h') => raw.help = true,
                 Long("hostname") => raw.hostname = Some(parser.value()?.string()?),
                 Long("json") => raw.json = true,
+                Long("lane") => raw.lane = Some(parser.value()?.string()?),
                 Long("once") => raw.once = true,
                 Long("since") => raw.since = Some(parser.value()?.string()?),
                 Long("step") => raw.step = Some(parser.value()?.string()?),
@@ -188,6 +211,8 @@ impl Raw {
             (Topic::Enroll, _) => {
                 Err(usage("enroll takes a hub and a token, as in `outpost enroll hub.example.com op1_..`"))
             }
+            (Topic::Journal, [part]) => self.journal_command(part),
+            (Topic::Journal, _) => Err(usage("journal takes one of `stat`, `verify` and `export`")),
             (Topic::Key, ["rotate"]) => Ok(Command::KeyRotate),
             (Topic::Key, _) => Err(usage("the one thing to do with a key is `outpost key rotate`")),
             (Topic::Query, [text]) => {
@@ -209,6 +234,26 @@ impl Raw {
         }
     }
 
+    fn journal_command(&self, part: &str) -> Result<Command, Failure> {
+        let given = [("--csv", self.csv), ("--lane", self.lane.is_some()), ("--since", self.since.is_some())];
+        let option = given.iter().find(|(_, is_given)| *is_given);
+        match (part, option) {
+            ("export", _) => {
+                let lane = self.lane.as_deref().map(parse_lane).transpose()?.unwrap_or(Lane::Raw);
+                Ok(Command::JournalExport { lane, since: self.since.clone(), form: self.form()? })
+            }
+            ("stat" | "verify", Some((option, _))) => {
+                Err(usage(&format!("`outpost journal {part}` has no option {option}")))
+            }
+            ("stat", None) => Ok(Command::JournalStat { is_json: self.json }),
+            ("verify", None) => Ok(Command::JournalVerify { is_json: self.json }),
+            _ => Err(usage(&match query::suggest::near(part, ["export", "stat", "verify"].into_iter()).first() {
+                Some(near) => format!("there is no {part:?} of a journal; did you mean `outpost journal {near}`?"),
+                None => format!("journal takes one of `stat`, `verify` and `export`, not {part:?}"),
+            })),
+        }
+    }
+
     fn form(&self) -> Result<Form, Failure> {
         match (self.json, self.csv) {
             (true, true) => Err(usage("--json and --csv are two forms of one answer: choose one")),
@@ -222,12 +267,13 @@ impl Raw {
     fn refuse_options(&self, topic: Topic) -> Result<(), Failure> {
         let given = [
             ("--columns", self.columns.is_some(), &[Topic::Bench][..]),
-            ("--csv", self.csv, &[Topic::Query]),
+            ("--csv", self.csv, &[Topic::Journal, Topic::Query]),
             ("--force", self.force, &[Topic::Leave]),
             ("--hostname", self.hostname.is_some(), &[Topic::Enroll]),
-            ("--json", self.json, &[Topic::Events, Topic::Query, Topic::Status]),
+            ("--json", self.json, &[Topic::Events, Topic::Journal, Topic::Query, Topic::Status]),
+            ("--lane", self.lane.is_some(), &[Topic::Journal]),
             ("--once", self.once, &[Topic::Top]),
-            ("--since", self.since.is_some(), &[Topic::Events, Topic::Query]),
+            ("--since", self.since.is_some(), &[Topic::Events, Topic::Journal, Topic::Query]),
             ("--step", self.step.is_some(), &[Topic::Query]),
             ("--ticks-per-batch", self.ticks_per_batch.is_some(), &[Topic::Bench]),
             ("--warmup-rows", self.warmup_rows.is_some(), &[Topic::Bench]),
@@ -242,6 +288,16 @@ impl Raw {
 /// Reads a token, from the command line or from standard input.
 pub(crate) fn parse_token(text: &str) -> Result<Token, Failure> {
     text.parse().map_err(|error: TokenError| Failure::Usage(error.to_string()))
+}
+
+fn parse_lane(text: &str) -> Result<Lane, Failure> {
+    if let Some((_, lane)) = LANES.into_iter().find(|(word, _)| *word == text) {
+        return Ok(lane);
+    }
+    Err(usage(&match query::suggest::near(text, LANES.into_iter().map(|(word, _)| word)).first() {
+        Some(near) => format!("there is no lane {text:?}; did you mean {near}?"),
+        None => format!("there is no lane {text:?}: they are urgent, summary and raw"),
+    }))
 }
 
 fn parse_step(text: &str) -> Result<u64, Failure> {
@@ -329,6 +385,30 @@ mod tests {
         check_error("query node_load1 --step 5", "expected a unit");
         check_error("query node_load1 --csv --json", "choose one");
         check_error("query", "takes one expression");
+    }
+
+    #[test]
+    fn a_journal_is_counted_verified_or_exported() {
+        assert!(matches!(parse("journal stat --json").unwrap().command, Command::JournalStat { is_json: true }));
+        assert!(matches!(parse("journal verify").unwrap().command, Command::JournalVerify { is_json: false }));
+        let Command::JournalExport { lane, since, form } = parse("journal export").unwrap().command else {
+            panic!("another command")
+        };
+        assert_eq!((lane, since, form), (Lane::Raw, None, Form::Table));
+        let line = "journal export --lane urgent --since 1h --json";
+        let Command::JournalExport { lane, since, form } = parse(line).unwrap().command else {
+            panic!("another command")
+        };
+        assert_eq!((lane, since.as_deref(), form), (Lane::Urgent, Some("1h"), Form::Json));
+        check_error("journal", "one of `stat`, `verify` and `export`");
+        check_error("journal verfy", "did you mean `outpost journal verify`");
+        check_error("journal xyz", "not \"xyz\"");
+        check_error("journal stat --csv", "`outpost journal stat` has no option --csv");
+        check_error("journal verify --lane raw", "has no option --lane");
+        check_error("journal export --lane urgnet", "did you mean urgent?");
+        check_error("journal export --lane x", "they are urgent, summary and raw");
+        check_error("journal export --csv --json", "choose one");
+        check_error("status --lane raw", "`outpost status` has no option --lane");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) fn asked(folder: &StateFolder, now: Stamp, since: Option<Span>) -> Re
 }
 
 /// Whether a moment is at most `since` ago. One that cannot be placed is better shown than hidden.
-fn is_within(stamp: Stamp, now: Stamp, since: Span) -> bool {
+pub(crate) fn is_within(stamp: Stamp, now: Stamp, since: Span) -> bool {
     if stamp.boot == now.boot {
         return now.uptime - stamp.uptime <= since;
     }
@@ -71,6 +71,24 @@ pub(crate) fn json(events: &[(Stamp, Event)], now: Stamp) -> String {
         out.push_str(",\"text\":");
         put_text(&mut out, &event.to_string());
         out.push_str("}\n");
+    }
+    out
+}
+
+/// What the fields of [`csv`] are.
+pub(crate) const CSV_HEADER: &str = "time,unix_ms,boot,uptime_ms,kind,text\r\n";
+
+/// Events as CSV (RFC 4180), a line each. The first two fields of one that cannot be placed are empty.
+pub(crate) fn csv(events: &[(Stamp, Event)], now: Stamp) -> String {
+    let mut out = String::new();
+    for (stamp, event) in events {
+        let unix_ms = unix_of(*stamp, now).map(|unix| unix.0);
+        let when = unix_ms.map_or(",".to_owned(), |unix_ms| format!("{},{unix_ms}", time::format(unix_ms)));
+        let text = event.to_string().replace('"', "\"\"");
+        // A spreadsheet takes some texts for formulas; one that follows an apostrophe stays text.
+        let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+        // Writing to a string does not fail.
+        let _ = write!(out, "{when},{},{},{},\"{guard}{text}\"\r\n", stamp.boot, stamp.uptime.0, kind(event));
     }
     out
 }
@@ -140,6 +158,15 @@ boot 00000005 + 1h    agent stopped
         let first = r#"{"unix_ms":null,"boot":"00000005","uptime_ms":3600000,"kind":"stopped","text":"agent stopped"}"#;
         assert_eq!(json.lines().next(), Some(first));
         assert_eq!(json.lines().count(), 3);
+    }
+
+    #[test]
+    fn spreadsheets_get_a_line_each_with_its_text_in_quotes() {
+        let expected = concat!(
+            ",,00000005,3600000,stopped,\"agent stopped\"\r\n",
+            "2025-12-31T22:26:40Z,1767220000000,00000006,40000,ticks_missed,\"3 ticks were due and not taken\"\r\n",
+        );
+        assert_eq!(csv(&events()[..2], NOW), expected);
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(crate) enum Topic {
     Enroll,
     /// `events`
     Events,
+    /// `journal`
+    Journal,
     /// `key`
     Key,
     /// `leave`
@@ -29,11 +31,12 @@ pub(crate) enum Topic {
 
 impl Topic {
     /// Every topic.
-    pub(crate) const ALL: [Topic; 10] = [
+    pub(crate) const ALL: [Topic; 11] = [
         Topic::All,
         Topic::Bench,
         Topic::Enroll,
         Topic::Events,
+        Topic::Journal,
         Topic::Key,
         Topic::Leave,
         Topic::Query,
@@ -49,6 +52,7 @@ impl Topic {
             Topic::Bench => "bench",
             Topic::Enroll => "enroll",
             Topic::Events => "events",
+            Topic::Journal => "journal",
             Topic::Key => "key",
             Topic::Leave => "leave",
             Topic::Query => "query",
@@ -74,6 +78,7 @@ impl Topic {
             Topic::Bench => BENCH.to_owned(),
             Topic::Enroll => ENROLL.to_owned(),
             Topic::Events => EVENTS.to_owned(),
+            Topic::Journal => JOURNAL.to_owned(),
             Topic::Key => KEY.to_owned(),
             Topic::Leave => LEAVE.to_owned(),
             Topic::Run => RUN.to_owned(),
@@ -95,6 +100,10 @@ outpost: watches this machine, keeps what it learned, and sends it to a hub when
   outpost top                   what the machine does now
   outpost query EXPRESSION      samples of this machine, without the hub
   outpost events                what happened
+
+  outpost journal stat          what the journal holds, without the agent
+  outpost journal verify        whether all of it is whole
+  outpost journal export        all of it, as rows
 
   outpost bench codec TRACE     what the codec makes of a recorded trace
 
@@ -129,6 +138,26 @@ What happened on this machine, oldest first: starts, missed ticks, losses, a dis
   --json         one JSON object a line
 
 Example: outpost events --since 1d
+";
+
+const JOURNAL: &str = "\
+outpost journal stat [--json]
+outpost journal verify [--json]
+outpost journal export [--lane LANE] [--since TIME] [--csv | --json]
+
+Reads the journal in the state folder itself, whether an agent runs with it or not, and never writes to it or locks it.
+A copy is read as well: --dir names the copied state folder, or the copied journal.
+
+  stat     how many batches of each stream there are, and what they take
+  verify   reads and decodes all of it; what is damaged is named, and then the exit status is 1
+  export   rows, oldest first: samples have the columns of `outpost query --csv`
+
+  --lane LANE    raw (samples; the default), urgent (events) or summary (windows)
+  --since TIME   a span (1h, 7d) or a moment (2026-01-31T12:00Z); everything without it
+  --csv, --json  a line a value (the default), or a JSON object a batch (raw) or event (urgent)
+
+Examples: outpost journal verify --dir /mnt/card/var/lib/outpost
+          outpost journal export --since 1d > samples.csv
 ";
 
 const KEY: &str = "\

@@ -19,6 +19,7 @@
 //! | `socket`, `local`, `ask` | both ends of the local socket |
 //! | `bench` | a part of it on recorded data |
 //! | `status`, `top`, `samples`, `events`, `moment` | what a person on site reads |
+//! | `journal` | the same without the agent, from its folder |
 //! | [`fuzz`] | the parsers of outside bytes, as functions of bytes |
 //! | `log` | short lines on standard error |
 #![forbid(unsafe_code)]
@@ -36,6 +37,7 @@ mod events;
 mod failure;
 pub mod fuzz;
 mod help;
+mod journal;
 mod keys;
 mod link;
 mod local;
@@ -53,16 +55,18 @@ mod ticks;
 mod top;
 mod worker;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use hal::linux::clock::Clock;
 use wire::time::Span;
 
 use crate::address::Address;
 use crate::args::{Command, Form, Invocation, QueryArgs};
 use crate::enrolment::Enrolment;
 use crate::failure::Failure;
+use crate::journal::ExportError;
 use crate::samples::Wanted;
 use crate::settings::Settings;
 use crate::state::StateFolder;
@@ -89,7 +93,7 @@ pub fn main() -> ExitCode {
 fn abort_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !journal::guard::is_inside() {
+        if !::journal::guard::is_inside() {
             print(panic);
             std::process::abort();
         }
@@ -116,6 +120,21 @@ fn carry_out(invocation: Invocation) -> Result<(), Failure> {
             print(&if is_json { events::json(&events, now) } else { events::lines(&events, now) })
         }
         Command::Help(topic) => print(&topic.text()),
+        Command::JournalExport { lane, since, form } => {
+            let root = Settings::load(&config?)?.root;
+            let now = Clock::open(&root).map_err(|error| Failure::Failed(error.to_string()))?.now();
+            let since = since.map(|since| span(&since, now)).transpose()?;
+            export(&folder, now, journal::Wanted { lane, since, form })
+        }
+        Command::JournalStat { is_json } => {
+            let (path, inspection) = journal::look(&folder)?;
+            // Without an agent there is nobody to ask, and no less to say.
+            let status = status::asked(&folder).ok();
+            let held =
+                journal::held(&path, &inspection, status.as_ref()).map_err(|error| Failure::at(&path, &error))?;
+            print(&if is_json { held.json() } else { held.screen() })
+        }
+        Command::JournalVerify { is_json } => verify(&folder, is_json),
         Command::KeyRotate => {
             let text = enroll::rotate(&folder, Settings::load(&config?)?.hub)?;
             ask::reload(&folder);
@@ -152,6 +171,48 @@ fn query(folder: &StateFolder, args: QueryArgs) -> Result<(), Failure> {
         Form::Json => query::render::json::render(&table) + "\n",
         Form::Table => samples::help(&table) + &query::render::table::render(&table),
     })
+}
+
+fn export(folder: &StateFolder, now: wire::time::Stamp, wanted: journal::Wanted) -> Result<(), Failure> {
+    let (path, inspection) = journal::look(folder)?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let lacks = match journal::export(&inspection, now, wanted, &mut out) {
+        Ok(lacks) => lacks,
+        Err(ExportError::Journal(error)) => return Err(Failure::at(&path, &error)),
+        Err(ExportError::Output(error)) => return printed(&error),
+    };
+    for note in lacks.notes() {
+        // Nobody is left to tell when standard error itself is gone.
+        let _ = writeln!(std::io::stderr(), "outpost: {note}");
+    }
+    lacks.failure().map_or(Ok(()), |text| Err(Failure::Failed(text)))
+}
+
+fn verify(folder: &StateFolder, is_json: bool) -> Result<(), Failure> {
+    let (path, inspection) = journal::look(folder)?;
+    let is_watched = std::io::stderr().is_terminal();
+    let mut shown = None;
+    let verified = journal::verified(&inspection, is_json, |done_bytes, all_bytes| {
+        let percent = done_bytes * 100 / all_bytes.max(1);
+        if is_watched && shown != Some(percent) {
+            shown = Some(percent);
+            let _ = write!(std::io::stderr(), "\r{percent} % of the journal is read");
+        }
+    });
+    if shown.is_some() {
+        // What is said next begins on a clean line.
+        let _ = write!(std::io::stderr(), "\r\x1b[K");
+    }
+    let (text, is_sound) = verified.map_err(|error| Failure::at(&path, &error))?;
+    print(&text)?;
+    if is_sound {
+        return Ok(());
+    }
+    Err(Failure::Failed(format!(
+        "the journal in {} is damaged. The agent goes on with what is whole and says what is lost; \
+         `outpost journal export` gives what can be read",
+        path.display()
+    )))
 }
 
 fn span(text: &str, now: wire::time::Stamp) -> Result<Span, Failure> {

@@ -145,7 +145,7 @@ fn fill(table: &mut Table, series: &[SeriesSamples], now: Stamp, wanted: &Wanted
 }
 
 /// Where a sample is on the table's axis.
-fn place_ms(stamp: Stamp, now: Stamp) -> Option<u64> {
+pub(crate) fn place_ms(stamp: Stamp, now: Stamp) -> Option<u64> {
     match now.unix {
         Some(_) => unix_of(stamp, now).map(|unix| unix.0),
         None => (stamp.boot == now.boot).then_some(stamp.uptime.0),
