@@ -24,19 +24,19 @@ use wire::ranges::{RangeSet, SeqRange, subtract};
 use wire::record::Record;
 use wire::stream::{Lane, STREAM_COUNT, Stream};
 use wire::time::Stamp;
+use wire::window::WindowReader;
 
 use crate::entry::{self, HEAD_BYTES, Kind, Unreadable};
+use crate::journal::{STATE_SLOT, WEAR_SLOT};
 use crate::tail::{self, Found, damage, join, keep, open_if_there, read_from, whole_generation};
 use crate::volume::{Name, Reader, VolumeError, carve};
+use crate::wear::Wear;
 
 /// How often a tail that changes is read. A fold writes each of its files once, and is over by then.
 const ATTEMPT_COUNT_MAX: u32 = 8;
 
 /// How often the volumes are listed again in one walk. Each time the agent has evicted or replaced one under our eyes.
 const LISTING_COUNT_MAX: u32 = 256;
-
-/// The slot in which the journal says how far it is.
-const STATE_SLOT: u8 = 0;
 
 /// A journal's folder, looked at.
 #[derive(Debug)]
@@ -198,6 +198,11 @@ impl Inspection {
     /// Which life of the journal this is.
     pub fn id(&self) -> JournalId {
         self.id
+    }
+
+    /// What was written over all lives of the journal, as of its last commit but one.
+    pub fn wear(&self) -> &Wear {
+        &self.tail.wear
     }
 
     /// Bytes of everything in the folder.
@@ -478,6 +483,7 @@ struct Tail {
     batches: Vec<Batch>,
     /// The next number of each stream and what is done of it, as far as the journal said.
     lines: [Option<(Seq, RangeSet)>; STREAM_COUNT],
+    wear: Wear,
     health: TailHealth,
 }
 
@@ -525,7 +531,7 @@ impl Tail {
             unknown_count: 0,
         };
         let lines = std::array::from_fn(|_| None);
-        let mut tail = Tail { id: None, bytes: Vec::new(), batches: Vec::new(), lines, health };
+        let mut tail = Tail { id: None, bytes: Vec::new(), batches: Vec::new(), lines, wear: Wear::default(), health };
         let kept: Vec<Found> = match generation {
             Some(generation) => {
                 let kept = keep(&join(found, generation));
@@ -576,8 +582,11 @@ impl Tail {
             Kind::Begin => self.id = body.first_chunk().map(|id| JournalId(u32::from_le_bytes(*id))),
             Kind::End => {}
             Kind::Slot => {
-                if let Some((&STATE_SLOT, state)) = body.split_first() {
-                    self.take_state(state);
+                let (number, value) = body.split_first().unwrap_or((&u8::MAX, &[]));
+                match usize::from(*number) {
+                    STATE_SLOT => self.take_state(value),
+                    WEAR_SLOT => self.wear = postcard::from_bytes(value).unwrap_or_default(),
+                    _ => {}
                 }
             }
         }
@@ -617,7 +626,8 @@ struct Check<'a> {
     position: Seq,
     missing: Vec<SeqRange>,
     gone: Vec<SeqRange>,
-    reader: TickReader,
+    ticks: Option<TickReader>,
+    windows: Option<WindowReader>,
     /// The run that is read, and the number it goes on with.
     run: Option<(Seq, Seq)>,
     /// The run that cannot be read any more, and the first number it lacks.
@@ -634,7 +644,8 @@ impl<'a> Check<'a> {
             position: Seq(0),
             missing: Vec::new(),
             gone: Vec::new(),
-            reader: TickReader::new(),
+            ticks: None,
+            windows: None,
             run: None,
             cut: None,
         }
@@ -687,7 +698,7 @@ impl<'a> Check<'a> {
         let header = record.header;
         let lacking = match self.run {
             _ if self.cut.is_some_and(|(run, _)| run == header.run) => self.cut.map(|(_, lacking)| lacking),
-            _ if self.stream.lane() != Lane::Raw || header.is_keyframe() => None,
+            _ if self.stream.lane() == Lane::Urgent || header.is_keyframe() => None,
             Some((run, next)) if run == header.run => (next != header.seq).then_some(next),
             // The batch that opened the run did not come by.
             _ => Some(header.run),
@@ -717,14 +728,16 @@ impl<'a> Check<'a> {
     fn is_decoded(&mut self, record: Record<'_>) -> bool {
         let mut scratch = Vec::new();
         let Ok(payload) = record.payload(&mut scratch) else { return false };
-        if self.stream == Stream::Event {
-            batch::events(payload).all(|event| event.is_ok())
-        } else if self.stream == Stream::Dictionary {
-            batch::Dictionary::open(payload).is_ok_and(|list| list.entries().all(|entry| entry.is_ok()))
-        } else if self.stream.lane() == Lane::Raw {
-            self.reader.read(payload, record.header.is_keyframe(), |_, _| {}).is_ok()
-        } else {
-            true
+        let is_keyframe = record.header.is_keyframe();
+        match self.stream {
+            Stream::Event => batch::events(payload).all(|event| event.is_ok()),
+            Stream::Dictionary => {
+                batch::Dictionary::open(payload).is_ok_and(|list| list.entries().all(|entry| entry.is_ok()))
+            }
+            Stream::Raw => self.ticks.get_or_insert_default().read(payload, is_keyframe, |_, _| {}).is_ok(),
+            Stream::Day | Stream::Hour | Stream::FiveMinutes | Stream::Minute => {
+                self.windows.get_or_insert_default().check(payload, is_keyframe).is_ok()
+            }
         }
     }
 
@@ -834,8 +847,13 @@ mod tests {
         }
     }
 
-    const SETTINGS: Settings =
-        Settings { bytes_max: 8 << 20, tail_bytes_max: 64 << 10, fold_bytes_min: 16 << 10, done_bytes_max: 4 << 20 };
+    const SETTINGS: Settings = Settings {
+        bytes_max: 8 << 20,
+        tail_bytes_max: 64 << 10,
+        fold_bytes_min: 16 << 10,
+        done_bytes_max: 4 << 20,
+        ..Settings::DEFAULT
+    };
 
     fn stamp(second: u64) -> Stamp {
         Stamp {

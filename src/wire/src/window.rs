@@ -260,6 +260,23 @@ impl WindowReader {
         self.mark
     }
 
+    /// Whether one batch can be unpacked, where it is not known what its slots are. The state goes on as after
+    /// [`WindowReader::read`], but for the growth of counters.
+    pub fn check(&mut self, mut payload: &[u8], keyframe: bool) -> Result<(), PayloadError> {
+        if keyframe {
+            self.mark = take_mark(&mut payload)?;
+            self.decoder.open_run();
+        }
+        Oddities::take(&mut payload)?;
+        let mut batch = self.decoder.batch(payload);
+        for _ in 0..=RUN_TICKS_MAX + 1 {
+            if batch.next(&mut self.values).map_err(PayloadError::Tick)?.is_none() {
+                return Ok(());
+            }
+        }
+        Err(PayloadError::Malformed)
+    }
+
     /// Hands each window of one batch to `each`, oldest first: when it began, the series' number, what it did. `kinds` are those
     /// of the dictionary that the run's mark names. `keyframe` says that the batch opens a run; without it the batch must be
     /// the successor of the one read before.
@@ -384,6 +401,7 @@ mod tests {
     /// Writes rows, so many to a batch, and reads them back.
     fn check(kinds: &[Kind], rows: &[Row], per_batch: usize) -> Vec<Vec<u8>> {
         let (mut writer, mut reader, mut batches) = (WindowWriter::new(), WindowReader::new(), Vec::new());
+        let mut checked = WindowReader::new();
         for (number, rows) in rows.chunks(per_batch).enumerate() {
             rows.iter().for_each(|(at, count, windows)| writer.push(*at, *count, kinds, windows));
             assert_eq!(writer.window_count() as usize, rows.len());
@@ -392,6 +410,7 @@ mod tests {
             let mut seen = Vec::new();
             let each = |at, series, window: &Window| seen.push((at, series, *window));
             reader.read(&payload, number == 0, kinds, each).unwrap();
+            checked.check(&payload, number == 0).unwrap();
             assert_eq!(reader.mark(), MARK);
             let of = |row: &Row| {
                 let (at, windows) = (row.0, row.2.clone());
