@@ -143,6 +143,28 @@ fn an_agent_without_an_inode_for_its_journal_says_so_and_starts_when_there_is_on
     check_whole(&hub);
 }
 
+#[test]
+fn an_agent_on_a_read_only_file_system_keeps_everything_in_memory_and_says_so() {
+    let scratch = Scratch::new("read-only");
+    let hub = Hub::start(&scratch, "hub");
+    let agent = Agent::new(&scratch, "agent", &QUICK);
+    agent.enroll(&hub);
+    let journal = agent.folder().join("journal");
+    std::fs::create_dir_all(&journal).expect("the folder can be made");
+    let mount = format!("mount -t tmpfs -o ro tmpfs {}", journal.display());
+    let mut agent = agent.behind(Behind::namespace(&mount));
+    agent.run();
+    agent.wait_for_ticks(4);
+    agent.wait_for_drain();
+    assert!(agent.log().contains("the file system is read-only"), "{}", agent.log());
+    let status = agent.status().expect("it answers");
+    assert!(status["storage_error"].as_str().is_some_and(|error| error.contains("nothing is durable")), "{status}");
+    assert!(hub.ask(&["events"]).contains("nothing is durable"), "{}", hub.ask(&["events"]));
+    agent.stop();
+    check_whole(&hub);
+    assert_eq!(std::fs::read_dir(&journal).expect("it is there").count(), 0);
+}
+
 /// A file system of its own at `folder`, seen by one process alone.
 fn small_mount(folder: &Path, inode_count: u32) -> String {
     format!("mount -t tmpfs -o size=64m,nr_inodes={inode_count} tmpfs {}", folder.display())

@@ -129,6 +129,9 @@ pub enum Output {
     },
     /// The disk refuses (why) or works again (`None`): for the log.
     Storage(Option<String>),
+    /// The file system takes no writes any more: begin again with a journal in [memory](disk::memory), and
+    /// [say so](Agent::say_volatile).
+    ReadOnly,
     /// All is committed; the process may end.
     Stopped,
 }
@@ -154,6 +157,10 @@ pub struct Agent {
     /// Why the connection was lost, in the port's words.
     lost: Option<String>,
     tick_count: u64,
+    /// Of those, how many are durable.
+    durable_tick_count: u64,
+    /// Why the journal is in memory, if it is.
+    volatile: Option<String>,
     /// When the last tick was taken.
     ticked: Stamp,
     missed_count: u64,
@@ -224,6 +231,8 @@ impl Agent {
             link_ended: None,
             lost: None,
             tick_count: 0,
+            durable_tick_count: 0,
+            volatile: None,
             ticked: Stamp { uptime: Instant(0), ..now },
             missed_count: 0,
             shortfalls: Default::default(),
@@ -315,6 +324,17 @@ impl Agent {
         };
         let stop = if let Stop::Asked { until } = self.stop { Some(until) } else { None };
         [self.client.poll_timeout(), commit, stop].into_iter().flatten().min()
+    }
+
+    /// The journal is in memory, because the disk refuses, as `reason` says: everything is lost with the process.
+    pub fn say_volatile(&mut self, now: Stamp, reason: &str) {
+        self.say(now, &Event::StorageFailed { error: event::text(reason) });
+        self.volatile = Some(reason.to_owned());
+    }
+
+    /// Ticks that were taken and are not durable: what would be lost with this agent.
+    pub fn volatile_tick_count(&self) -> u64 {
+        self.tick_count - self.durable_tick_count
     }
 
     /// The journal, for those who only look.
@@ -518,6 +538,7 @@ impl Agent {
         match self.journal.commit(now) {
             Ok(()) => {
                 self.is_urgent = false;
+                self.durable_tick_count = self.tick_count - u64::from(self.sampler.open_tick_count());
                 self.storage_works(now);
             }
             Err(error) => self.storage_failed(now, &error),
@@ -528,6 +549,9 @@ impl Agent {
         let failed = Storage::Fails { error: error.to_string(), retry_at: now.uptime + STORAGE_RETRY };
         if let Storage::Works = std::mem::replace(&mut self.storage, failed) {
             self.outputs.push_back(Output::Storage(Some(error.to_string())));
+            if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
+                self.outputs.push_back(Output::ReadOnly);
+            }
             self.say(now, &Event::StorageFailed { error: event::text(&error.to_string()) });
         }
     }
@@ -689,7 +713,7 @@ impl Agent {
             tail_bytes: stat.tail_bytes,
             written_bytes: stat.written_bytes,
             storage_error: match &self.storage {
-                Storage::Works => None,
+                Storage::Works => self.volatile.clone(),
                 Storage::Fails { error, .. } => Some(error.clone()),
             },
         }

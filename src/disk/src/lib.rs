@@ -11,6 +11,7 @@
 //! - [`Directory::rename`] replaces an existing file, and is seen whole or not at all.
 #![forbid(unsafe_code)]
 
+pub mod memory;
 pub mod table;
 
 use std::fmt::Debug;

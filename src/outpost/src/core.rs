@@ -16,9 +16,10 @@ use std::time::Duration;
 use agent::agent::{Agent, Input, OPEN_PATIENCE, Output, Settings};
 use agent::probe::Reading;
 use agent::question::Answer;
-use disk::Folder;
+use disk::memory::Memory;
+use disk::{Directory as _, Folder};
 use hal::linux::clock::{Clock, random_seed};
-use journal::journal::OpenError;
+use journal::journal::{OpenError, Settings as JournalSettings};
 use link::client::DownReason;
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
@@ -38,6 +39,18 @@ use crate::worker::Worker;
 /// How long to wait before a journal that could not be opened is tried again.
 const OPEN_RETRY: Span = Span::seconds(30);
 
+/// How long to wait before a file system that took no writes is tried again.
+const WRITE_RETRY: Span = Span::minutes(10);
+
+/// A journal in memory: some hours of a small machine, and no more than a small machine has.
+const VOLATILE: JournalSettings = JournalSettings {
+    bytes_max: 1536 << 10,
+    tail_bytes_max: 192 << 10,
+    fold_bytes_min: 96 << 10,
+    done_bytes_max: 256 << 10,
+    ..JournalSettings::DEFAULT
+};
+
 /// Samples in one answer: some 6 MiB while it is made.
 const SAMPLE_COUNT_MAX: u32 = 65_536;
 
@@ -47,7 +60,7 @@ const EVENT_COUNT_MAX: u32 = 2000;
 /// Why a life of the core ends. Of two reasons the greater one holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum End {
-    /// The settings or the enrolment changed: begin again with the new ones.
+    /// The settings or the enrolment changed, or where the journal can be: begin again with the new ones.
     Reload,
     /// The process ends.
     Stop,
@@ -74,6 +87,8 @@ pub(crate) struct Core {
     pub(crate) link: Link,
     /// The thread that may block.
     pub(crate) worker: Worker,
+    /// Ticks that a life before this one took and could not keep.
+    pub(crate) lost_tick_count: u32,
 }
 
 impl Core {
@@ -81,11 +96,12 @@ impl Core {
     ///
     /// Errors: another process has the journal open.
     pub(crate) async fn live(&mut self) -> Result<End, Failure> {
-        let mut missed_count = 0;
-        let mut agent = match self.open(&mut missed_count).await? {
-            Ok(agent) => agent,
+        let mut missed_count = std::mem::take(&mut self.lost_tick_count);
+        let (mut agent, is_volatile) = match self.open(&mut missed_count).await? {
+            Ok(opened) => opened,
             Err(end) => return Ok(end),
         };
+        let mut write_retry_at = is_volatile.then(|| self.clock.now().uptime + WRITE_RETRY);
         let mut known = Known::default();
         let (mut inputs, mut ending) = (vec![Input::Missed(missed_count)], None);
         loop {
@@ -95,23 +111,31 @@ impl Core {
                 agent
             };
             agent = self.worker.run(step).result().await;
-            let mut is_stopped = false;
+            let (mut is_stopped, mut is_to_move) = (false, false);
             while let Some(output) = agent.poll_output() {
                 is_stopped |= matches!(output, Output::Stopped);
+                is_to_move |= matches!(output, Output::ReadOnly);
                 self.carry_out(output, &mut known).await;
             }
             if let Some(end) = ending.filter(|_| is_stopped) {
+                self.lost_tick_count = agent.volatile_tick_count().try_into().unwrap_or(u32::MAX);
                 self.link.finish().await;
                 return Ok(end);
             }
-            let messages = self.wait(agent.poll_timeout()).await;
+            if let Some(retry_at) = write_retry_at.filter(|retry_at| *retry_at <= self.clock.now().uptime) {
+                write_retry_at = Some(retry_at + WRITE_RETRY);
+                // What waits to be sent is nowhere else.
+                is_to_move |= agent.journal().backlog_count() == 0 && self.can_write().await;
+            }
+            let timeout = [agent.poll_timeout(), write_retry_at].into_iter().flatten().min();
+            let messages = if is_to_move { vec![Message::Reload] } else { self.wait(timeout).await };
             inputs = self.inputs(messages, &mut known, &mut ending);
         }
     }
 
-    /// Opens the journal, however long it takes; `Err` when the life ends before. Ticks that are due meanwhile are
-    /// counted.
-    async fn open(&mut self, missed_count: &mut u32) -> Result<Result<Box<Agent>, End>, Failure> {
+    /// Opens the journal, however long it takes, or one in memory when the file system takes no writes, which the second value
+    /// says; `Err` when the life ends before. Ticks that are due meanwhile are counted.
+    async fn open(&mut self, missed_count: &mut u32) -> Result<Result<(Box<Agent>, bool), End>, Failure> {
         let mut attempt = 0;
         loop {
             let (path, settings, clock) = (self.folder.file("journal"), self.settings.clone(), self.clock.clone());
@@ -120,10 +144,16 @@ impl Core {
                     if *missed_count > 0 {
                         log::info("the journal is open", &[("missed", missed_count)]);
                     }
-                    return Ok(Ok(agent));
+                    return Ok(Ok((agent, false)));
                 }
                 Err(OpenError::Io(error)) => error,
             };
+            if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
+                let folder = self.folder.path().display();
+                let words = "the file system is read-only: everything is kept in memory, and lost with this process";
+                log::error(words, &[("folder", &folder), ("bytes_max", &VOLATILE.bytes_max)]);
+                return Ok(Ok((self.open_volatile(&error), true)));
+            }
             attempt += 1;
             if error.kind() == io::ErrorKind::WouldBlock {
                 return Err(Failure::Failed(format!(
@@ -152,6 +182,28 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// A journal in memory, instead of the one that `error` keeps from being written.
+    fn open_volatile(&self, error: &io::Error) -> Box<Agent> {
+        let (folder, now) = (Arc::new(Memory::new(2 * VOLATILE.bytes_max)), self.clock.now());
+        let settings = Settings { journal: VOLATILE, ..self.settings.clone() };
+        let agent = Agent::open(folder, settings, random_seed(), now);
+        let mut agent = agent.map(Box::new).expect("memory takes a journal that is smaller than it");
+        agent.say_volatile(now, &format!("{error}: nothing is durable"));
+        agent
+    }
+
+    /// Whether the journal's folder takes a file.
+    async fn can_write(&self) -> bool {
+        let path = self.folder.file("journal");
+        let is_written = move || {
+            let folder = hal::linux::folder::Folder::open(&path)?;
+            // What is left of it goes when the journal is opened.
+            folder.create("probe.tmp")?.sync()?;
+            folder.remove("probe.tmp")
+        };
+        self.worker.run(is_written).result().await.is_ok()
     }
 
     /// Waits for a message or until `wake_at`, and takes every message that is there by then.
@@ -232,7 +284,7 @@ impl Core {
             // A buffer of a life before this one finds no place, and goes.
             Output::Reading(reading) => drop(self.free.try_send(reading)),
             Output::Send(bytes) => self.link.send(bytes),
-            Output::Stopped => {}
+            Output::ReadOnly | Output::Stopped => {}
             Output::Storage(None) => log::info("the journal can write again", &[]),
             Output::Storage(Some(error)) => {
                 log::error("the journal cannot write, ticks are kept in memory", &[("reason", &error)]);

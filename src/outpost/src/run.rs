@@ -61,11 +61,12 @@ impl Process {
         socket::serve(self.executor, &socket, core.clone())?;
         self.executor.spawn(watch_signals(core.clone())).detach();
         log::info("outpost started", &[("version", &VERSION), ("folder", &self.folder.path().display())]);
-        let mut connection = 0;
+        let (mut connection, mut lost_tick_count) = (0, 0);
         loop {
             let (mut life, sampling) = self.life(&settings, core.clone(), messages.clone(), connection)?;
+            life.lost_tick_count = lost_tick_count;
             let end = life.live().await?;
-            connection = life.link.number();
+            (connection, lost_tick_count) = (life.link.number(), life.lost_tick_count);
             sampling.cancel().await;
             match end {
                 End::Reload => settings = self.reload(settings),
@@ -112,7 +113,18 @@ impl Process {
         let sampling = self.executor.spawn(sampling);
         let link = Link::new(self.executor, core.clone(), connection);
         let (folder, worker) = (self.folder.clone(), Worker::start("core"));
-        let core = Core { settings: agent, folder, enrolment, clock, messages, sender: core, free, link, worker };
+        let core = Core {
+            settings: agent,
+            folder,
+            enrolment,
+            clock,
+            messages,
+            sender: core,
+            free,
+            link,
+            worker,
+            lost_tick_count: 0,
+        };
         Ok((core, sampling))
     }
 

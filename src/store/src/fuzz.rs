@@ -10,8 +10,8 @@ use wire::time::{BootId, Instant, Stamp, UnixTime};
 
 use crate::Store;
 use crate::change::Change;
-use crate::memory::Memory;
 use crate::range;
+use disk::memory::Memory;
 
 /// What a target does with the bytes.
 pub type Target = fn(&[u8]);

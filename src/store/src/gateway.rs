@@ -16,8 +16,8 @@ use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
 
 use crate::Store;
 use crate::change::Change;
-use crate::memory::Memory;
 use crate::range::{Question, Range, Target};
+use disk::memory::Memory;
 
 /// Civil time at uptime zero of boot 1 when [`Gateway::has_clock`]: 2026-01-01.
 pub(crate) const BEGAN: u64 = 1_767_225_600_000;

@@ -38,7 +38,6 @@ pub mod fuzz;
 mod gateway;
 mod ingest;
 pub mod latest;
-mod memory;
 pub mod notes;
 pub mod range;
 mod run;
@@ -204,7 +203,7 @@ mod tests {
     use super::*;
     use crate::change::RefusedReason;
     use crate::gateway::{CACHE_BYTES, Gateway, folder, store, store_of};
-    use crate::memory::Memory;
+    use disk::memory::Memory;
     use std::sync::Arc;
     use wire::id::Seq;
     use wire::limits::RANGES_COUNT_MAX;

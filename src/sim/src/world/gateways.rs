@@ -48,6 +48,7 @@ impl World {
                 | Output::Link(_)
                 | Output::Pin(_)
                 | Output::Answer { .. }
+                | Output::ReadOnly
                 | Output::Storage(_)
                 | Output::Stopped => {}
             }
