@@ -35,7 +35,10 @@ pub const SLOT_COUNT: usize = 8;
 /// Batches in the tail: at 24 bytes of index each, 96 KiB.
 pub const TAIL_BATCH_COUNT_MAX: usize = 4096;
 
-/// Volumes in the folder: 2 GiB of half a MiB each.
+/// Bytes of the batches in one volume: redb's smallest file, of a little over a MiB, just holds so many.
+pub(crate) const VOLUME_BYTES_MAX: u64 = 940 << 10;
+
+/// Volumes in the folder: 4 GiB.
 pub const VOLUME_COUNT_MAX: usize = 4096;
 
 pub(crate) const STATE_SLOT: usize = 0;
@@ -59,7 +62,7 @@ pub struct Settings {
     pub bytes_max: u64,
     /// Each of the two tail files.
     pub tail_bytes_max: u64,
-    /// A stream is folded into a volume when so much of it is in the tail. redb costs some 130 KB a file.
+    /// A stream is folded into a volume when so much of it is in the tail. A volume takes a MiB, whatever is in it.
     pub fold_bytes_min: u64,
     /// Volumes of which everything is done.
     pub done_bytes_max: u64,
@@ -78,8 +81,8 @@ impl Settings {
     /// Ticks for two weeks, and for longer ever coarser windows.
     pub const DEFAULT: Settings = Settings {
         bytes_max: 512 << 20,
-        tail_bytes_max: 2 << 20,
-        fold_bytes_min: 512 << 10,
+        tail_bytes_max: 4 << 20,
+        fold_bytes_min: 900 << 10,
         done_bytes_max: 16 << 20,
         shares: [10, 30, 60],
         keep: {

@@ -26,6 +26,7 @@ pub mod entry;
 pub mod guard;
 pub mod inspect;
 pub mod journal;
+mod page;
 pub mod tail;
 pub mod volume;
 pub mod wear;

@@ -1,24 +1,27 @@
 //! Immutable redb files: written once, read guarded, carved when damaged.
 //!
 //! A volume holds batches of one stream, ascending. Its name says which, and what time they cover:
-//! `v<journal>-<stream>-<first seq>-<last seq>-<seconds>.redb`, so opening the journal need not open it. Each value is a whole
-//! [`entry`], so that a file that redb gives up on still yields every batch whose bytes are whole.
+//! `v<journal>-<stream>-<first seq>-<last seq>-<seconds>.redb`, so opening the journal need not open it. Each row is a page
+//! of batches, each of them an [`entry`] with its own check, so that a file that redb gives up on still yields every batch whose bytes are whole.
 
 use std::io;
 
 use disk::Folder;
 use disk::table::{Frozen, Live};
-use redb::{
-    Builder, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata as _, TableDefinition,
-};
+use redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 use wire::id::{JournalId, Seq};
 use wire::ranges::SeqRange;
 use wire::stream::Stream;
 
-use crate::entry::{self, HEAD_BYTES, Head, Kind, Unreadable};
+use crate::entry::{self, HEAD_BYTES, Kind, Unreadable};
 use crate::guard::guarded;
+use crate::page::{self, Page};
 
-const BATCHES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("batches");
+/// Pages by the number of their first batch.
+const PAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("pages");
+
+/// How many batches there are, as a number in the place of a page.
+const COUNT_KEY: u64 = u64::MAX;
 
 /// redb's cache for one volume. Its default is 1 GiB; reads here are mostly sequential, and the bar for the whole
 /// process is 6 MB.
@@ -104,15 +107,23 @@ pub fn write(
             .map_err(|e| from_redb(e.into()))?;
         let transaction = database.begin_write().map_err(|e| from_redb(e.into()))?;
         {
-            let mut table = transaction.open_table(BATCHES).map_err(|e| from_redb(e.into()))?;
-            let (mut record, mut value) = (Vec::new(), Vec::new());
+            let mut table = transaction.open_table(PAGES).map_err(|e| from_redb(e.into()))?;
+            let (mut record, mut page, mut bytes, mut count) = (Vec::new(), Page::default(), Vec::new(), 0u64);
+            let mut put = |page: &mut Page| -> Result<(), VolumeError> {
+                if let Some(first) = page.take(&mut bytes) {
+                    table.insert(first.0, &bytes[..]).map_err(|e| from_redb(e.into()))?;
+                }
+                Ok(())
+            };
             while let Some(seq) = next(&mut record)? {
-                value.clear();
-                let length = record.len() as u32;
-                let head = Head { generation: 0, commit: 0, kind: Kind::Batch, first: false, last: false, length };
-                entry::put(head, &record, &mut value);
-                table.insert(seq.0, &value[..]).map_err(|e| from_redb(e.into()))?;
+                if !page.fits(record.len()) {
+                    put(&mut page)?;
+                }
+                page.push(seq, &record);
+                count += 1;
             }
+            put(&mut page)?;
+            table.insert(COUNT_KEY, &count.to_le_bytes()[..]).map_err(|e| from_redb(e.into()))?;
         }
         transaction.commit().map_err(|e| from_redb(e.into()))?;
         drop(database);
@@ -163,18 +174,25 @@ impl Reader {
 
     fn table(&self) -> Result<ReadOnlyTable<u64, &'static [u8]>, redb::Error> {
         let database = self.database.as_ref().expect("it is open while it lives");
-        Ok(database.begin_read()?.open_table(BATCHES)?)
+        Ok(database.begin_read()?.open_table(PAGES)?)
     }
 
     /// Reads one record into `record`; `false` when the volume has none of that number.
     pub fn read(&self, seq: Seq, record: &mut Vec<u8>) -> Result<bool, VolumeError> {
         let found = guarded(|| -> Result<Option<bool>, redb::Error> {
             let table = self.table()?;
-            let Some(value) = table.get(seq.0)? else { return Ok(None) };
-            let Some((_, body)) = entry::parse(value.value()) else { return Ok(Some(false)) };
-            record.clear();
-            record.extend_from_slice(body);
-            Ok(Some(true))
+            let Some(page) = table.range(..=seq.0)?.next_back() else { return Ok(None) };
+            let (key, page) = page?;
+            for batch in page::batches(Seq(key.value()), page.value()) {
+                let Some((found, bytes)) = batch else { return Ok(Some(false)) };
+                if found == seq {
+                    let Some((_, body)) = entry::parse(bytes) else { return Ok(Some(false)) };
+                    record.clear();
+                    record.extend_from_slice(body);
+                    return Ok(Some(true));
+                }
+            }
+            Ok(None)
         });
         match found {
             Ok(Ok(None)) => Ok(false),
@@ -189,13 +207,15 @@ impl Reader {
     /// Errors: those before the damage were appended.
     pub fn list(&self, seqs: &mut Vec<Seq>) -> Result<(), VolumeError> {
         let listed = guarded(|| -> Result<bool, redb::Error> {
-            for item in self.table()?.iter()? {
-                let seq = Seq(item?.0.value());
-                // Pages that point back at each other would be walked for ever.
-                if seqs.last().is_some_and(|last| *last >= seq) {
-                    return Ok(false);
+            for item in self.table()?.range(..COUNT_KEY)? {
+                let (key, page) = item?;
+                for batch in page::batches(Seq(key.value()), page.value()) {
+                    // Pages that point back at each other would be walked for ever.
+                    match batch {
+                        Some((seq, _)) if seqs.last().is_none_or(|last| *last < seq) => seqs.push(seq),
+                        _ => return Ok(false),
+                    }
                 }
-                seqs.push(seq);
             }
             Ok(true)
         });
@@ -208,8 +228,12 @@ impl Reader {
 
     /// How many records it says that it holds; none of them is read.
     pub fn count(&self) -> Result<u64, VolumeError> {
-        let counted = guarded(|| -> Result<u64, redb::Error> { Ok(self.table()?.len()?) });
-        counted.map_err(|_| VolumeError::Damaged)?.map_err(from_redb)
+        let counted = guarded(|| -> Result<Option<u64>, redb::Error> {
+            let count = self.table()?.get(COUNT_KEY)?;
+            Ok(count.and_then(|count| Some(u64::from_le_bytes(count.value().try_into().ok()?))))
+        });
+        let count = counted.map_err(|_| VolumeError::Damaged)?.map_err(from_redb)?;
+        count.ok_or(VolumeError::Damaged)
     }
 
     /// Reads every batch and checks it. Returns how many there are.
@@ -217,12 +241,14 @@ impl Reader {
         let checked = guarded(|| -> Result<Option<u64>, redb::Error> {
             let table = self.table()?;
             let mut count = 0;
-            for item in table.iter()? {
-                let (_, value) = item?;
-                if entry::parse(value.value()).is_none() {
-                    return Ok(None);
+            for item in table.range(..COUNT_KEY)? {
+                let (key, page) = item?;
+                for batch in page::batches(Seq(key.value()), page.value()) {
+                    if batch.and_then(|(_, bytes)| entry::parse(bytes)).is_none() {
+                        return Ok(None);
+                    }
+                    count += 1;
                 }
-                count += 1;
             }
             Ok(Some(count))
         });

@@ -287,7 +287,7 @@ fn bytes(key: &str, value: &str) -> Result<u64, String> {
 }
 
 // A journal of the least size holds its tail.
-const _: () = assert!(JOURNAL_BYTES_MIN >= 4 * (2 << 20));
+const _: () = assert!(JOURNAL_BYTES_MIN >= 4 * JournalSettings::DEFAULT.tail_bytes_max);
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! What a day of the fitted load costs: as the block that a chart reads, and as the run that a link carries.
 
+mod journal;
+
 use std::time::{Duration, Instant};
 
 use codec::block::{Block, Builder};
@@ -7,6 +9,8 @@ use codec::run::Encoder;
 
 use crate::fit::Fit;
 use crate::fitted::Fitted;
+
+pub use journal::{fill, journal};
 
 /// Ticks of a day, and the time between two.
 const DAY_TICKS: usize = 8640;

@@ -2,10 +2,11 @@
 //!
 //! `cargo sim power --seeds N` runs a journal alone under power cuts, `cargo sim rest` one whose bytes change at rest;
 //! `cargo sim month` a calm month of the reference gateway, against the clock; `cargo sim fit` estimates a load from a trace,
-//! and `cargo sim block` measures a day of the one that is built in.
+//! `cargo sim block` measures a day of the one that is built in, and `cargo sim journal` months of it without a link.
 #![expect(clippy::disallowed_methods, reason = "this is a driver: it measures how long a simulated month takes")]
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant as Clock;
 
@@ -17,19 +18,23 @@ use sim::scenario;
 const HELP: &str = "\
 Runs simulated worlds of random faults and checks that nothing is lost, doubled or changed.
 
-usage: cargo sim [worlds|power|rest|month|block|fit] [--seeds N] [--first K] [--kinds A,B] [--full] [--days N]
+usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill] [--seeds N] [--first K] [--kinds A,B] [--full]
+                 [--days N] [--out FOLDER]
 
   worlds   gateways and a hub under power cuts, outages, clock steps, disk errors (the default)
   power    a journal alone under power cuts of every kind
   rest     a journal whose bytes change at rest
   month    one calm month of the reference gateway (20 series, 60 s), or with --full of 150 series at 10 s
   block    a day of the load that is fitted to a busy host, as a block: its bytes, and the time to read one series
+  journal  months of that load in a journal, without a link: its bytes, what flash bears, how fast it opens
+  fill     a journal of 200 MB in a folder that is made, as a kill leaves it
   fit      estimates such a load from a trace on standard input (comma-separated: timestamp_ms, then integers)
 
   --seeds N   how many worlds (default 100)
   --first K   the first seed (default 0)
   --kinds A,B only worlds of these kinds of faults, such as PowerCut,HubRestored
-  --days N    how many days, a block each (default 1)
+  --days N    how many days: of block 1 when nobody says, of journal 90
+  --out FOLDER where fill makes its journal
 
 example: cargo sim --seeds 1 --first 4711     runs seed 4711 again
 ";
@@ -40,12 +45,20 @@ struct Arguments {
     first: u64,
     is_full: bool,
     kinds: Vec<Kind>,
-    days: u64,
+    days: Option<u64>,
+    out: Option<PathBuf>,
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut arguments =
-        Arguments { what: "worlds".into(), seeds: 100, first: 0, is_full: false, kinds: Kind::ALL.into(), days: 1 };
+    let mut arguments = Arguments {
+        what: "worlds".into(),
+        seeds: 100,
+        first: 0,
+        is_full: false,
+        kinds: Kind::ALL.into(),
+        days: None,
+        out: None,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number = |name: &str| {
@@ -57,8 +70,9 @@ fn arguments() -> Result<Arguments, String> {
             "--first" => arguments.first = number("--first")?,
             "--full" => arguments.is_full = true,
             "--kinds" => arguments.kinds = kinds(&words.next().ok_or("--kinds needs a list")?)?,
-            "--days" => arguments.days = number("--days")?,
-            "worlds" | "power" | "rest" | "month" | "block" | "fit" => arguments.what = word,
+            "--days" => arguments.days = Some(number("--days")?),
+            "--out" => arguments.out = Some(words.next().ok_or("--out needs a folder")?.into()),
+            "worlds" | "power" | "rest" | "month" | "block" | "fit" | "journal" | "fill" => arguments.what = word,
             "--help" | "-h" => {
                 print!("{HELP}");
                 std::process::exit(0);
@@ -95,8 +109,17 @@ fn main() -> ExitCode {
         }
     };
     let is_good = match arguments.what.as_str() {
-        "block" => print(sim::bench::block(&Fit::host(), arguments.first, arguments.days as usize)),
+        "block" => print(sim::bench::block(&Fit::host(), arguments.first, arguments.days.unwrap_or(1) as usize)),
         "fit" => print(fit()),
+        "fill" => print(fill(&arguments)),
+        "journal" => {
+            let days = arguments.days.unwrap_or(90);
+            print(sim::bench::journal(&Fit::host(), arguments.first, days, |day| {
+                if day % 10 == 0 {
+                    eprintln!("{day} of {days} days");
+                }
+            }))
+        }
         "month" => month(arguments.is_full),
         "power" => every_seed(&arguments, " power", |seed| {
             let cut = Cut::ALL[(seed % Cut::ALL.len() as u64) as usize];
@@ -147,6 +170,11 @@ fn every_seed(arguments: &Arguments, command: &str, run: impl Fn(u64) -> Result<
     }
     println!("{passed} passed, {failed} failed");
     failed == 0
+}
+
+fn fill(arguments: &Arguments) -> Result<String, String> {
+    let folder = arguments.out.as_ref().ok_or("fill needs --out, a folder")?;
+    sim::bench::fill(folder, arguments.first).map(|()| folder.display().to_string())
 }
 
 fn month(is_full: bool) -> bool {

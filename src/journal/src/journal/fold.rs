@@ -9,7 +9,7 @@ use wire::record::Record;
 use wire::stream::{Lane, STREAM_COUNT, Stream};
 use wire::time::Stamp;
 
-use super::{Batch, Journal, SLOT_COUNT, TAIL_BATCH_COUNT_MAX, Volume, sealed_event};
+use super::{Batch, Journal, SLOT_COUNT, TAIL_BATCH_COUNT_MAX, VOLUME_BYTES_MAX, Volume, sealed_event};
 use crate::entry::{HEAD_BYTES, Kind};
 use crate::volume::{self, Name};
 
@@ -20,11 +20,15 @@ impl Journal {
         self.reader = None;
         let mut failure = None;
         for stream in Stream::ALL {
-            let count = self.foldable(stream);
-            if count > 0
-                && let Err(error) = self.fold_stream(now, stream, count)
-            {
-                failure = Some(error);
+            loop {
+                let count = self.foldable(stream);
+                if count == 0 {
+                    break;
+                }
+                if let Err(error) = self.fold_stream(now, stream, count) {
+                    failure = Some(error);
+                    break;
+                }
             }
         }
         // Many streams, of which none has enough by itself.
@@ -54,7 +58,8 @@ impl Journal {
         };
         let open = closed_count(batches);
         // A run that fills the tail by itself is cut: better in two volumes than in none.
-        [open, batches.len()].into_iter().find(|end| is_enough(&batches[..*end])).unwrap_or(0)
+        let end = [open, batches.len()].into_iter().find(|end| is_enough(&batches[..*end])).unwrap_or(0);
+        whole_volume(&batches[..end])
     }
 
     /// The stream with the most bytes in runs that no longer grow, and how many of its batches those are.
@@ -62,6 +67,7 @@ impl Journal {
         let closed = Stream::ALL.into_iter().map(|stream| {
             let batches = &self.lines[stream.index()].tail;
             let count = closed_count(batches);
+            let count = whole_volume(&batches[..count]);
             (batches[..count].iter().map(|batch| u64::from(batch.place.length)).sum::<u64>(), (stream, count))
         });
         closed.filter(|(bytes, _)| *bytes > 0).max().map(|(_, found)| found)
@@ -227,6 +233,22 @@ impl Journal {
         }
         restart.finish()?;
         Ok(tails)
+    }
+}
+
+/// How many of these batches one volume takes: whole runs, if one of them ends inside it.
+fn whole_volume(batches: &[Batch]) -> usize {
+    let mut bytes = 0;
+    let fits = batches.partition_point(|batch| {
+        bytes += HEAD_BYTES as u64 + u64::from(batch.place.length);
+        bytes <= VOLUME_BYTES_MAX
+    });
+    match batches.get(fits) {
+        None => fits,
+        Some(next) => match batches.partition_point(|batch| batch.run < next.run) {
+            0 => fits.max(1),
+            whole => whole,
+        },
     }
 }
 

@@ -186,3 +186,172 @@ impl Journal {
 fn worth(volume: &Volume) -> (Reverse<Stream>, Seq) {
     (Reverse(volume.name.stream), volume.name.range.first)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use disk::memory::Memory;
+    use wire::batch;
+    use wire::id::JournalId;
+    use wire::stream::STREAM_COUNT;
+    use wire::time::{Instant, Span, UnixTime};
+
+    use super::*;
+    use crate::journal::Settings;
+
+    const SETTINGS: Settings = Settings {
+        bytes_max: 4 << 20,
+        tail_bytes_max: 64 << 10,
+        fold_bytes_min: 16 << 10,
+        done_bytes_max: 4 << 20,
+        keep: [Span(u64::MAX); STREAM_COUNT],
+        ..Settings::DEFAULT
+    };
+
+    /// Volumes are at least a MiB, so shares are of many.
+    const LARGE: Settings = Settings { tail_bytes_max: 1 << 20, fold_bytes_min: 400 << 10, ..SETTINGS };
+
+    struct Bench {
+        journal: Journal,
+        minute: u64,
+    }
+
+    impl Bench {
+        fn new(settings: Settings, disk_bytes: u64) -> Bench {
+            let folder = Arc::new(Memory::new(disk_bytes));
+            Bench { journal: Journal::open(folder, settings, 1, Stamp::default()).unwrap(), minute: 0 }
+        }
+
+        /// A minute later, whatever the calendar says.
+        fn now(&mut self) -> Stamp {
+            self.minute += 1;
+            let unix = Some(UnixTime(self.minute % 7 * 86_400_000_000));
+            Stamp { uptime: Instant(self.minute * 60_000), unix, ..Stamp::default() }
+        }
+
+        fn append(&mut self, stream: Stream, payload: &[u8]) {
+            let now = self.now();
+            self.journal.append(now, stream, None, now, payload, false).unwrap();
+            self.journal.commit(now).unwrap();
+        }
+
+        fn append_event(&mut self, count: u32) {
+            let mut payload = Vec::new();
+            batch::put_event(Span(0), &Event::TicksMissed { count }, &mut payload);
+            self.append(Stream::Event, &payload);
+        }
+
+        /// Every event that can be read.
+        fn events(&mut self) -> Vec<Event> {
+            let (now, mut record, mut scratch, mut events) = (self.now(), Vec::new(), Vec::new(), Vec::new());
+            for seq in 0..self.journal.durable(Stream::Event).0 {
+                if self.journal.read(now, Stream::Event, Seq(seq), &mut record).unwrap() {
+                    let payload = Record::open(&record).unwrap().payload(&mut scratch).unwrap().to_vec();
+                    events.extend(batch::events(&payload).filter_map(|event| event.unwrap().1));
+                }
+            }
+            events
+        }
+
+        /// Of one stream, how many batches were said lost for this reason.
+        fn lost_count(&mut self, of: Stream, why: LossReason) -> u64 {
+            let lost = self.events().into_iter().filter_map(|event| match event {
+                Event::Lost { stream, range, reason } if stream == of && reason == why => Some(range.count()),
+                _ => None,
+            });
+            lost.sum()
+        }
+
+        fn held_count(&self, stream: Stream) -> u64 {
+            self.journal.held(stream).iter().map(SeqRange::count).sum()
+        }
+
+        fn volume_bytes(&self, of: Lane) -> u64 {
+            self.journal.volumes.iter().filter(|v| v.name.stream.lane() == of).map(|volume| volume.bytes).sum()
+        }
+    }
+
+    #[test]
+    fn what_is_older_than_it_is_kept_goes_and_the_unsent_of_it_is_said() {
+        let mut settings = SETTINGS;
+        settings.bytes_max = 64 << 20;
+        settings.keep[Stream::Raw.index()] = Span::minutes(300);
+        let mut bench = Bench::new(settings, u64::MAX);
+        (0..1000).for_each(|_| bench.append(Stream::Raw, &[7; 400]));
+        let held = bench.held_count(Stream::Raw);
+        // Whole volumes go, so a little more than asked for stays.
+        assert!((300..450).contains(&held), "{held}");
+        assert_eq!(bench.lost_count(Stream::Raw, LossReason::Expired), 1000 - held);
+        assert_eq!(bench.lost_count(Stream::Raw, LossReason::Evicted), 0);
+
+        // What the hub holds goes without a word.
+        let all = SeqRange { first: Seq(0), last: Seq(999) };
+        bench.journal.ack(Stream::Raw, all);
+        (0..300).for_each(|_| bench.append(Stream::Raw, &[7; 400]));
+        assert_eq!(bench.lost_count(Stream::Raw, LossReason::Expired), 1000 - held);
+        assert!(bench.held_count(Stream::Raw) < 450);
+    }
+
+    #[test]
+    fn room_is_made_in_the_lane_that_is_over_its_share_and_never_of_unsent_events() {
+        let mut bench = Bench::new(Settings { bytes_max: 20 << 20, shares: [10, 70, 20], ..LARGE }, u64::MAX);
+        for index in 0..8000u32 {
+            bench.append(Stream::Raw, &[1; 4000]);
+            bench.append(Stream::Minute, &[2; 500]);
+            if index % 4 == 0 {
+                bench.append_event(index);
+            }
+        }
+        let events = bench.events();
+        let missed = events.iter().filter(|event| matches!(event, Event::TicksMissed { .. })).count();
+        assert_eq!(missed, 2000);
+        assert!(bench.lost_count(Stream::Raw, LossReason::Evicted) > 2000);
+        // Windows have less than their share, so none of them had to go for ticks.
+        assert_eq!(bench.lost_count(Stream::Minute, LossReason::Evicted), 0);
+        assert!(bench.volume_bytes(Lane::Summary) > bench.volume_bytes(Lane::Raw) / 2);
+        let stat = bench.journal.stat();
+        assert!(stat.volume_bytes <= 20 << 20, "{stat:?}");
+    }
+
+    #[test]
+    fn the_folder_shrinks_when_what_waited_was_sent() {
+        let mut bench = Bench::new(Settings { bytes_max: 64 << 20, done_bytes_max: 3 << 20, ..SETTINGS }, u64::MAX);
+        (0..2000).for_each(|_| bench.append(Stream::Raw, &[7; 1000]));
+        assert!(bench.journal.stat().volume_bytes > 20 << 20);
+        bench.journal.ack(Stream::Raw, SeqRange { first: Seq(0), last: Seq(1999) });
+        bench.append(Stream::Raw, &[7; 1000]);
+        assert!(bench.journal.stat().volume_bytes <= 3 << 20, "{:?}", bench.journal.stat());
+    }
+
+    #[test]
+    fn on_a_full_disk_events_have_room_and_ticks_make_it() {
+        // Room for the tail, twice, and for no volume.
+        let mut bench = Bench::new(SETTINGS, 2 * SETTINGS.tail_bytes_max + (100 << 10));
+        for index in 0..1500u32 {
+            bench.append(Stream::Raw, &[1; 900]);
+            if index % 15 == 0 {
+                bench.append_event(index);
+            }
+        }
+        let missed = |event: &&Event| matches!(event, Event::TicksMissed { .. });
+        assert_eq!(bench.events().iter().filter(missed).count(), 100);
+        assert_eq!(bench.journal.stat().volume_count, 0);
+        let held = bench.held_count(Stream::Raw);
+        assert_eq!((held > 20, bench.lost_count(Stream::Raw, LossReason::Evicted) + held), (true, 1500));
+    }
+
+    #[test]
+    fn many_streams_of_which_none_has_enough_are_folded_together() {
+        let mut bench = Bench::new(Settings { bytes_max: 64 << 20, fold_bytes_min: 60 << 10, ..SETTINGS }, u64::MAX);
+        for _ in 0..400 {
+            for stream in [Stream::Day, Stream::Hour, Stream::FiveMinutes, Stream::Minute, Stream::Raw] {
+                bench.append(stream, &[3; 300]);
+            }
+        }
+        assert!(bench.journal.stat().volume_count > 3, "{:?}", bench.journal.stat());
+        assert!(bench.events().is_empty());
+        assert!(Stream::ALL[2..].iter().all(|stream| bench.held_count(*stream) == 400));
+        assert_ne!(bench.journal.id(), JournalId(0));
+    }
+}
