@@ -13,6 +13,7 @@ mod targets;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use codec::block::Builder;
 use codec::run::Encoder;
 use journal::Journal;
 use sim::disk::SimDisk;
@@ -25,11 +26,13 @@ use wire::record::{Header, seal};
 use wire::series::Series;
 use wire::stream::{Lane, Stream};
 use wire::time::{Span, Stamp};
+use wire::window::{Window, WindowWriter};
 
 use self::targets::{Target, hello};
 
 /// Targets that build a journal, a store or a core for each input, and how many times fewer mutations they see.
-const SLOW: [(&str, u64); 10] = [
+const SLOW: [(&str, u64); 12] = [
+    ("block", 100),
     ("entries", 10),
     ("fleet", 10),
     ("history", 200),
@@ -40,6 +43,7 @@ const SLOW: [(&str, u64); 10] = [
     ("tls_client", 10),
     ("tls_server", 10),
     ("volume", 1000),
+    ("windows", 100),
 ];
 
 /// Honest bytes of every kind: what mutations start from.
@@ -76,6 +80,24 @@ fn honest() -> Vec<Vec<u8>> {
     }
     encoder.close_batch(&mut ticks);
     corpus.push(ticks);
+
+    let (mut writer, mut windows, mut window) = (WindowWriter::new(), Vec::new(), Window::default());
+    [5, 9, -3].into_iter().for_each(|value| window.gauge(value));
+    for minute in 0..4 {
+        let counter =
+            Window { count: 2 + minute % 2, last: i64::from(minute) * 100, increase: 90, ..Window::default() };
+        let at = wire::time::Instant(u64::from(minute) * 60_000);
+        writer.push(at, 3, &[wire::series::Kind::Counter, wire::series::Kind::Gauge], &[counter, window]);
+    }
+    writer.seal(Some(&batch::DictionaryMark { generation: 1, count: 2, hash: 5 }), &mut windows);
+    corpus.push(windows);
+
+    let mut builder = Builder::new(&[0, 10_000, 20_000, 30_000]);
+    builder.push(&[Some(5), Some(8), None, Some(90)]);
+    builder.push(&[Some(1), Some(7), None, Some(171)]);
+    let mut block = Vec::new();
+    builder.finish(&mut block);
+    corpus.push(block);
 
     corpus.push(link::talk::frames(Kind::Hello, &hello()));
     let welcome = Welcome { version: 0, hub: wire::time::UnixTime(1), progress: Default::default(), next_key: None };

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use agent::Agent;
 use agent::question::Question;
+use codec::block::Block;
 use codec::run::Decoder;
 use disk::{Directory, Folder};
 use hub::Hub;
@@ -19,6 +20,7 @@ use identity::key::Key;
 use identity::tls;
 use journal::Journal;
 use journal::entry::{self, Head};
+use journal::inspect::Inspection;
 use journal::volume;
 use link::client::{Client, Input, Timing};
 use link::server::Server;
@@ -36,8 +38,10 @@ use wire::limits::SERIES_COUNT_MAX;
 use wire::message::{self, Fingerprint, Hello};
 use wire::ranges::SeqRange;
 use wire::record::Record;
+use wire::series::Kind as SeriesKind;
 use wire::stream::Stream;
 use wire::time::{Instant, Span, Stamp, UnixTime};
+use wire::window::WindowReader;
 
 /// A parser under the name of its corpus's folder.
 pub(super) type Target = (&'static str, fn(&[u8]));
@@ -55,6 +59,7 @@ pub(super) fn all() -> impl Iterator<Item = Target> {
 }
 
 const TARGETS: &[Target] = &[
+    ("block", block),
     ("call", call),
     ("client", client),
     ("dictionary", dictionary),
@@ -75,7 +80,21 @@ const TARGETS: &[Target] = &[
     ("tls_server", tls_server),
     ("volume", volume),
     ("volume_name", volume_name),
+    ("windows", windows),
 ];
+
+/// A block of the hub's store.
+fn block(bytes: &[u8]) {
+    let Ok(block) = Block::open(bytes) else { return };
+    let (mut times, mut values) = (Vec::new(), Vec::new());
+    let _ = block.times(&mut times, &mut values);
+    // Likely values take next to no bytes: a few columns are as good as all.
+    for column in 0..block.column_count().min(4) {
+        if block.column(column, &mut values).is_ok() {
+            assert_eq!(values.len(), block.tick_count());
+        }
+    }
+}
 
 /// What the hub's command line and the serving process send each other.
 fn call(bytes: &[u8]) {
@@ -159,7 +178,7 @@ fn frames(bytes: &[u8]) {
 ///
 /// ```text
 /// offset  field     meaning
-/// 0       stream    number of the stream, modulo 4; with 3 the power is cut
+/// 0       stream    number of the stream, modulo 8; with 7 the power is cut
 /// 1       behind    how far behind it the run's keyframe is, modulo 4
 /// 2       length    bytes of payload, then the next batch
 /// ```
@@ -170,7 +189,7 @@ fn history(mut bytes: &[u8]) {
     while let [stream, behind, length, rest @ ..] = bytes {
         let (payload, after) = rest.split_at(rest.len().min(usize::from(*length)));
         bytes = after;
-        let Ok(stream) = Stream::try_from(stream % 4) else { continue };
+        let Ok(stream) = Stream::try_from(stream % 8) else { continue };
         let run = journal.next(stream).0.checked_sub(u64::from(behind % 4)).map(Seq);
         journal.append(now, stream, run, now, payload, false).expect("the simulated disk has room");
     }
@@ -232,8 +251,12 @@ fn talk_to(hub: &mut Hub, key: Fingerprint, words: &[u8]) {
 /// The bytes stand in both tail files and in a volume: the journal opens all the same.
 fn journal(bytes: &[u8]) {
     let folder = SimDisk::new(Rng::new(1)).folder();
-    for name in ["tail.a", "tail.b", "v00000000-raw-0000000000000000-0000000000000003.redb"] {
+    for name in ["tail.a", "tail.b", "v00000000-raw-0000000000000000-0000000000000003-00000000.redb"] {
         file(&folder, name, bytes);
+    }
+    // Whoever only looks gets to an end as well, and before anything is repaired.
+    if let Ok(inspection) = Inspection::open(folder.clone(), entry::Unreadable::Lost) {
+        inspection.verify(|_| {}).expect("what is not read is passed over");
     }
     check_journal(folder);
 }
@@ -450,5 +473,18 @@ pub(super) fn hello() -> Hello {
         backlog: Default::default(),
         agent: Default::default(),
         hostname: Default::default(),
+    }
+}
+
+/// A batch of windows, with and without knowing what its slots are.
+fn windows(bytes: &[u8]) {
+    let kinds = [SeriesKind::Counter, SeriesKind::Gauge, SeriesKind::Gauge, SeriesKind::Counter];
+    let mut reader = WindowReader::new();
+    for keyframe in [true, false] {
+        let _ = reader.read(bytes, keyframe, &kinds, |_, series, window| {
+            assert!(series < kinds.len());
+            window.sum();
+        });
+        let _ = WindowReader::new().check(bytes, keyframe);
     }
 }
