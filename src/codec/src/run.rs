@@ -296,6 +296,26 @@ mod tests {
     }
 
     #[test]
+    fn what_happens_to_a_series_inside_a_run_is_no_more_than_a_dear_tick() {
+        type Series = fn(u64) -> Option<i64>;
+        let happenings: [(&str, Series); 7] = [
+            ("appears", |tick| (tick >= 50).then_some(tick as i64 * 1000)),
+            ("vanishes", |tick| (tick < 50).then_some(tick as i64 * 1000)),
+            ("is missing now and then", |tick| (tick % 7 != 0).then_some(tick as i64 * 1000)),
+            ("is reset", |tick| Some((tick as i64 % 50) * 1000)),
+            ("wraps at 2^32", |tick| Some(((1u64 << 32) - 50_000 + tick * 1000) as u32 as i64)),
+            ("wraps at 2^64", |tick| Some((u64::MAX - 50_000 + 1).wrapping_add(tick * 1000) as i64)),
+            ("changes its decimal scale", |tick| Some(tick as i64 * if tick < 50 { 1000 } else { 10_000 })),
+        ];
+        for (what, series) in happenings {
+            let rows: Vec<Row> = (0..100).map(|tick| (tick * 10_000, vec![Some(5), series(tick), Some(-1)])).collect();
+            let batches = check(&rows, 1);
+            let late: usize = batches[60..].iter().map(Vec::len).sum();
+            assert!(late <= 40 * 4, "a series that {what} takes {late} bytes");
+        }
+    }
+
+    #[test]
     fn the_bytes_are_the_same_on_every_machine() {
         // FNV-1a over all batches: what changes it changes the format.
         const GOLDEN: [u64; 3] = [7_546_003_991_173_529_545, 5_794_910_256_747_937_127, 9_221_955_725_695_792_885];
