@@ -425,7 +425,8 @@ impl Journal {
         for _ in 0..WAITING_EVENT_COUNT_MAX {
             let Some(seq) = self.done(Stream::Event).last_missing_below(end) else { break };
             end = seq;
-            if !self.read(now, Stream::Event, seq, &mut record).unwrap_or(false) {
+            if !self.read_held(now, Stream::Event, seq, &mut record).unwrap_or(false) {
+                end = self.hole_of(Stream::Event, seq).first;
                 continue;
             }
             let Some(payload) = Record::open(&record).ok().and_then(|record| record.payload(&mut scratch).ok()) else {
@@ -475,9 +476,17 @@ impl Journal {
         }
         let is_read = self.read_held(now, stream, seq, record)?;
         if !is_read && !self.done(stream).contains(seq) {
-            self.say_lost(now, stream, SeqRange { first: seq, last: seq }, LossReason::Damaged);
+            let hole = self.hole_of(stream, seq);
+            self.say_lost(now, stream, hole, LossReason::Damaged);
         }
         Ok(is_read)
+    }
+
+    /// The numbers around one that is not there, which are not there either: an era that was skipped has billions.
+    fn hole_of(&self, stream: Stream, seq: Seq) -> SeqRange {
+        let alone = SeqRange { first: seq, last: seq };
+        let holds = |hole: &SeqRange| hole.first <= seq && seq <= hole.last;
+        self.holes(stream).into_iter().find(holds).unwrap_or(alone)
     }
 
     fn read_held(&mut self, now: Stamp, stream: Stream, seq: Seq, record: &mut Vec<u8>) -> io::Result<bool> {

@@ -12,8 +12,8 @@ use wire::id::Seq;
 
 use crate::entry::{self, Head, Kind};
 
-/// Bytes of a page that takes no more batches: with the longest index, and what redb adds, four of redb's pages.
-const BYTES_MAX: usize = 16 * 1024 - 256;
+/// Bytes of a page that takes no more batches: with what redb adds, eight of its pages. Smaller ones leave it more gaps.
+const BYTES_MAX: usize = 32 * 1024 - 256;
 
 /// A page in the making.
 #[derive(Debug, Default)]
