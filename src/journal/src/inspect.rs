@@ -14,21 +14,26 @@
 //!
 //! In memory are the tail and one volume, both bounded by the journal's settings.
 
+#[cfg(test)]
+mod fixture;
+mod tail;
+mod verify;
+
+pub use tail::TailHealth;
+pub use verify::{Cut, Part, Verdict};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use disk::{File, Folder};
-use wire::batch::{self, TickReader};
+use disk::Folder;
 use wire::id::{JournalId, Seq};
-use wire::ranges::{RangeSet, SeqRange, subtract};
+use wire::ranges::SeqRange;
 use wire::record::Record;
-use wire::stream::{Lane, STREAM_COUNT, Stream};
+use wire::stream::Stream;
 use wire::time::Stamp;
-use wire::window::WindowReader;
 
-use crate::entry::{self, HEAD_BYTES, Kind, Unreadable};
-use crate::journal::{STATE_SLOT, WEAR_SLOT};
-use crate::tail::{self, Found, damage, join, keep, open_if_there, read_from, whole_generation};
+use self::tail::{Batch, Tail};
+use crate::entry::Unreadable;
 use crate::volume::{Name, Reader, VolumeError, carve};
 use crate::wear::Wear;
 
@@ -101,74 +106,6 @@ pub enum Step<'a> {
     },
     /// The disk refuses to read what is left of a volume. Only when that was not to end the walk.
     Unread,
-}
-
-/// What [`Inspection::verify`] found in one volume, or of one stream in the tail.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// The stream.
-    pub stream: Stream,
-    /// Where it was looked at.
-    pub source: Source,
-    /// Bytes that were looked at, as in [`Step::Open`].
-    pub bytes: u64,
-    /// Batches that are whole.
-    pub whole_count: u64,
-    /// Numbers of the batches that are damaged.
-    pub damaged: Vec<SeqRange>,
-    /// Whole batches that cannot be decoded, by run.
-    pub cuts: Vec<Cut>,
-    /// Whether the volume's pages are damaged, so that redb does not find all that is in it.
-    pub is_broken: bool,
-    /// Whether the disk refused to read some of it.
-    pub is_unread: bool,
-}
-
-/// Batches of a run that are whole and cannot be decoded, because the codec's state goes from batch to batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cut {
-    /// The number that opened the run.
-    pub run: Seq,
-    /// The first batch that would be needed: one that is missing or damaged, or itself what cannot be decoded.
-    pub lacking: Seq,
-    /// The batches that cannot be decoded for that.
-    pub range: SeqRange,
-    /// Whether the journal knows of it: the hub holds what is lacking, or it was said to be lost.
-    pub is_known: bool,
-}
-
-/// How the tail's two files are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TailHealth {
-    /// Whether one of them holds a whole checkpoint. Otherwise batches of every age were gathered from both.
-    pub is_whole: bool,
-    /// Bytes between entries that hold none although they should: in neither file.
-    pub hole_bytes: u64,
-    /// Bytes of both files that the disk refused to read.
-    pub unread_bytes: u64,
-    /// Entries that `tail.a`, and that `tail.b`, lacks amid those that it has. The other file holds them.
-    pub lacking_counts: [u64; 2],
-    /// Entries that are whole and hold no batch that this version knows.
-    pub unknown_count: u64,
-}
-
-/// All that [`Inspection::verify`] found, summed up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// How the tail's two files are.
-    pub tail: TailHealth,
-    /// Volumes that were looked at.
-    pub volume_count: u64,
-    /// Whole batches.
-    pub whole_count: u64,
-    /// Damaged batches.
-    pub damaged_count: u64,
-    /// Whole batches that cannot be decoded.
-    pub undecodable_count: u64,
-    /// Numbers that were given out, are not here, and of which the journal does not say that they are sent or lost.
-    pub missing: Vec<(Stream, SeqRange)>,
-    /// Whether all is as the journal believes: whole, decodable, and what is missing is known to be.
-    pub is_sound: bool,
 }
 
 impl Inspection {
@@ -344,60 +281,6 @@ impl Inspection {
         }
         Ok(true)
     }
-
-    /// Reads every batch, checks it and decodes it, and hands `each` what was found in each volume, and of each stream in the tail.
-    ///
-    /// Errors: the disk refuses to read, and that was not to be passed over.
-    pub fn verify(&self, mut each: impl FnMut(&Part)) -> io::Result<Verdict> {
-        let mut verdict = Verdict {
-            tail: self.tail.health,
-            volume_count: 0,
-            whole_count: 0,
-            damaged_count: 0,
-            undecodable_count: 0,
-            missing: Vec::new(),
-            is_sound: self.tail.health.is_sound(),
-        };
-        for stream in Stream::ALL {
-            let mut check = Check::new(stream, self.tail.lines[stream.index()].as_ref());
-            let mut end_part = |check: &mut Check<'_>| {
-                let Some(part) = check.part.take() else { return };
-                verdict.volume_count += u64::from(part.source != Source::Tail);
-                verdict.whole_count += part.whole_count;
-                verdict.damaged_count += part.damaged.iter().map(SeqRange::count).sum::<u64>();
-                verdict.undecodable_count += part.cuts.iter().map(|cut| cut.range.count()).sum::<u64>();
-                verdict.is_sound &= part.is_sound();
-                each(&part);
-            };
-            self.walk(stream, Seq(0), &mut |step| {
-                if matches!(step, Step::Open { .. }) {
-                    end_part(&mut check);
-                }
-                check.take(step);
-                Ok(())
-            })?;
-            end_part(&mut check);
-            verdict.missing.extend(check.finish().into_iter().map(|range| (stream, range)));
-        }
-        verdict.is_sound &= verdict.missing.is_empty();
-        Ok(verdict)
-    }
-}
-
-impl Part {
-    /// Whether all of it is whole, and can be decoded or is known not to be.
-    pub fn is_sound(&self) -> bool {
-        self.damaged.is_empty() && !self.is_broken && !self.is_unread && self.cuts.iter().all(|cut| cut.is_known)
-    }
-}
-
-impl TailHealth {
-    /// Whether nothing is wrong with either file.
-    pub fn is_sound(&self) -> bool {
-        self.is_whole
-            && self.lacking_counts == [0, 0]
-            && [self.hole_bytes, self.unread_bytes, self.unknown_count] == [0, 0, 0]
-    }
 }
 
 /// Volumes by stream, then by first number.
@@ -466,461 +349,23 @@ fn is_in(range: SeqRange, seq: Seq) -> bool {
     range.first <= seq && seq <= range.last
 }
 
-fn extend(ranges: &mut Vec<SeqRange>, seq: Seq) {
-    match ranges.last_mut() {
-        Some(range) if range.last.0.checked_add(1) == Some(seq.0) => range.last = seq,
-        _ => ranges.push(SeqRange { first: seq, last: seq }),
-    }
-}
-
-/// The tail at one moment.
-#[derive(Debug)]
-struct Tail {
-    id: Option<JournalId>,
-    /// Records, one after the other.
-    bytes: Vec<u8>,
-    /// By stream, then by number.
-    batches: Vec<Batch>,
-    /// The next number of each stream and what is done of it, as far as the journal said.
-    lines: [Option<(Seq, RangeSet)>; STREAM_COUNT],
-    wear: Wear,
-    health: TailHealth,
-}
-
-/// Where a record lies in [`Tail::bytes`].
-#[derive(Clone, Copy, Debug)]
-struct Batch {
-    stream: Stream,
-    seq: Seq,
-    start: usize,
-    end: usize,
-}
-
-impl Batch {
-    fn entry_bytes(&self) -> u64 {
-        (HEAD_BYTES + self.end - self.start) as u64
-    }
-}
-
-impl Tail {
-    /// Reads both files. `None` when they change meanwhile, or seem to; `is_last` takes them as they are.
-    fn read(folder: &Folder, unreadable: Unreadable, is_last: bool) -> io::Result<Option<Tail>> {
-        let [a, b] = tail::NAMES.map(|name| open_if_there(folder, name));
-        let copies = [a?, b?];
-        let mut found: [Vec<Found>; 2] = [Vec::new(), Vec::new()];
-        let mut unread_bytes = 0;
-        for (copy, file) in copies.iter().enumerate() {
-            if let Some(file) = file {
-                unread_bytes += entry::scan(&**file, unreadable, |offset, head, _| {
-                    found[copy].push(Found { offset, head, copies: [copy == 0, copy == 1] });
-                })?;
-            }
-        }
-        let generation = found.iter().filter_map(|found| whole_generation(found)).max();
-        let newest = found.iter().flatten().map(|found| found.head.generation).max();
-        // Between two generations neither file may seem whole, or the newer one is not yet.
-        let is_changing = newest.is_some() && generation != newest;
-        if is_changing && !is_last {
-            return Ok(None);
-        }
-        let health = TailHealth {
-            is_whole: generation.is_some(),
-            hole_bytes: 0,
-            unread_bytes,
-            lacking_counts: [0, 0],
-            unknown_count: 0,
-        };
-        let lines = std::array::from_fn(|_| None);
-        let mut tail = Tail { id: None, bytes: Vec::new(), batches: Vec::new(), lines, wear: Wear::default(), health };
-        let kept: Vec<Found> = match generation {
-            Some(generation) => {
-                let kept = keep(&join(found, generation));
-                tail.health.hole_bytes = damage(&kept).map_or(0, |damage| damage.bytes);
-                // While a fold goes over a file it lacks what is not yet there again.
-                if !is_changing {
-                    tail.health.lacking_counts = [0, 1].map(|copy| lacking_count(&kept, copy));
-                }
-                kept
-            }
-            None => {
-                let mut kept = found.concat();
-                kept.sort_by_key(|found| (found.head.generation, found.head.commit));
-                kept
-            }
-        };
-        for found in &kept {
-            if !tail.take(&copies, found) && !is_last {
-                return Ok(None);
-            }
-        }
-        tail.batches.sort_by_key(|batch| (batch.stream, batch.seq));
-        tail.batches.dedup_by_key(|batch| (batch.stream, batch.seq));
-        if tail.health.is_whole {
-            // A journal says nothing of a stream until there is progress.
-            tail.lines.iter_mut().for_each(|line| *line = Some(line.take().unwrap_or_default()));
-        }
-        Ok(Some(tail))
-    }
-
-    /// Takes one entry in. `false` when it is not there any more.
-    fn take(&mut self, copies: &[Option<Box<dyn File>>; 2], found: &Found) -> bool {
-        let mut bytes = Vec::new();
-        if read_from(copies.iter().flatten(), found, &mut bytes).is_err() {
-            return false;
-        }
-        let body = &bytes[HEAD_BYTES..];
-        match found.head.kind {
-            Kind::Batch => match Record::open(body) {
-                Ok(Record { header, .. }) => {
-                    let start = self.bytes.len();
-                    self.bytes.extend_from_slice(body);
-                    let end = self.bytes.len();
-                    self.batches.push(Batch { stream: header.stream, seq: header.seq, start, end });
-                }
-                Err(_) => self.health.unknown_count += 1,
-            },
-            Kind::Begin => self.id = body.first_chunk().map(|id| JournalId(u32::from_le_bytes(*id))),
-            Kind::End => {}
-            Kind::Slot => {
-                let (number, value) = body.split_first().unwrap_or((&u8::MAX, &[]));
-                match usize::from(*number) {
-                    STATE_SLOT => self.take_state(value),
-                    WEAR_SLOT => self.wear = postcard::from_bytes(value).unwrap_or_default(),
-                    _ => {}
-                }
-            }
-        }
-        true
-    }
-
-    fn take_state(&mut self, mut state: &[u8]) {
-        while let Ok(((stream, next, done), rest)) = postcard::take_from_bytes::<(Stream, Seq, RangeSet)>(state) {
-            state = rest;
-            if done.is_valid() {
-                self.lines[stream.index()] = Some((next, done));
-            }
-        }
-    }
-
-    fn of(&self, stream: Stream) -> &[Batch] {
-        let start = self.batches.partition_point(|batch| batch.stream < stream);
-        let end = self.batches.partition_point(|batch| batch.stream <= stream);
-        &self.batches[start..end]
-    }
-}
-
-/// Entries that a file lacks amid those that it has. What it lacks behind them is being written, or it failed and is made anew.
-fn lacking_count(kept: &[Found], copy: usize) -> u64 {
-    let end = kept.iter().rposition(|found| found.copies[copy]).unwrap_or(0);
-    kept[..end].iter().filter(|found| !found.copies[copy]).count() as u64
-}
-
-/// The check of one stream, batch by batch.
-struct Check<'a> {
-    stream: Stream,
-    line: Option<&'a (Seq, RangeSet)>,
-    part: Option<Part>,
-    /// Numbers in the open part, of whole batches and of others.
-    seen: BTreeSet<Seq>,
-    /// The number behind the last one seen.
-    position: Seq,
-    missing: Vec<SeqRange>,
-    gone: Vec<SeqRange>,
-    ticks: Option<TickReader>,
-    windows: Option<WindowReader>,
-    /// The run that is read, and the number it goes on with.
-    run: Option<(Seq, Seq)>,
-    /// The run that cannot be read any more, and the first number it lacks.
-    cut: Option<(Seq, Seq)>,
-}
-
-impl<'a> Check<'a> {
-    fn new(stream: Stream, line: Option<&'a (Seq, RangeSet)>) -> Check<'a> {
-        Check {
-            stream,
-            line,
-            part: None,
-            seen: BTreeSet::new(),
-            position: Seq(0),
-            missing: Vec::new(),
-            gone: Vec::new(),
-            ticks: None,
-            windows: None,
-            run: None,
-            cut: None,
-        }
-    }
-
-    fn take(&mut self, step: Step<'_>) {
-        let stream = self.stream;
-        match step {
-            Step::Gone(range) => return self.gone.push(range),
-            Step::Open { source, bytes } => {
-                let (damaged, cuts) = (Vec::new(), Vec::new());
-                let (is_broken, is_unread, whole_count) = (false, false, 0);
-                self.part = Some(Part { stream, source, bytes, whole_count, damaged, cuts, is_broken, is_unread });
-                self.seen.clear();
-                return;
-            }
-            _ => {}
-        }
-        let Some(mut part) = self.part.take() else { return };
-        match step {
-            Step::Batch(record) => {
-                self.arrive(record.header.seq);
-                part.whole_count += 1;
-                self.decode(record, &mut part);
-            }
-            Step::Broken => part.is_broken = true,
-            Step::Damaged(seq) => {
-                self.arrive(seq);
-                extend(&mut part.damaged, seq);
-            }
-            Step::Unread => part.is_unread = true,
-            Step::Gone(_) | Step::Open { .. } => {}
-        }
-        self.part = Some(part);
-    }
-
-    fn arrive(&mut self, seq: Seq) {
-        self.miss_until(seq);
-        self.seen.insert(seq);
-        self.position = Seq(seq.0.saturating_add(1));
-    }
-
-    fn miss_until(&mut self, seq: Seq) {
-        if let (true, Some(last)) = (self.position < seq, seq.0.checked_sub(1)) {
-            self.missing.push(SeqRange { first: self.position, last: Seq(last) });
-        }
-    }
-
-    fn decode(&mut self, record: Record<'_>, part: &mut Part) {
-        let header = record.header;
-        let lacking = match self.run {
-            _ if self.cut.is_some_and(|(run, _)| run == header.run) => self.cut.map(|(_, lacking)| lacking),
-            _ if self.stream.lane() == Lane::Urgent || header.is_keyframe() => None,
-            Some((run, next)) if run == header.run => (next != header.seq).then_some(next),
-            // The batch that opened the run did not come by.
-            _ => Some(header.run),
-        };
-        let lacking = lacking.or_else(|| (!self.is_decoded(record)).then_some(header.seq));
-        let Some(lacking) = lacking else {
-            self.run = Some((header.run, Seq(header.seq.0.saturating_add(1))));
-            return;
-        };
-        self.cut = Some((header.run, lacking));
-        self.run = None;
-        match part.cuts.last_mut() {
-            Some(cut) if cut.run == header.run && cut.lacking == lacking => cut.range.last = header.seq,
-            _ => {
-                let is_done = self.line.is_some_and(|(_, done)| done.contains(lacking));
-                // What is here and damaged is never known: it would be said otherwise.
-                let is_here = self.seen.contains(&lacking) || part.damaged.iter().any(|range| is_in(*range, lacking));
-                let is_gone = self.gone.iter().any(|range| is_in(*range, lacking));
-                let range = SeqRange { first: header.seq, last: header.seq };
-                let is_known = (is_done || is_gone) && !is_here;
-                part.cuts.push(Cut { run: header.run, lacking, range, is_known });
-            }
-        }
-    }
-
-    /// Whether the payload says what a payload of its stream can say.
-    fn is_decoded(&mut self, record: Record<'_>) -> bool {
-        let mut scratch = Vec::new();
-        let Ok(payload) = record.payload(&mut scratch) else { return false };
-        let is_keyframe = record.header.is_keyframe();
-        match self.stream {
-            Stream::Event => batch::events(payload).all(|event| event.is_ok()),
-            Stream::Dictionary => {
-                batch::Dictionary::open(payload).is_ok_and(|list| list.entries().all(|entry| entry.is_ok()))
-            }
-            Stream::Raw => self.ticks.get_or_insert_default().read(payload, is_keyframe, |_, _| {}).is_ok(),
-            Stream::Day | Stream::Hour | Stream::FiveMinutes | Stream::Minute => {
-                self.windows.get_or_insert_default().check(payload, is_keyframe).is_ok()
-            }
-        }
-    }
-
-    /// Numbers that are missing, and should not be.
-    fn finish(mut self) -> Vec<SeqRange> {
-        let Some((next, done)) = self.line else { return Vec::new() };
-        self.miss_until(*next);
-        let mut known: Vec<SeqRange> = done.iter().chain(self.gone).collect();
-        known.sort_by_key(|range| range.first);
-        self.missing.into_iter().flat_map(|range| subtract(range, known.iter().copied())).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex, MutexGuard};
+    use std::sync::Arc;
 
     use disk::Directory;
-    use wire::event::{self, Event};
-    use wire::time::{BootId, Instant, Span, UnixTime};
+    use disk::memory::Memory;
+    use wire::time::Instant;
 
+    use super::fixture::{appended, first_volume, image, inspection, journal, payload, stamp, verified, walked};
     use super::*;
-    use crate::journal::{Journal, Settings};
-    use crate::volume;
-
-    type Bytes = Arc<Mutex<Vec<u8>>>;
-
-    /// A folder in memory.
-    #[derive(Debug, Default)]
-    struct Memory(Mutex<BTreeMap<String, Bytes>>);
-
-    #[derive(Debug)]
-    struct MemoryFile(Bytes);
-
-    impl Memory {
-        fn files(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
-            self.0.lock().unwrap()
-        }
-
-        /// Every file and what is in it.
-        fn image(&self) -> BTreeMap<String, Vec<u8>> {
-            self.files().iter().map(|(name, bytes)| (name.clone(), bytes.lock().unwrap().clone())).collect()
-        }
-
-        fn flip(&self, name: &str, offset: usize) {
-            self.files()[name].lock().unwrap()[offset] ^= 0x10;
-        }
-
-        fn with(image: &BTreeMap<String, Vec<u8>>) -> Arc<Memory> {
-            let files = image.iter().map(|(name, bytes)| (name.clone(), Arc::new(Mutex::new(bytes.clone()))));
-            Arc::new(Memory(Mutex::new(files.collect())))
-        }
-    }
-
-    impl Directory for Memory {
-        fn list(&self) -> io::Result<Vec<String>> {
-            Ok(self.files().keys().cloned().collect())
-        }
-        fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
-            let found = self.files().get(name).cloned().ok_or(io::ErrorKind::NotFound)?;
-            Ok(Box::new(MemoryFile(found)))
-        }
-        fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
-            self.files().insert(name.to_owned(), Bytes::default());
-            self.open(name)
-        }
-        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-            let file = self.files().remove(from).ok_or(io::ErrorKind::NotFound)?;
-            self.files().insert(to.to_owned(), file);
-            Ok(())
-        }
-        fn remove(&self, name: &str) -> io::Result<()> {
-            self.files().remove(name).map(drop).ok_or(io::ErrorKind::NotFound.into())
-        }
-        fn sync(&self) -> io::Result<()> {
-            Ok(())
-        }
-        fn free_bytes(&self) -> io::Result<u64> {
-            Ok(1 << 30)
-        }
-    }
-
-    impl File for MemoryFile {
-        fn len(&self) -> io::Result<u64> {
-            Ok(self.0.lock().unwrap().len() as u64)
-        }
-        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-            let bytes = self.0.lock().unwrap();
-            let end = offset as usize + buffer.len();
-            buffer.copy_from_slice(bytes.get(offset as usize..end).ok_or(io::ErrorKind::UnexpectedEof)?);
-            Ok(())
-        }
-        fn write_at(&self, offset: u64, written: &[u8]) -> io::Result<()> {
-            let mut bytes = self.0.lock().unwrap();
-            let end = offset as usize + written.len();
-            let length = bytes.len().max(end);
-            bytes.resize(length, 0);
-            bytes[offset as usize..end].copy_from_slice(written);
-            Ok(())
-        }
-        fn set_len(&self, count: u64) -> io::Result<()> {
-            self.0.lock().unwrap().resize(count as usize, 0);
-            Ok(())
-        }
-        fn sync(&self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    const SETTINGS: Settings = Settings {
-        bytes_max: 8 << 20,
-        tail_bytes_max: 64 << 10,
-        fold_bytes_min: 16 << 10,
-        done_bytes_max: 4 << 20,
-        ..Settings::DEFAULT
-    };
-
-    fn stamp(second: u64) -> Stamp {
-        Stamp {
-            boot: BootId(7),
-            uptime: Instant(second * 1000),
-            unix: Some(UnixTime(1_767_225_600_000 + second * 1000)),
-        }
-    }
-
-    /// A batch of an event with a text that no two of them share.
-    fn payload(number: u64) -> Vec<u8> {
-        let mut payload = Vec::new();
-        let text = format!("{number} {}", "x".repeat(100 + number as usize % 90));
-        batch::put_event(Span(0), &Event::StorageFailed { error: event::text(&text) }, &mut payload);
-        payload
-    }
-
-    /// A journal with so many batches of events, some of them in volumes.
-    fn journal(memory: &Arc<Memory>, batch_count: u64) -> Journal {
-        let mut journal = Journal::open(memory.clone(), SETTINGS, 5, stamp(0)).unwrap();
-        for number in 0..batch_count {
-            let at = stamp(number);
-            journal.append(at, Stream::Event, None, at, &payload(number), false).unwrap();
-            if number % 7 == 6 {
-                journal.commit(at).unwrap();
-            }
-        }
-        journal
-    }
-
-    fn inspection(memory: &Arc<Memory>) -> Inspection {
-        Inspection::open(memory.clone(), Unreadable::Refused).unwrap()
-    }
-
-    /// The number and the payload of every whole batch.
-    fn walked(inspection: &Inspection, stream: Stream, from: u64) -> Vec<(u64, Vec<u8>)> {
-        let mut seen = Vec::new();
-        let each = &mut |step: Step<'_>| {
-            if let Step::Batch(record) = step {
-                seen.push((record.header.seq.0, record.payload(&mut Vec::new()).unwrap().to_vec()));
-            }
-            Ok(())
-        };
-        inspection.walk(stream, Seq(from), each).unwrap();
-        seen
-    }
-
-    fn appended(range: std::ops::Range<u64>) -> Vec<(u64, Vec<u8>)> {
-        range.map(|number| (number, payload(number))).collect()
-    }
-
-    fn verified(inspection: &Inspection) -> (Verdict, Vec<Part>) {
-        let mut parts = Vec::new();
-        let verdict = inspection.verify(|part| parts.push(part.clone())).unwrap();
-        (verdict, parts)
-    }
-
-    fn first_volume(memory: &Memory) -> Name {
-        memory.files().keys().filter_map(|name| Name::parse(name)).next().unwrap()
-    }
 
     #[test]
     fn a_journal_that_is_open_elsewhere_is_seen_whole_and_not_changed() {
         let memory = Arc::new(Memory::default());
         // Its last six batches are not committed.
         let journal = journal(&memory, 1000);
-        let before = memory.image();
+        let before = image(&memory);
         let inspection = inspection(&memory);
         assert_eq!(inspection.id(), journal.id());
         assert_eq!(walked(&inspection, Stream::Event, 0), appended(0..994));
@@ -934,7 +379,7 @@ mod tests {
         assert!(verdict.is_sound, "{verdict:?} {parts:?}");
         assert_eq!((verdict.whole_count, verdict.volume_count), (994, stat.volume_count as u64));
         assert_eq!(parts.len(), stat.volume_count + 1);
-        assert_eq!(memory.image(), before);
+        assert_eq!(image(&memory), before);
         drop(journal);
     }
 
@@ -953,7 +398,7 @@ mod tests {
                     _ => {}
                 }
                 if gone.is_empty() && seen.is_empty() {
-                    let second = memory.files().keys().filter(|name| name.starts_with('v')).nth(1).cloned();
+                    let second = memory.list().unwrap().into_iter().filter(|name| name.starts_with('v')).nth(1);
                     memory.remove(&second.unwrap()).unwrap();
                 }
                 // Enough for the tail's next generations.
@@ -969,102 +414,6 @@ mod tests {
         let expected: Vec<u64> = (0..=evicted.last.0).chain(gone[0].last.0 + 1..994).collect();
         assert!(seen.starts_with(&expected), "{seen:?}");
         assert!(seen.windows(2).all(|pair| pair[0] < pair[1]));
-    }
-
-    #[test]
-    fn a_flipped_byte_in_a_volume_is_named_or_does_no_harm() {
-        let memory = Arc::new(Memory::default());
-        drop(journal(&memory, 700));
-        let name = first_volume(&memory);
-        let image = memory.image();
-        // Behind that redb has made room and used none of it.
-        let bytes = image[&name.to_file_name()].len().min(96 << 10);
-        let print = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !crate::guard::is_inside() {
-                print(panic);
-            }
-        }));
-        let mut named_count = 0;
-        for offset in (0..bytes).step_by(509) {
-            let memory = Memory::with(&image);
-            memory.flip(&name.to_file_name(), offset);
-            let inspection = inspection(&memory);
-            let (verdict, parts) = verified(&inspection);
-            let seen = walked(&inspection, Stream::Event, 0);
-            let is_named = parts.iter().any(|part| part.source == Source::Volume(name) && !part.is_sound());
-            assert!(verdict.is_sound != is_named, "{offset}: {verdict:?}");
-            assert!(is_named || seen == appended(0..700), "{offset}");
-            assert!(seen.len() >= 699, "{offset}: a byte costs one batch at the most, not {}", 700 - seen.len());
-            named_count += u32::from(is_named);
-        }
-        assert!(named_count > 20, "{named_count}");
-    }
-
-    #[test]
-    fn a_batch_that_is_damaged_is_named_by_its_number() {
-        let memory = Arc::new(Memory::default());
-        drop(journal(&memory, 700));
-        let name = first_volume(&memory);
-        let bytes = memory.image()[&name.to_file_name()].clone();
-        let needle = payload(40);
-        let offset = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
-        memory.flip(&name.to_file_name(), offset + 20);
-        let (verdict, parts) = verified(&inspection(&memory));
-        assert_eq!((verdict.is_sound, verdict.whole_count, verdict.damaged_count), (false, 699, 1));
-        assert_eq!(parts[0].damaged, [SeqRange { first: Seq(40), last: Seq(40) }]);
-        assert!(!parts[0].is_broken && verdict.missing.is_empty());
-    }
-
-    #[test]
-    fn a_flipped_byte_in_one_file_of_the_tail_is_seen_and_costs_nothing() {
-        let memory = Arc::new(Memory::default());
-        drop(journal(&memory, 70));
-        memory.flip("tail.b", 2000);
-        let inspection = inspection(&memory);
-        let (verdict, _) = verified(&inspection);
-        assert_eq!((verdict.is_sound, verdict.whole_count), (false, 70));
-        assert_eq!(verdict.tail.lacking_counts, [0, 1]);
-        assert_eq!(walked(&inspection, Stream::Event, 0), appended(0..70));
-        // In both at one place it costs the batch.
-        memory.flip("tail.a", 2000);
-        let (verdict, _) = verified(&self::inspection(&memory));
-        assert_eq!((verdict.whole_count, verdict.tail.lacking_counts, verdict.missing.len()), (69, [0, 0], 1));
-        assert!(verdict.tail.hole_bytes > 100 && !verdict.is_sound);
-    }
-
-    #[test]
-    fn without_a_whole_tail_there_is_still_what_volumes_and_entries_hold() {
-        let memory = Arc::new(Memory::default());
-        let id = journal(&memory, 700).id();
-        // Both checkpoints.
-        ["tail.a", "tail.b"].into_iter().for_each(|name| memory.flip(name, 30));
-        let before = memory.image();
-        let inspection = inspection(&memory);
-        let (verdict, _) = verified(&inspection);
-        assert_eq!((inspection.id(), verdict.is_sound, verdict.tail.is_whole), (id, false, false));
-        assert_eq!(walked(&inspection, Stream::Event, 0), appended(0..700));
-        assert_eq!(memory.image(), before);
-    }
-
-    #[test]
-    fn a_volume_that_lacks_a_batch_nobody_speaks_of_is_not_sound() {
-        let memory = Arc::new(Memory::default());
-        drop(journal(&memory, 700));
-        let name = first_volume(&memory);
-        let held = walked(&inspection(&memory), Stream::Event, 0);
-        let reader = Reader::open(&(memory.clone() as Folder), name).unwrap();
-        let mut kept = (name.range.first.0..=name.range.last.0).filter(|seq| !(20..30).contains(seq));
-        let folder: Folder = memory.clone();
-        volume::write(&folder, name, |record| {
-            let Some(seq) = kept.next() else { return Ok(None) };
-            assert!(reader.read(Seq(seq), record).unwrap());
-            Ok(Some(Seq(seq)))
-        })
-        .unwrap();
-        let (verdict, _) = verified(&inspection(&memory));
-        assert_eq!(verdict.missing, [(Stream::Event, SeqRange { first: Seq(20), last: Seq(29) })]);
-        assert_eq!((verdict.is_sound, verdict.whole_count), (false, held.len() as u64 - 10));
     }
 
     #[test]
