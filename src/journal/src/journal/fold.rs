@@ -62,9 +62,11 @@ impl Journal {
         whole_volume(&batches[..end])
     }
 
-    /// The stream with the most bytes in runs that no longer grow, and how many of its batches those are.
+    /// The stream with the most bytes in runs that no longer grow, and how many of its batches those are. The dictionary is short,
+    /// and stays where no eviction gets to it.
     fn largest_closed(&self) -> Option<(Stream, usize)> {
-        let closed = Stream::ALL.into_iter().map(|stream| {
+        let streams = Stream::ALL.into_iter().filter(|stream| *stream != Stream::Dictionary);
+        let closed = streams.map(|stream| {
             let batches = &self.lines[stream.index()].tail;
             let count = closed_count(batches);
             let count = whole_volume(&batches[..count]);

@@ -29,7 +29,9 @@ impl Journal {
             }
         }
         while self.done_bytes() > self.settings.done_bytes_max {
-            let done = (0..self.volumes.len()).filter(|index| self.is_done(&self.volumes[*index]));
+            // Without the dictionary nothing else can be read, and a hub that was restored asks for it.
+            let is_spare = |volume: &Volume| self.is_done(volume) && volume.name.stream != Stream::Dictionary;
+            let done = (0..self.volumes.len()).filter(|index| is_spare(&self.volumes[*index]));
             let Some(index) = done.min_by_key(|index| worth(&self.volumes[*index])) else { break };
             self.remove_volume(index)?;
         }
@@ -61,7 +63,7 @@ impl Journal {
 
     /// Removes the least valuable volume: what is done before what is not; of that, what belongs to the lane that is furthest
     /// over its share; the fine before the coarse, the old before the new. `false` when there is none that may go: what is
-    /// urgent and unsent may not.
+    /// urgent and unsent may not, nor the dictionary while its lane has its share.
     pub(super) fn evict_one(&mut self, now: Stamp) -> io::Result<bool> {
         let over = Lane::ALL.map(|lane| {
             let bytes =
@@ -74,7 +76,11 @@ impl Journal {
             let over = if is_done { 0 } else { over[volume.name.stream.lane().index()] };
             (!is_done, Reverse(over), worth(volume))
         };
-        let may_go = |volume: &Volume| volume.name.stream.lane() != Lane::Urgent || self.is_done(volume);
+        let may_go = |volume: &Volume| match volume.name.stream {
+            Stream::Dictionary => self.is_done(volume) && over[Lane::Urgent.index()] > 0,
+            Stream::Event => self.is_done(volume),
+            _ => true,
+        };
         let candidates = (0..self.volumes.len()).filter(|index| may_go(&self.volumes[*index]));
         match candidates.min_by_key(|index| key(&self.volumes[*index])) {
             Some(index) => self.drop_volume(now, index, LossReason::Evicted),
