@@ -23,9 +23,9 @@ use crate::history::at_instant;
 
 const LEVEL_COUNT: usize = SPANS.len();
 
-/// Windows in a batch, and in a run. A run costs a keyframe and a model that both ends hold; an hour is worth a batch of
-/// its own, and then the model is not worth its memory.
-const BATCHES: [(u32, u32); LEVEL_COUNT] = [(10, RUN_TICKS_MAX), (3, RUN_TICKS_MAX / 4), (1, 1), (1, 1)];
+/// Windows in a batch, and in a run. A run that goes on over batches keeps its model in memory, which is worth it for minutes
+/// alone; the other windows wait as they are, and each batch of them is a run.
+const BATCHES: [(u32, u32); LEVEL_COUNT] = [(10, RUN_TICKS_MAX), (6, 6), (1, 1), (1, 1)];
 
 /// Collects ticks into windows, and windows into batches.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ struct Level {
     began: Stamp,
     tick_count: u32,
     windows: Vec<Window>,
+    /// Windows that have ended and wait for their batch: when they began, their ticks, and the windows.
+    ended: Vec<(Instant, u32, Vec<Window>)>,
     /// The open run's writer.
     writer: Option<WindowWriter>,
     /// When the open batch began.
@@ -90,6 +92,7 @@ impl Summarizer {
             began: Stamp::default(),
             tick_count: 0,
             windows: Vec::new(),
+            ended: Vec::new(),
             writer: None,
             opened: None,
             run: None,
@@ -147,7 +150,12 @@ impl Summarizer {
     /// The next batch that is due, if one is: its payload is appended to `out`. It is written and
     /// [taken](Summarizer::taken), or lost.
     pub fn due(&mut self, mark: &DictionaryMark, out: &mut Vec<u8>) -> Option<Sealed> {
+        let kinds = &self.kinds;
         self.levels.iter_mut().zip(BATCHES).find_map(|(level, (batch_count, run_count))| {
+            if !level.ended.is_empty() && level.run_window_count >= run_count {
+                let writer = level.writer.get_or_insert_default();
+                level.ended.drain(..).for_each(|(at, count, windows)| writer.push(at, count, kinds, &windows));
+            }
             let writer = level.writer.as_mut()?;
             let is_full = writer.window_count() >= batch_count || writer.bytes() >= RECORD_BYTES_MAX / 2;
             if writer.window_count() == 0 || !is_full && level.run_window_count < run_count {
@@ -179,7 +187,7 @@ impl Summarizer {
     /// Makes the next batch of a stream the last of its run: what follows can be sent before it.
     pub fn end_run(&mut self, stream: Stream) {
         for level in self.levels.iter_mut().filter(|level| level.stream == stream) {
-            if level.writer.as_ref().is_some_and(|writer| writer.window_count() > 0) {
+            if level.opened.is_some() {
                 level.run_window_count = u32::MAX;
             } else {
                 level.end_run();
@@ -205,8 +213,12 @@ impl Level {
     }
 
     fn end(&mut self, kinds: &[Kind]) {
-        let writer = self.writer.get_or_insert_default();
-        writer.push(self.began.uptime, self.tick_count, kinds, &self.windows);
+        if self.stream == Stream::Minute {
+            let writer = self.writer.get_or_insert_default();
+            writer.push(self.began.uptime, self.tick_count, kinds, &self.windows);
+        } else {
+            self.ended.push((self.began.uptime, self.tick_count, self.windows.clone()));
+        }
         self.opened.get_or_insert(self.began);
         self.run_window_count = self.run_window_count.saturating_add(1);
         self.tick_count = 0;
