@@ -223,6 +223,8 @@ impl Model {
             (slot.is_present, slot.change) = (false, 0);
         }
         if self.slots.len() < count {
+            // A few come later, and all at once at first: room for twice as many would be for nobody.
+            self.slots.reserve_exact(count - self.slots.len());
             self.slots.resize_with(count, Slot::new);
         }
         self.count = count;

@@ -54,7 +54,7 @@ impl fmt::Display for DecodeError {
 pub struct Encoder {
     model: Model,
     writer: Writer,
-    search: Search,
+    search: Option<Search>,
     /// What the search found; the next tick says it.
     edits: Box<heapless::Vec<Edit, EDIT_COUNT_MAX>>,
     values: Vec<Option<i64>>,
@@ -69,10 +69,16 @@ impl Encoder {
         Encoder {
             model: Model::new(slots_max),
             writer: Writer::new(),
-            search: Search::default(),
+            search: Some(Search::default()),
             edits: Box::default(),
             values: Vec::new(),
         }
+    }
+
+    /// As [`Encoder::new`], without the search for relations between slots: two fifths less state, for slots of which little follows
+    /// from one another.
+    pub fn without_search(slots_max: usize) -> Encoder {
+        Encoder { search: None, ..Encoder::new(slots_max) }
     }
 
     /// Starts a run: the next tick is a keyframe. The batch before must have been closed, or is given up. Relations that were
@@ -102,14 +108,16 @@ impl Encoder {
             .expect("an encoder's own tick fits");
         self.edits.clear();
         let (model, edits) = (&self.model, &mut self.edits);
-        // One that finds no room is found again.
-        self.search.observe(
-            model.changes(),
-            |slot| model.terms(slot),
-            |edit| {
-                let _ = edits.push(edit);
-            },
-        );
+        if let Some(search) = &mut self.search {
+            // One that finds no room is found again.
+            search.observe(
+                model.changes(),
+                |slot| model.terms(slot),
+                |edit| {
+                    let _ = edits.push(edit);
+                },
+            );
+        }
     }
 
     /// Ends the batch: `out` is whole. The run goes on with the next tick.
@@ -128,7 +136,7 @@ impl Encoder {
     /// Bytes of state that a run of so many slots takes now: the model, the search, what waits.
     pub fn state_bytes(&self) -> usize {
         self.model.bytes()
-            + self.search.bytes()
+            + self.search.as_ref().map_or(0, Search::bytes)
             + size_of::<Encoder>()
             + size_of_val(&*self.edits)
             + size_of_val(&self.values[..])

@@ -138,7 +138,7 @@ impl WindowWriter {
     /// A writer before its run.
     pub fn new() -> WindowWriter {
         WindowWriter {
-            encoder: Encoder::new(SLOT_COUNT_MAX),
+            encoder: Encoder::without_search(SLOT_COUNT_MAX),
             is_opened: false,
             previous: Vec::new(),
             values: Vec::new(),
