@@ -11,6 +11,19 @@ pub fn give_back() {
     }
 }
 
+/// Has all threads share one heap, and keep no large piece of it that is free: for a process that is small and mostly asleep.
+/// To be called before it starts a thread. glibc gives each thread a heap of its own, and keeps of large pieces what was ever
+/// freed; other libcs do neither.
+pub fn be_small() {
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "nix has no mallopt")]
+    // SAFETY: the calls take no pointer, and no other thread allocates yet (mallopt(3)). What they refuse stays as it is.
+    unsafe {
+        nix::libc::mallopt(nix::libc::M_ARENA_MAX, 1);
+        nix::libc::mallopt(nix::libc::M_MMAP_THRESHOLD, 64 << 10);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -41,6 +41,7 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 ///
 /// Errors: the settings are wrong, another agent runs there, or `/proc` is not mounted.
 pub(crate) fn run(folder: &StateFolder, config: PathBuf) -> Result<(), Failure> {
+    hal::linux::memory::be_small();
     let settings = Settings::load(&config)?;
     folder.create()?;
     let executor: &'static LocalExecutor<'static> = Box::leak(Box::new(LocalExecutor::new()));
