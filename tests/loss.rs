@@ -1,9 +1,15 @@
 //! What an agent says of what it could not take or keep, on a simulated disk.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use agent::Agent;
 use agent::agent::{Input, Output};
 use agent::probe::{Reading, Source};
 use agent::question::{Answer, Question};
+use disk::memory::Memory;
+use disk::{Directory, File};
 use sim::disk::SimDisk;
 use sim::rng::Rng;
 use wire::event::Event;
@@ -153,4 +159,119 @@ fn series_that_come_and_go_find_room_and_the_list_is_not_begun_again_without_nee
     let refused = |event: &&Event| matches!(event, Event::SeriesRefused { .. });
     assert_eq!(stage.events().iter().filter(refused).count(), 1);
     assert!(stage.agent.journal().next(Stream::Dictionary).0 < 20);
+}
+
+/// A folder whose file system becomes read-only, as ext4 does after errors of its card.
+#[derive(Debug)]
+struct Remounted {
+    folder: disk::Folder,
+    is_read_only: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct RemountedFile {
+    file: Box<dyn File>,
+    is_read_only: Arc<AtomicBool>,
+}
+
+fn writable(is_read_only: &AtomicBool) -> io::Result<()> {
+    if is_read_only.load(Ordering::Relaxed) { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
+}
+
+impl Remounted {
+    fn wrapped(&self, file: Box<dyn File>) -> Box<dyn File> {
+        Box::new(RemountedFile { file, is_read_only: self.is_read_only.clone() })
+    }
+}
+
+impl Directory for Remounted {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.folder.list()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
+        Ok(self.wrapped(self.folder.open(name)?))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
+        writable(&self.is_read_only)?;
+        Ok(self.wrapped(self.folder.create(name)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        writable(&self.is_read_only)?;
+        self.folder.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        writable(&self.is_read_only)?;
+        self.folder.remove(name)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        writable(&self.is_read_only)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.folder.free_bytes()
+    }
+}
+
+impl File for RemountedFile {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        writable(&self.is_read_only)?;
+        self.file.write_at(offset, bytes)
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        writable(&self.is_read_only)?;
+        self.file.set_len(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        writable(&self.is_read_only)?;
+        self.file.sync()
+    }
+}
+
+#[test]
+fn a_file_system_that_becomes_read_only_asks_for_a_journal_in_memory_and_counts_what_that_costs() {
+    let is_read_only = Arc::new(AtomicBool::new(false));
+    let folder = SimDisk::new(Rng::new(1)).folder();
+    let folder = Arc::new(Remounted { folder, is_read_only: is_read_only.clone() });
+    let mut agent = Agent::open(folder, settings(10), 1, stamp(0)).expect("it takes writes");
+    let mut is_asked_for = Vec::new();
+    for second in 1..=30 {
+        is_read_only.store(second > 15, Ordering::Relaxed);
+        let text = reading(&[(Source::Loadavg, "0.10 0.20 0.30 1/234 5678\n")]);
+        agent.step(stamp(second), [Input::Reading { at: stamp(second).uptime, reading: text }]);
+        while let Some(output) = agent.poll_output() {
+            if matches!(output, Output::ReadOnly) {
+                is_asked_for.push(second);
+            }
+        }
+    }
+    assert_eq!(is_asked_for.len(), 1, "{is_asked_for:?}");
+    // Ticks 11 to 30: what came after the last batch that was committed.
+    assert!((15..=20).contains(&agent.volatile_tick_count()), "{}", agent.volatile_tick_count());
+    drop(agent);
+
+    let memory = Arc::new(Memory::new(8 << 20));
+    let mut agent = Agent::open(memory, settings(10), 3, stamp(31)).expect("memory has room");
+    agent.say_volatile(stamp(31), "read-only");
+    agent.step(stamp(32), [Input::Ask { id: 1, question: Question::Status }]);
+    let outputs = std::iter::from_fn(|| agent.poll_output());
+    let status = outputs.filter_map(|output| match output {
+        Output::Answer { answer: Answer::Status(status), .. } => Some(status),
+        _ => None,
+    });
+    assert_eq!(status.last().expect("a question has its answer").storage_error.as_deref(), Some("read-only"));
 }

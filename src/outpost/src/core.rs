@@ -17,7 +17,7 @@ use agent::agent::{Agent, Input, OPEN_PATIENCE, Output, Settings};
 use agent::probe::Reading;
 use agent::question::Answer;
 use disk::memory::Memory;
-use disk::{Directory as _, Folder};
+use disk::{Directory, Folder};
 use hal::linux::clock::{Clock, random_seed};
 use journal::journal::{OpenError, Settings as JournalSettings};
 use link::client::DownReason;
@@ -197,13 +197,8 @@ impl Core {
     /// Whether the journal's folder takes a file.
     async fn can_write(&self) -> bool {
         let path = self.folder.file("journal");
-        let is_written = move || {
-            let folder = hal::linux::folder::Folder::open(&path)?;
-            // What is left of it goes when the journal is opened.
-            folder.create("probe.tmp")?.sync()?;
-            folder.remove("probe.tmp")
-        };
-        self.worker.run(is_written).result().await.is_ok()
+        let written = move || probe(&*hal::linux::folder::Folder::open(&path)?);
+        self.worker.run(written).result().await.is_ok()
     }
 
     /// Waits for a message or until `wake_at`, and takes every message that is there by then.
@@ -371,8 +366,19 @@ impl Asked {
 
 fn open(path: PathBuf, settings: Settings, clock: &Clock, attempt: u32) -> Result<Box<Agent>, OpenError> {
     let folder: Folder = hal::linux::folder::Folder::open(&path)?;
+    // A whole journal opens without a write, and would find out later.
+    match probe(&*folder) {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => return Err(error.into()),
+        _ => {}
+    }
     let open = if attempt < OPEN_PATIENCE { Agent::open } else { Agent::open_giving_up };
     open(folder, settings, random_seed(), clock.now()).map(Box::new)
+}
+
+/// Makes a file and removes it. What may be left of it goes when the journal is opened.
+fn probe(folder: &dyn Directory) -> io::Result<()> {
+    folder.create("probe.tmp")?;
+    folder.remove("probe.tmp")
 }
 
 /// A question whose answer has a bound, whatever the other end of the socket asked for.
