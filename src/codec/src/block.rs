@@ -16,6 +16,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::divisor::greatest_common_divisor;
 use crate::model::Column;
 use crate::range::{Reader, Writer};
 use crate::varint;
@@ -114,13 +115,6 @@ impl Shape {
         let sign = other.unit.signum();
         Some(Fraction { numerator: self.unit / divisor * sign, denominator: (other.unit / divisor).checked_abs()? })
     }
-}
-
-fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 /// A value of a column that is like another; `None` when no writer would have said so.

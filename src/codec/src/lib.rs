@@ -19,6 +19,7 @@
 //! | `relation` | sums of other slots' changes that predict a slot's, found by the encoder and said in the stream |
 //! | `bit` | adaptive probabilities and their mixing |
 //! | `range` | the binary range coder |
+//! | [`divisor`] | what changes are multiples of |
 //! | [`varint`] | unsigned integers in one to ten bytes, for the frames around it |
 //!
 //! # Why not a library
@@ -43,6 +44,7 @@ extern crate alloc;
 
 mod bit;
 pub mod block;
+pub mod divisor;
 mod model;
 pub mod near;
 mod range;

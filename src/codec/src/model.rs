@@ -12,6 +12,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::bit::{Bit, Mixer};
+use crate::divisor::greatest_common_divisor;
 use crate::range::Coder;
 use crate::relation::{self, Edit, Term, Terms};
 
@@ -465,11 +466,7 @@ fn learn_grain(slot: &mut Slot, left: i64) {
         return;
     }
     slot.grain_age = if slot.grain == 0 { 1 } else { slot.grain_age / 2 };
-    let (mut a, mut b) = (slot.grain, magnitude);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    slot.grain = a;
+    slot.grain = greatest_common_divisor(slot.grain.unsigned_abs(), magnitude.unsigned_abs()) as i64;
 }
 
 fn to_multiple(value: i64, grain: i64) -> i64 {

@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use query::render::csv::fields;
+
 use crate::failure::Failure;
 
 /// Digits behind the point up to which a column is taken for decimals.
@@ -60,19 +62,6 @@ impl Trace {
         let row = |index: usize| columns.iter().map(|column| column[index]).collect();
         Ok(Trace { names, rows: times.into_iter().enumerate().map(|(index, time)| (time, row(index))).collect() })
     }
-}
-
-/// The fields of a line, quotes taken off (RFC 4180).
-fn fields(line: &str) -> Vec<String> {
-    let (mut fields, mut is_quoted) = (vec![String::new()], false);
-    for character in line.chars() {
-        match character {
-            '"' => is_quoted = !is_quoted,
-            ',' if !is_quoted => fields.push(String::new()),
-            _ => fields.last_mut().expect("there is always one").push(character),
-        }
-    }
-    fields
 }
 
 /// A column as integers: as they are; else times the smallest power of ten that gives each value back; else as the order of

@@ -10,6 +10,8 @@
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt::Write;
 
 use crate::render::number;
@@ -52,6 +54,19 @@ fn put_field(out: &mut String, text: &str) {
         out.push_str(guard);
         out.push_str(text);
     }
+}
+
+/// The fields of a line, quotes taken off.
+pub fn fields(line: &str) -> Vec<String> {
+    let (mut fields, mut is_quoted) = (vec![String::new()], false);
+    for character in line.chars() {
+        match character {
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => fields.push(String::new()),
+            _ => fields.last_mut().expect("there is always one").push(character),
+        }
+    }
+    fields
 }
 
 #[cfg(test)]

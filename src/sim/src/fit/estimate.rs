@@ -10,6 +10,9 @@
 
 use std::collections::BTreeMap;
 
+use codec::divisor::greatest_common_divisor;
+use query::render::csv::fields;
+
 use super::normal::Normal;
 use super::{CERTAIN, Changes, Fit, FitError, Knot, Motion, PERMILLE, Series};
 
@@ -87,19 +90,6 @@ fn columns(table: &str) -> Result<(Vec<String>, Vec<Vec<i64>>), FitError> {
         }
     }
     Ok((names, columns))
-}
-
-/// The fields of a line, quotes taken off (RFC 4180).
-fn fields(line: &str) -> Vec<String> {
-    let (mut fields, mut is_quoted) = (vec![String::new()], false);
-    for character in line.chars() {
-        match character {
-            '"' => is_quoted = !is_quoted,
-            ',' if !is_quoted => fields.push(String::new()),
-            _ => fields.last_mut().expect("there is always one").push(character),
-        }
-    }
-    fields
 }
 
 /// What is known of a series that changes before the others are looked at.
@@ -348,13 +338,6 @@ impl Miss {
 
 fn bits(change: f64) -> f64 {
     (1.0 + change.abs()).log2().copysign(change)
-}
-
-fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 #[cfg(test)]
