@@ -19,7 +19,7 @@ use disk::{File, Folder};
 use crate::entry::{self, HEAD_BYTES, Head, Kind, Unreadable};
 use crate::wear::block_bytes;
 
-pub(crate) const NAMES: [&str; 2] = ["tail.a", "tail.b"];
+const NAMES: [&str; 2] = ["tail.a", "tail.b"];
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Commits between two attempts to restore a stale file: each attempt writes the whole file to a disk that is failing.
@@ -122,17 +122,7 @@ impl Tail {
 
     /// Recovers the log from its files. `None` when neither holds a whole checkpoint.
     pub fn open(folder: &Folder, bytes_max: u64, unreadable: Unreadable) -> io::Result<Option<Recovery>> {
-        let [a, b] = NAMES.map(|name| open_if_there(folder, name));
-        let copies = [a?, b?];
-        let mut found: [Vec<Found>; 2] = [Vec::new(), Vec::new()];
-        let mut lost_bytes = 0;
-        for (copy, file) in copies.iter().enumerate() {
-            if let Some(file) = file {
-                lost_bytes += entry::scan(&**file, unreadable, |offset, head, _| {
-                    found[copy].push(Found { offset, head, copies: [copy == 0, copy == 1] });
-                })?;
-            }
-        }
+        let Scanned { copies, found, unread_bytes } = scan(folder, unreadable)?;
         let Some(generation) = found.iter().filter_map(|found| whole_generation(found)).max() else {
             return Ok(None);
         };
@@ -173,7 +163,7 @@ impl Tail {
             .iter()
             .map(|found| (found.head.kind, Place { offset: found.offset as u32, length: found.head.length }))
             .collect();
-        let damage = if lost_bytes > 0 { Some(Damage { end: u32::MAX, bytes: lost_bytes }) } else { damage(&kept) };
+        let damage = if unread_bytes > 0 { Some(Damage { end: u32::MAX, bytes: unread_bytes }) } else { damage(&kept) };
         Ok(Some(Recovery { tail, entries, damage }))
     }
 
@@ -581,7 +571,31 @@ impl Restart<'_> {
 }
 
 /// A file, or none when there is none. Any other refusal must not be taken for a missing file: a new one would replace it.
-pub(crate) fn open_if_there(folder: &Folder, name: &str) -> io::Result<Option<Box<dyn File>>> {
+/// What the two files hold, as they are.
+pub(crate) struct Scanned {
+    pub(crate) copies: [Option<Box<dyn File>>; 2],
+    /// The sound entries of each file, of whatever generation.
+    pub(crate) found: [Vec<Found>; 2],
+    pub(crate) unread_bytes: u64,
+}
+
+/// Searches both files for entries.
+pub(crate) fn scan(folder: &Folder, unreadable: Unreadable) -> io::Result<Scanned> {
+    let [a, b] = NAMES.map(|name| open_if_there(folder, name));
+    let copies = [a?, b?];
+    let mut found: [Vec<Found>; 2] = [Vec::new(), Vec::new()];
+    let mut unread_bytes = 0;
+    for (copy, file) in copies.iter().enumerate() {
+        if let Some(file) = file {
+            unread_bytes += entry::scan(&**file, unreadable, |offset, head, _| {
+                found[copy].push(Found { offset, head, copies: [copy == 0, copy == 1] });
+            })?;
+        }
+    }
+    Ok(Scanned { copies, found, unread_bytes })
+}
+
+fn open_if_there(folder: &Folder, name: &str) -> io::Result<Option<Box<dyn File>>> {
     match folder.open(name) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -8,9 +8,9 @@ use wire::ranges::RangeSet;
 use wire::record::Record;
 use wire::stream::{STREAM_COUNT, Stream};
 
-use crate::entry::{self, HEAD_BYTES, Kind, Unreadable};
+use crate::entry::{HEAD_BYTES, Kind, Unreadable};
 use crate::journal::{STATE_SLOT, WEAR_SLOT};
-use crate::tail::{self, Found, damage, join, keep, open_if_there, read_from, whole_generation};
+use crate::tail::{Found, Scanned, damage, join, keep, read_from, scan, whole_generation};
 use crate::wear::Wear;
 
 /// How the tail's two files are.
@@ -63,17 +63,7 @@ impl TailHealth {
 impl Tail {
     /// Reads both files. `None` when they change meanwhile, or seem to; `is_last` takes them as they are.
     pub(super) fn read(folder: &Folder, unreadable: Unreadable, is_last: bool) -> io::Result<Option<Tail>> {
-        let [a, b] = tail::NAMES.map(|name| open_if_there(folder, name));
-        let copies = [a?, b?];
-        let mut found: [Vec<Found>; 2] = [Vec::new(), Vec::new()];
-        let mut unread_bytes = 0;
-        for (copy, file) in copies.iter().enumerate() {
-            if let Some(file) = file {
-                unread_bytes += entry::scan(&**file, unreadable, |offset, head, _| {
-                    found[copy].push(Found { offset, head, copies: [copy == 0, copy == 1] });
-                })?;
-            }
-        }
+        let Scanned { copies, found, unread_bytes } = scan(folder, unreadable)?;
         let generation = found.iter().filter_map(|found| whole_generation(found)).max();
         let newest = found.iter().flatten().map(|found| found.head.generation).max();
         // Between two generations neither file may seem whole, or the newer one is not yet.
