@@ -412,7 +412,7 @@ impl Agent {
         let skipped_count = self.take(&reading);
         self.say_shortfalls(now, reading.refused_count(), skipped_count);
         if self.write_dictionary(now) {
-            self.ticked = history::at_instant(now, at.min(now.uptime).max(self.ticked.uptime));
+            self.ticked = now.at(at.min(now.uptime).max(self.ticked.uptime));
             self.sampler.end(self.ticked);
             self.tick_count += 1;
             let (dictionary, values) = self.sampler.latest();

@@ -11,7 +11,7 @@ use wire::limits::SERIES_COUNT_MAX;
 use wire::record::Record;
 use wire::series::Series;
 use wire::stream::Stream;
-use wire::time::{Instant, Span, Stamp, UnixTime};
+use wire::time::{Instant, Span, Stamp};
 
 use crate::dictionary::Dictionary;
 use crate::question::SeriesSamples;
@@ -177,7 +177,7 @@ impl<'a> Collected<'a> {
         let mut taken = Taken::Before;
         let Collected { reader, of_run, place, now, since, room, is_cut, .. } = self;
         let read = reader.read(payload, keyframe, |tick, values| {
-            let at = at_instant(stamp, Instant(tick.at_ms));
+            let at = stamp.at(Instant(tick.at_ms));
             if !is_within(at, *now, *since) {
                 return;
             }
@@ -226,7 +226,7 @@ pub fn events(journal: &mut Journal, now: Stamp, count_max: usize) -> io::Result
         let Ok(payload) = opened.payload(&mut scratch) else { continue };
         let mut of_batch: Vec<(Stamp, Event)> = batch::events(payload)
             .filter_map(Result::ok)
-            .filter_map(|(after, event)| Some((at_instant(stamp, stamp.uptime + after), event?)))
+            .filter_map(|(after, event)| Some((stamp.at(stamp.uptime + after), event?)))
             .collect();
         of_batch.reverse();
         found.extend(of_batch);
@@ -234,12 +234,6 @@ pub fn events(journal: &mut Journal, now: Stamp, count_max: usize) -> io::Result
     journal.rest();
     found.truncate(count_max);
     Ok(found)
-}
-
-/// `stamp` moved to another instant of its boot.
-pub(crate) fn at_instant(stamp: Stamp, uptime: Instant) -> Stamp {
-    let unix = stamp.unix.map(|unix| UnixTime(unix.0.saturating_add(uptime.0).saturating_sub(stamp.uptime.0)));
-    Stamp { uptime, unix, ..stamp }
 }
 
 /// Whether `at` is at most `since` before `now`, by the boot's clock, or by the calendar for another boot's.

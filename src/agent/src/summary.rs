@@ -19,7 +19,6 @@ use wire::time::{Instant, Span, Stamp, UnixTime};
 use wire::window::{SPANS, Window, WindowWriter};
 
 use crate::dictionary::Dictionary;
-use crate::history::at_instant;
 
 const LEVEL_COUNT: usize = SPANS.len();
 
@@ -48,6 +47,8 @@ struct Place {
 struct Level {
     stream: Stream,
     span: Span,
+    /// Whether a run goes on over batches, so that its model is held.
+    is_run_of_batches: bool,
     place: Option<Place>,
     /// When the open window began.
     began: Stamp,
@@ -85,9 +86,10 @@ impl Default for Summarizer {
 impl Summarizer {
     /// A summarizer before any tick.
     pub fn new() -> Summarizer {
-        let level = |(stream, span)| Level {
-            stream,
-            span,
+        let level = |index: usize| Level {
+            stream: SPANS[index].0,
+            span: SPANS[index].1,
+            is_run_of_batches: BATCHES[index].0 < BATCHES[index].1,
             place: None,
             began: Stamp::default(),
             tick_count: 0,
@@ -98,7 +100,7 @@ impl Summarizer {
             run: None,
             run_window_count: 0,
         };
-        Summarizer { kinds: Vec::new(), before: Vec::new(), levels: SPANS.map(level) }
+        Summarizer { kinds: Vec::new(), before: Vec::new(), levels: std::array::from_fn(level) }
     }
 
     /// Takes a tick: the value of each slot of the dictionary, at `now`. Batches may be [due](Summarizer::due) then.
@@ -213,7 +215,7 @@ impl Level {
     }
 
     fn end(&mut self, kinds: &[Kind]) {
-        if self.stream == Stream::Minute {
+        if self.is_run_of_batches {
             let writer = self.writer.get_or_insert_default();
             writer.push(self.began.uptime, self.tick_count, kinds, &self.windows);
         } else {
@@ -242,7 +244,7 @@ fn place(at: Stamp, span: Span) -> Place {
 /// When that window began. One that began before the boot began with it.
 fn began(at: Stamp, span: Span) -> Stamp {
     let clock = at.unix.map_or(at.uptime.0, |UnixTime(unix_ms)| unix_ms);
-    at_instant(at, Instant(at.uptime.0.saturating_sub(clock % span.0)))
+    at.at(Instant(at.uptime.0.saturating_sub(clock % span.0)))
 }
 
 #[cfg(test)]
@@ -285,7 +287,7 @@ mod tests {
             while let Some(sealed) = self.summarizer.due(&self.dictionary.mark(), &mut payload) {
                 let index = SPANS.iter().position(|(stream, _)| *stream == sealed.stream).unwrap();
                 let each = |at: Instant, series, window: &Window| {
-                    let civil = at_instant(sealed.stamp, at);
+                    let civil = sealed.stamp.at(at);
                     found.push((sealed.stream, civil.unix.map_or(at.0, |unix| unix.0), series, *window));
                 };
                 let kinds = [Kind::Counter, Kind::Gauge];

@@ -32,6 +32,14 @@ pub struct Stamp {
     pub unix: Option<UnixTime>,
 }
 
+impl Stamp {
+    /// Another instant of the same boot.
+    pub fn at(self, uptime: Instant) -> Stamp {
+        let unix = self.unix.map(|unix| UnixTime(unix.0.saturating_add(uptime.0).saturating_sub(self.uptime.0)));
+        Stamp { uptime, unix, ..self }
+    }
+}
+
 /// A span of milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Span(pub u64);

@@ -18,7 +18,7 @@ use wire::id::Seq;
 use wire::record::{Header, Record};
 use wire::series::{Kind, labels};
 use wire::stream::{Lane, Stream};
-use wire::time::{Instant, Span, Stamp, UnixTime};
+use wire::time::{Instant, Span, Stamp};
 use wire::window::WindowReader;
 
 use super::batches;
@@ -184,7 +184,7 @@ impl Rows<'_> {
             let mut of_batch: Vec<(Stamp, Event)> = Vec::new();
             for event in batch::events(payload) {
                 match event {
-                    Ok((after, Some(event))) => of_batch.push((at_instant(stamp, stamp.uptime + after), event)),
+                    Ok((after, Some(event))) => of_batch.push((stamp.at(stamp.uptime + after), event)),
                     // Of another release.
                     Ok((_, None)) => {}
                     Err(_) => self.lacks.undecodable_count += 1,
@@ -348,7 +348,7 @@ impl<'a> Runs<'a> {
             self.list = List::find(self.inspection, mark)?;
         }
         let mut placed = Placed { unplaced_count: 0, from_ms, at_ms: None };
-        let place = |at| place(at_instant(header.stamp, at));
+        let place = |at| place(header.stamp.at(at));
         let (read, series) = match (header.stream.lane(), &mut self.list) {
             (Lane::Summary, Some(list)) => windows(&mut self.windows, &header, payload, list, &mut placed, place),
             // Without the list it is not known what its columns are.
@@ -442,12 +442,6 @@ fn windows(
         series
     });
     (read, series.collect())
-}
-
-/// `stamp` moved to another instant of its boot.
-fn at_instant(stamp: Stamp, uptime: Instant) -> Stamp {
-    let unix = stamp.unix.map(|unix| UnixTime(unix.0.saturating_add(uptime.0).saturating_sub(stamp.uptime.0)));
-    Stamp { uptime, unix, ..stamp }
 }
 
 #[cfg(test)]
