@@ -22,9 +22,11 @@ use journal::Journal;
 use journal::entry::{self, Head};
 use journal::inspect::Inspection;
 use journal::volume;
+use link::channel::Carrier;
 use link::client::{Client, Input, Timing};
+use link::estimator::Estimate;
 use link::server::Server;
-use link::talk;
+use link::talk::{self, Listener};
 use outpost_hub::call;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConnection, Connection, ServerConnection};
@@ -32,7 +34,7 @@ use sim::disk::SimDisk;
 use sim::rng::Rng;
 use store::change::Change;
 use wire::batch::{self, TickReader};
-use wire::frame::Assembler;
+use wire::frame::{self, Assembler};
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::limits::SERIES_COUNT_MAX;
 use wire::message::{self, Fingerprint, Hello};
@@ -111,11 +113,22 @@ fn call(bytes: &[u8]) {
 }
 
 fn client(bytes: &[u8]) {
+    let hello = hello();
     let mut client = Client::new(Timing::default(), 1, Instant(0));
     client.handle_timeout(Instant(0));
-    client.handle_input(Instant(0), Input::Connected(&hello()));
+    let connected = |carrier| Input::Connected { carrier, known: Estimate::default(), hello: &hello };
+    client.handle_input(Instant(0), connected(Carrier::Stream));
     client.handle_input(Instant(1), Input::Received(bytes));
-    while client.poll_output().is_some() {}
+    while client.poll_output().is_some() || client.poll_packet(Instant(1)).is_some() {}
+    client.handle_timeout(Instant(100_000));
+    // The same as datagrams, cut where a byte says so.
+    let mut client = Client::new(Timing::default(), 1, Instant(0));
+    client.handle_timeout(Instant(0));
+    client.handle_input(Instant(0), connected(Carrier::Datagram));
+    for (number, datagram) in bytes.split(|byte| *byte == 0xfe).enumerate() {
+        client.handle_input(Instant(1), Input::Datagram(number as u64, datagram));
+        while client.poll_output().is_some() || client.poll_packet(Instant(1)).is_some() {}
+    }
     client.handle_timeout(Instant(100_000));
 }
 
@@ -169,9 +182,12 @@ fn fleet(mut bytes: &[u8]) {
 }
 
 fn frames(bytes: &[u8]) {
+    let mut listener = Listener::default();
+    listener.push(bytes);
+    while let Ok(Some(_)) = listener.poll_message() {}
+    // As a datagram the last frame may go without a length.
     let mut assembler = Assembler::default();
-    assembler.push(bytes);
-    while let Ok(Some(_)) = assembler.poll_message() {}
+    frame::frames(bytes).map_while(Result::ok).map_while(|frame| assembler.take(frame).ok()).for_each(drop);
 }
 
 /// The bytes stand as batches in an agent's journal, behind right checksums, and the agent is asked for everything.
@@ -231,7 +247,10 @@ fn hub(bytes: &[u8]) {
 
 fn talk_to(hub: &mut Hub, key: Fingerprint, words: &[u8]) {
     let peer = PeerId(1);
-    let mut inputs = vec![HubInput::Connected { peer, key }, HubInput::Received { peer, bytes: words.to_vec() }];
+    let mut inputs = vec![
+        HubInput::Connected { peer, key, carrier: Carrier::Stream },
+        HubInput::Received { peer, number: None, bytes: words.to_vec() },
+    ];
     while !inputs.is_empty() {
         hub.step(Stamp::default(), inputs.drain(..));
         while let Some(output) = hub.poll_output() {
@@ -266,11 +285,11 @@ fn messages(bytes: &[u8]) {
     fn check<T: serde::Serialize + serde::de::DeserializeOwned>(kind: message::Kind, bytes: &[u8]) {
         if let Some(message) = talk::read::<T>(bytes) {
             let written = talk::frames(kind, &message);
-            let mut assembler = Assembler::default();
-            assembler.push(&written);
-            let framed = assembler.poll_message().expect("frames of our own").expect("a whole message");
+            let mut listener = Listener::default();
+            listener.push(&written);
+            let framed = listener.poll_message().expect("frames of our own").expect("a whole message");
             assert_eq!(framed.kind, kind as u8);
-            assert!(talk::read::<T>(framed.bytes).is_some(), "what was written is read");
+            assert!(talk::read::<T>(&framed.bytes).is_some(), "what was written is read");
         }
     }
     use message::Kind;
@@ -287,7 +306,7 @@ fn messages(bytes: &[u8]) {
         Kind::Rotate => check::<message::Rotate>(kind, bytes),
         Kind::Want => check::<message::Want>(kind, bytes),
         Kind::Welcome => check::<message::Welcome>(kind, bytes),
-        Kind::Batch | Kind::Leave | Kind::Left | Kind::Rotated => {}
+        Kind::Batch | Kind::Leave | Kind::Left | Kind::Receipt | Kind::Rotated => {}
     }
 }
 
@@ -320,9 +339,15 @@ fn run(bytes: &[u8]) {
 }
 
 fn server(bytes: &[u8]) {
-    let mut server = Server::new(Instant(0));
-    let _ = server.receive(Instant(1), bytes, |_| {});
-    let _ = server.handle_timeout(Instant(2));
+    for carrier in [Carrier::Stream, Carrier::Datagram] {
+        let mut server = Server::new(Instant(0), carrier);
+        for (number, bytes) in bytes.split(|byte| *byte == 0xfe).enumerate() {
+            let number = (carrier == Carrier::Datagram).then_some(number as u64);
+            let _ = server.receive(Instant(1), number, bytes, |_| {});
+        }
+        let _ = server.handle_timeout(Instant(2));
+        while server.poll_packet(Instant(50)).is_some() {}
+    }
 }
 
 /// Both tail files, entry by entry, behind right checksums.

@@ -7,9 +7,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use identity::key::Key;
 use identity::token::Token;
 use identity::{key_file, tls};
-use link::talk;
+use link::talk::{self, Listener};
 use rustls::{ClientConnection, ServerConnection, Stream};
-use wire::frame::Assembler;
 use wire::id::{DeviceId, JournalId};
 use wire::message::{Close, CloseReason, Enroll, Fingerprint, Hello, Kind};
 use wire::time::{Span, Stamp};
@@ -47,11 +46,11 @@ fn refusal(hub: SocketAddr, pin: Fingerprint, words: &[u8]) -> Close {
     stream.write_all(words).expect("the hub takes bytes");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("the hub ends what it refuses");
-    let mut assembler = Assembler::default();
-    assembler.push(&answer);
-    let framed = assembler.poll_message().expect("it speaks in frames").expect("it says why");
+    let mut listener = Listener::default();
+    listener.push(&answer);
+    let framed = listener.poll_message().expect("it speaks in frames").expect("it says why");
     assert_eq!(Kind::from_number(framed.kind), Some(Kind::Close));
-    talk::read(framed.bytes).expect("it says so in words of this version")
+    talk::read(&framed.bytes).expect("it says so in words of this version")
 }
 
 #[test]

@@ -13,7 +13,10 @@ use std::io;
 use disk::Folder;
 use journal::Journal;
 use journal::journal::{OpenError, Settings as JournalSettings};
+use link::channel::Carrier;
 use link::client::{Client, DownReason, Input as LinkInput, Output as LinkOutput, Timing};
+use link::estimator::Estimate;
+use link::receipt::Number;
 use wire::batch;
 use wire::event::{self, Event};
 use wire::id::{DeviceId, Seq};
@@ -86,9 +89,11 @@ pub enum Input {
     },
     /// So many ticks were due and could not be taken.
     Missed(u32),
-    /// The connection that [`Output::Dial`] asked for stands.
-    Connected,
-    /// Bytes of the hub.
+    /// The connection that [`Output::Dial`] asked for stands, or datagrams can be sent.
+    Connected(Carrier),
+    /// A datagram of the hub; the first has number 0.
+    Datagram(Number, Vec<u8>),
+    /// Bytes of the hub on a connection.
     Received(Vec<u8>),
     /// The connection is gone, or never came to be; why, in the port's words, if it knows.
     Disconnected(Option<String>),
@@ -112,7 +117,7 @@ pub enum Output {
     Reading(Box<Reading>),
     /// Open a connection to the hub.
     Dial,
-    /// Write these bytes.
+    /// Write these bytes, or send them as one datagram, the n-th of this dial with number n.
     Send(Vec<u8>),
     /// Close the connection.
     HangUp,
@@ -154,6 +159,8 @@ pub struct Agent {
     acked_at: Option<Instant>,
     /// Why the last link ended, in words.
     link_ended: Option<String>,
+    /// What was learned of the last link.
+    known: Estimate,
     /// Why the connection was lost, in the port's words.
     lost: Option<String>,
     tick_count: u64,
@@ -229,6 +236,7 @@ impl Agent {
             hub_offset_ms: None,
             acked_at: None,
             link_ended: None,
+            known: Estimate::default(),
             lost: None,
             tick_count: 0,
             durable_tick_count: 0,
@@ -261,9 +269,13 @@ impl Agent {
             match input {
                 Input::Reading { at, reading } => self.tick(now, at, reading),
                 Input::Missed(count) => self.miss(count),
-                Input::Connected => {
+                Input::Connected(carrier) => {
                     let hello = self.hello(now);
-                    self.client.handle_input(now.uptime, LinkInput::Connected(&hello));
+                    let connected = LinkInput::Connected { carrier, known: self.known, hello: &hello };
+                    self.client.handle_input(now.uptime, connected);
+                }
+                Input::Datagram(number, bytes) => {
+                    self.client.handle_input(now.uptime, LinkInput::Datagram(number, &bytes));
                 }
                 Input::Received(bytes) => self.client.handle_input(now.uptime, LinkInput::Received(&bytes)),
                 Input::Disconnected(reason) => {
@@ -275,6 +287,9 @@ impl Agent {
                 Input::Stop => is_asked_to_stop = self.stop == Stop::Runs,
             }
             self.drain_link(now);
+        }
+        if let Some(estimate) = self.client.estimate() {
+            self.known = estimate;
         }
         self.client.handle_timeout(now.uptime);
         self.drain_link(now);
@@ -288,14 +303,22 @@ impl Agent {
             self.close_batch_if_due(now);
         }
         self.commit(now, is_asked_to_stop);
-        // What the disk refuses now is asked for again in the next step.
-        let _ = uplink::fill(&mut self.journal, &mut self.client, now, &mut self.record);
-        self.drain_link(now);
+        self.send(now);
         for (id, question) in questions {
             let answer = self.answer(now, &question);
             self.outputs.push_back(Output::Answer { id, answer });
         }
         self.stop_if_done(now);
+    }
+
+    /// Sends what there is to send and room for.
+    fn send(&mut self, now: Stamp) {
+        loop {
+            // What the disk refuses now is asked for again in the next step.
+            let _ = uplink::fill(&mut self.journal, &mut self.client, now, &mut self.record);
+            let Some(packet) = self.client.poll_packet(now.uptime) else { return };
+            self.outputs.push_back(Output::Send(packet));
+        }
     }
 
     fn stop_if_done(&mut self, now: Stamp) {
@@ -612,7 +635,7 @@ impl Agent {
                     }
                 }
                 LinkOutput::PingDue => {
-                    let ping = Ping { now, backlog: self.backlog() };
+                    let ping = Ping { now, backlog: self.backlog(), wants_acks: false };
                     self.client.ping(now.uptime, &ping);
                 }
                 LinkOutput::HubTime(pong) => {

@@ -9,36 +9,30 @@ use std::io;
 use journal::Journal;
 use link::client::Client;
 use wire::id::Seq;
-use wire::limits::{BATCH_BYTES_TARGET, RANGES_COUNT_MAX};
+use wire::limits::RANGES_COUNT_MAX;
 use wire::stream::{Lane, Stream};
 use wire::time::Stamp;
 
-/// Fills the client's window from the journal.
+/// Gives the client what it has room for, from the journal.
 ///
 /// Errors: the disk refused to read; try again later.
 pub fn fill(journal: &mut Journal, client: &mut Client, now: Stamp, record: &mut Vec<u8>) -> io::Result<()> {
-    while client.can_send(BATCH_BYTES_TARGET) {
-        let Some((stream, seq)) = next(journal, client, now)? else {
-            journal.rest();
-            return Ok(());
-        };
-        if !journal.read(now, stream, seq, record)? {
-            if !journal.done(stream).contains(seq) {
-                // No room to say that it is lost: after the next commit there is.
-                return Ok(());
-            }
-            continue;
-        }
-        if !client.can_send(record.len()) {
+    while let Some((stream, seq)) = next(journal, client, now)? {
+        if journal.read(now, stream, seq, record)? {
+            client.send_batch(now.uptime, stream, seq, record);
+        } else if !journal.done(stream).contains(seq) {
+            // No room to say that it is lost: after the next commit there is.
             return Ok(());
         }
-        client.send_batch(now.uptime, stream, seq, record);
+    }
+    if client.can_send(Lane::Raw) {
+        journal.rest();
     }
     Ok(())
 }
 
 fn next(journal: &mut Journal, client: &Client, now: Stamp) -> io::Result<Option<(Stream, Seq)>> {
-    for stream in Stream::ALL {
+    for stream in Stream::ALL.into_iter().filter(|stream| client.can_send(stream.lane())) {
         // Each hole that newest-first leaves is a range at both ends; when they run out of them, the oldest hole is closed first.
         let is_in_order = stream.lane() == Lane::Urgent || journal.done(stream).iter().count() + 4 >= RANGES_COUNT_MAX;
         let mut from = Seq(0);

@@ -36,6 +36,11 @@ pub fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// How many bytes [`put`] writes for a value.
+pub fn len(value: u64) -> usize {
+    (u64::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
+}
+
 /// Takes an unsigned integer off the front of `input`.
 pub fn take(input: &mut &[u8]) -> Result<u64, VarintError> {
     let mut value = 0u64;

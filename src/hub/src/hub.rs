@@ -13,8 +13,10 @@ mod admin;
 pub mod commit;
 mod uplink;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use link::channel::Carrier;
+use link::receipt::Number;
 use store::change::{Change, Refused, RefusedReason};
 use wire::id::{DeviceId, JournalId};
 use wire::message::{CloseReason, Fingerprint, Progress};
@@ -47,11 +49,15 @@ pub enum Input {
         peer: PeerId,
         /// The key.
         key: Fingerprint,
+        /// What carries its packets.
+        carrier: Carrier,
     },
     /// Bytes of a peer.
     Received {
         /// Its connection.
         peer: PeerId,
+        /// The number of a datagram; the one that opened the link has 0.
+        number: Option<Number>,
         /// The bytes.
         bytes: Vec<u8>,
     },
@@ -93,7 +99,7 @@ pub enum Input {
 /// What the core tells the driver.
 #[derive(Debug)]
 pub enum Output {
-    /// Write these bytes to a peer.
+    /// Write these bytes to a peer, or send them as one datagram, the n-th to it with number n.
     Send {
         /// Its connection.
         peer: PeerId,
@@ -195,8 +201,12 @@ pub enum Note {
 /// The host's core.
 #[derive(Debug)]
 pub struct Hub {
+    /// When the present step is.
+    now: Stamp,
     fleet: Fleet,
     sessions: BTreeMap<PeerId, Session>,
+    /// Whoever may have something to be told.
+    touched: BTreeSet<PeerId>,
     commits: Commits,
     reads: BTreeMap<Ticket, PeerId>,
     ticket_count: u64,
@@ -212,8 +222,10 @@ impl Hub {
         let next_key = key_rows.first().and_then(|(_, value)| postcard::from_bytes(value).ok());
         let (fleet, unread) = Fleet::load(fleet_rows);
         let hub = Hub {
+            now,
             fleet,
             sessions: BTreeMap::new(),
+            touched: BTreeSet::new(),
             commits: Commits::default(),
             reads: BTreeMap::new(),
             ticket_count: 0,
@@ -231,20 +243,22 @@ impl Hub {
 
     /// Takes inputs, lets time pass, commits. Drain [`Hub::poll_output`] afterwards.
     pub fn step(&mut self, now: Stamp, inputs: impl IntoIterator<Item = Input>) {
+        self.now = now;
         for input in inputs {
             match input {
-                Input::Connected { peer, key } => {
-                    self.sessions.insert(peer, Session::new(key, now.uptime));
+                Input::Connected { peer, key, carrier } => {
+                    self.sessions.insert(peer, Session::new(key, carrier, now.uptime));
                 }
-                Input::Received { peer, bytes } => self.receive(now, peer, &bytes),
+                Input::Received { peer, number, bytes } => self.receive(now, peer, number, &bytes),
                 Input::Disconnected { peer } => self.forget(peer),
                 Input::Committed { ticket, refused } => self.committed(ticket, &refused),
                 Input::CommitFailed { ticket, error } => self.commit_failed(ticket, error),
-                Input::Rows { ticket, rows } => self.rows(now, ticket, rows),
+                Input::Rows { ticket, rows } => self.rows(ticket, rows),
                 Input::Ask { id, request } => self.ask(now, id, request),
             }
         }
         self.pass_time(now);
+        self.send();
         if self.commits.is_due() {
             let ticket = self.ticket();
             let changes = self.commits.begin(ticket);
@@ -268,6 +282,20 @@ impl Hub {
         Ticket(self.ticket_count)
     }
 
+    /// Sends what those have to be told to whom something happened.
+    fn send(&mut self) {
+        for peer in std::mem::take(&mut self.touched) {
+            self.send_to(peer);
+        }
+    }
+
+    fn send_to(&mut self, peer: PeerId) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        while let Some(bytes) = session.server.poll_packet(self.now.uptime) {
+            self.outputs.push_back(Output::Send { peer, bytes });
+        }
+    }
+
     fn pass_time(&mut self, now: Stamp) {
         let silent: Vec<PeerId> = self
             .sessions
@@ -277,6 +305,8 @@ impl Hub {
         for peer in silent {
             self.close(peer, CloseReason::Protocol, "silent for too long");
         }
+        let is_due = |session: &Session| session.server.poll_timeout().is_some_and(|at| at <= now.uptime);
+        self.touched.extend(self.sessions.iter().filter(|(_, session)| is_due(session)).map(|(peer, _)| *peer));
         if self.observe_at <= now.uptime {
             self.observe_at = now.uptime + OBSERVE_EVERY;
             let online = self.sessions.values().filter_map(|session| Some(session.who.as_ref()?.device));

@@ -1,9 +1,10 @@
 //! One gateway's link and what of its journal is held.
 
+use link::channel::Carrier;
 use link::server::Server;
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::limits::ACK_RANGES_MAX;
-use wire::message::{Ack, Fingerprint, Head, Progress};
+use wire::message::{Ack, Fingerprint, Head, Progress, Want};
 use wire::ranges::{RangeSet, SeqRange};
 use wire::stream::{STREAM_COUNT, Stream};
 use wire::time::Instant;
@@ -21,6 +22,12 @@ pub struct Session {
     pub server: Server,
     /// Who it is, once it said hello.
     pub who: Option<Who>,
+    /// Whether the links of the same device that are older were closed for it.
+    pub has_taken_over: bool,
+    /// Whether the store has said what it holds, and the welcome waits for what came with the hello.
+    pub owes_welcome: bool,
+    /// What is asked for after the welcome.
+    pub wants: Vec<Want>,
     /// Whether it asked for the one thing that a link is good for beside a hello: what it says after that is not heard.
     pub has_asked: bool,
 }
@@ -38,12 +45,25 @@ pub struct Who {
     heads: [Seq; STREAM_COUNT],
     /// Streams of which something became durable since the last ack.
     unacked: [bool; STREAM_COUNT],
+    /// Streams of which something was acked on this link.
+    acked: [bool; STREAM_COUNT],
+    /// Batches that are on their way to the disk.
+    pub waiting_count: usize,
 }
 
 impl Session {
     /// A connection that was just accepted.
-    pub fn new(key: Fingerprint, now: Instant) -> Session {
-        Session { key, server: Server::new(now), who: None, has_asked: false }
+    pub fn new(key: Fingerprint, carrier: Carrier, now: Instant) -> Session {
+        let server = Server::new(now, carrier);
+        Session {
+            key,
+            server,
+            who: None,
+            has_taken_over: false,
+            owes_welcome: false,
+            wants: Vec::new(),
+            has_asked: false,
+        }
     }
 }
 
@@ -56,6 +76,8 @@ impl Who {
             held: Default::default(),
             heads: [Seq(0); STREAM_COUNT],
             unacked: [false; STREAM_COUNT],
+            acked: [false; STREAM_COUNT],
+            waiting_count: 0,
         };
         heads.iter().for_each(|head| who.heads[head.stream.index()] = head.next);
         who
@@ -66,6 +88,17 @@ impl Who {
         for progress in progress {
             self.held[progress.stream.index()].insert_all(&progress.held);
         }
+    }
+
+    /// What is held, by stream; nothing of a stream that was never seen.
+    pub fn progress(&self) -> impl Iterator<Item = Progress> {
+        let of = |stream: Stream| Progress { stream, held: self.held[stream.index()].clone() };
+        Stream::ALL.into_iter().map(of).filter(|progress| !progress.held.is_empty())
+    }
+
+    /// Makes every ack of this link due again: one was lost.
+    pub fn ack_again(&mut self) {
+        self.unacked.iter_mut().zip(self.acked).for_each(|(unacked, acked)| *unacked |= acked);
     }
 
     /// Batches became durable, or known to be lost.
@@ -89,6 +122,7 @@ impl Who {
     pub fn poll_ack(&mut self) -> Option<Ack> {
         let stream = Stream::ALL.into_iter().find(|stream| self.unacked[stream.index()])?;
         self.unacked[stream.index()] = false;
+        self.acked[stream.index()] = true;
         let held = &self.held[stream.index()];
         let cumulative = held.cumulative();
         let above = || held.iter().filter(|range| range.first > cumulative);

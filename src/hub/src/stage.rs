@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use identity::token::secret_hash;
-use link::talk;
+use link::channel::Carrier;
+use link::talk::{self, Listener};
 use store::change::Change;
-use wire::frame::Assembler;
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::message::{Backlog, Enroll, Enrolled, Fingerprint, Hello, Kind, VERSION};
 use wire::record::{Header, seal};
@@ -102,8 +102,7 @@ impl Stage {
             hostname: "gw".try_into().unwrap(),
         };
         let bytes = talk::frames(Kind::Hello, &hello);
-        let outputs =
-            self.settle([Input::Connected { peer, key: Fingerprint([key; 32]) }, Input::Received { peer, bytes }]);
+        let outputs = self.settle([connected(peer, key), received(peer, bytes)]);
         let ticket = outputs.iter().find_map(|output| match output {
             Output::Read { ticket, .. } => Some(*ticket),
             _ => None,
@@ -120,7 +119,7 @@ impl Stage {
         let header = Header { stream: Stream::Raw, seq: Seq(seq), run: Seq(seq), stamp: Stamp::default() };
         let mut record = Vec::new();
         seal(&header, b"payload", false, &mut record);
-        Input::Received { peer, bytes: talk::raw_frames(Lane::Raw, Kind::Batch, &record) }
+        received(peer, talk::raw_frames(Lane::Raw, Kind::Batch, &record, seq as u32))
     }
 
     /// A machine that was let in.
@@ -129,11 +128,20 @@ impl Stage {
         let hash = secret_hash(&secret);
         self.ask(Request::TokenNew { hash, uses: 1, expires_in: None, group: None, tags: [].into() });
         let peer = PeerId(u64::from(key));
-        let connected = Input::Connected { peer, key: Fingerprint([key; 32]) };
-        let outputs = self.settle([connected, Input::Received { peer, bytes: enrolment(&secret) }]);
+        let outputs = self.settle([connected(peer, key), received(peer, enrolment(&secret))]);
         let [(Kind::Enrolled, bytes)] = &told(&outputs, peer)[..] else { panic!("{outputs:?}") };
         talk::read::<Enrolled>(bytes).expect("the core speaks the protocol").device
     }
+}
+
+/// A peer with a key connects, over a stream.
+pub(crate) fn connected(peer: PeerId, key: u8) -> Input {
+    Input::Connected { peer, key: Fingerprint([key; 32]), carrier: Carrier::Stream }
+}
+
+/// Bytes of a stream arrive.
+pub(crate) fn received(peer: PeerId, bytes: Vec<u8>) -> Input {
+    Input::Received { peer, number: None, bytes }
 }
 
 /// What a machine says that wants to come in.
@@ -144,15 +152,15 @@ pub(crate) fn enrolment(secret: &[u8; 16]) -> Vec<u8> {
 
 /// The messages that a peer is sent.
 pub(crate) fn told(outputs: &[Output], peer: PeerId) -> Vec<(Kind, Vec<u8>)> {
-    let mut assembler = Assembler::default();
+    let mut listener = Listener::default();
     let mut messages = Vec::new();
     for output in outputs {
         if let Output::Send { peer: to, bytes } = output
             && *to == peer
         {
-            assembler.push(bytes);
-            while let Some(framed) = assembler.poll_message().unwrap() {
-                messages.push((Kind::from_number(framed.kind).unwrap(), framed.bytes.to_vec()));
+            listener.push(bytes);
+            while let Some(framed) = listener.poll_message().unwrap() {
+                messages.push((Kind::from_number(framed.kind).unwrap(), framed.bytes));
             }
         }
     }

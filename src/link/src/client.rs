@@ -5,14 +5,17 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use heapless::Deque;
-use wire::frame::{Assembler, FrameError};
+use wire::frame::{FrameError, Framed};
 use wire::id::Seq;
 use wire::limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_COUNT_MAX};
 use wire::message::{Ack, Close, CloseReason, Hello, Kind, Ping, Pong, VERSION, Want, Welcome};
-use wire::stream::Stream;
+use wire::stream::{Lane, Stream};
 use wire::time::{Instant, Span};
 
 use crate::backoff::Backoff;
+use crate::channel::{Carrier, Channel};
+use crate::estimator::Estimate;
+use crate::receipt::Number;
 use crate::talk;
 
 /// How long the parts of a link may take.
@@ -40,15 +43,27 @@ impl Default for Timing {
     }
 }
 
+/// Bytes whose arrival is progress: a large batch over a slow link takes longer than an answer may. More than a ping has.
+const PROGRESS_BYTES: u64 = 256;
+
 /// What the world tells the client.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// The connection stands; this is what to say first.
-    Connected(&'a Hello),
-    /// Bytes arrived.
-    Received(&'a [u8]),
+    /// The connection stands, or datagrams can be sent.
+    Connected {
+        /// What carries packets.
+        carrier: Carrier,
+        /// What was learned of the link before.
+        known: Estimate,
+        /// What to say first.
+        hello: &'a Hello,
+    },
+    /// A datagram arrived.
+    Datagram(Number, &'a [u8]),
     /// The connection is gone, or never came to be.
     Disconnected,
+    /// Bytes of a stream arrived.
+    Received(&'a [u8]),
 }
 
 /// What the client tells the world.
@@ -56,7 +71,7 @@ pub enum Input<'a> {
 pub enum Output {
     /// Open a connection to the hub.
     Dial,
-    /// Write these bytes.
+    /// Send this last packet.
     Send(Vec<u8>),
     /// Close the connection. No [`Input::Disconnected`] is expected.
     HangUp(DownReason),
@@ -113,7 +128,7 @@ enum State {
     Down { dial_at: Instant },
     Dialling { until: Instant },
     Greeting { until: Instant },
-    Online { since: Instant, ping_at: Instant, answer_by: Option<Instant> },
+    Online { since: Instant, ping_at: Instant },
     Stopped,
 }
 
@@ -130,9 +145,16 @@ pub struct Client {
     timing: Timing,
     state: State,
     backoff: Backoff,
-    assembler: Assembler,
+    channel: Option<Box<Channel>>,
     in_flight: heapless::Vec<InFlight, IN_FLIGHT_COUNT_MAX>,
     in_flight_bytes: usize,
+    is_pinged: bool,
+    /// When the hub last answered something, or took a good part of what was sent, or began to owe an answer.
+    answered_at: Instant,
+    /// Bytes that had arrived by then.
+    arrived_bytes: u64,
+    /// Messages of kinds that this version does not know.
+    skipped_count: u64,
     outputs: Deque<Output, 64>,
 }
 
@@ -146,14 +168,18 @@ impl Client {
             timing,
             state: State::Down { dial_at: now },
             backoff: Backoff::new(seed),
-            assembler: Assembler::default(),
+            channel: None,
             in_flight: heapless::Vec::new(),
             in_flight_bytes: 0,
+            is_pinged: false,
+            answered_at: now,
+            arrived_bytes: 0,
+            skipped_count: 0,
             outputs: Deque::new(),
         }
     }
 
-    /// Whether batches can be sent.
+    /// Whether the hub has welcomed this link.
     pub fn is_online(&self) -> bool {
         matches!(self.state, State::Online { .. })
     }
@@ -169,6 +195,16 @@ impl Client {
         }
     }
 
+    /// What is known of the link, if there is one.
+    pub fn estimate(&self) -> Option<Estimate> {
+        self.channel.as_ref().map(|channel| channel.estimate())
+    }
+
+    /// Messages of kinds that this version does not know and passed over.
+    pub fn skipped_count(&self) -> u64 {
+        self.skipped_count
+    }
+
     /// Whether this batch is sent and not acked.
     pub fn is_in_flight(&self, stream: Stream, seq: Seq) -> bool {
         self.in_flight.iter().any(|batch| batch.stream == stream && batch.seq == seq)
@@ -179,82 +215,111 @@ impl Client {
         self.in_flight.len()
     }
 
-    /// Whether a batch of so many bytes fits the window now. One always fits into an empty window.
-    pub fn can_send(&self, bytes: usize) -> bool {
-        self.is_online()
+    /// Whether a batch of this lane can be sent now. Before the hub has answered, only what is urgent can, with the hello: nothing
+    /// that is urgent waits for a welcome.
+    pub fn can_send(&self, lane: Lane) -> bool {
+        let Some(channel) = &self.channel else { return false };
+        let is_time = match self.state {
+            State::Greeting { .. } => lane == Lane::Urgent && !channel.has_sent(),
+            _ => self.is_online(),
+        };
+        is_time
             && !self.in_flight.is_full()
-            && self.outputs.len() < self.outputs.capacity() / 2
-            && (self.in_flight.is_empty() || self.in_flight_bytes + bytes <= IN_FLIGHT_BYTES_MAX)
+            && (lane == Lane::Urgent || self.in_flight_bytes < IN_FLIGHT_BYTES_MAX)
+            && channel.has_room(lane)
     }
 
     /// Sends a sealed record.
     ///
     /// Panics: when [`Client::can_send`] is false.
     pub fn send_batch(&mut self, now: Instant, stream: Stream, seq: Seq, record: &[u8]) {
-        assert!(self.can_send(record.len()), "the caller asks first");
+        assert!(self.can_send(stream.lane()), "the caller asks first");
+        self.owe(now);
         let in_flight = InFlight { stream, seq, bytes: record.len() };
         self.in_flight.push(in_flight).expect("can_send leaves room");
         self.in_flight_bytes += record.len();
-        self.say(talk::raw_frames(stream.lane(), Kind::Batch, record));
-        self.expect_answer(now);
+        self.say(stream.lane(), Kind::Batch, record.to_vec());
     }
 
     /// Sends a ping, the answer to [`Output::PingDue`].
     pub fn ping(&mut self, now: Instant, ping: &Ping) {
         if self.is_online() {
-            self.say(talk::frames(Kind::Ping, ping));
-            self.expect_answer(now);
+            let ping = Ping { wants_acks: !self.in_flight.is_empty(), ..*ping };
+            self.owe(now);
+            self.is_pinged = true;
+            self.say(Lane::Urgent, Kind::Ping, talk::body(&ping));
         }
     }
 
-    fn expect_answer(&mut self, now: Instant) {
-        if let State::Online { ping_at, answer_by, .. } = &mut self.state {
+    /// The hub owes an answer from now on, and this is a sign of life.
+    fn owe(&mut self, now: Instant) {
+        if !self.is_owed() {
+            self.answered_at = now;
+        }
+        if let State::Online { ping_at, .. } = &mut self.state {
             *ping_at = now + self.timing.heartbeat;
-            answer_by.get_or_insert(now + self.timing.answer);
+        }
+    }
+
+    fn is_owed(&self) -> bool {
+        self.is_pinged || !self.in_flight.is_empty()
+    }
+
+    fn say(&mut self, lane: Lane, kind: Kind, bytes: Vec<u8>) {
+        if let Some(channel) = &mut self.channel {
+            channel.send(lane, kind, bytes);
         }
     }
 
     /// Something happened.
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
         match (self.state, input) {
-            (State::Dialling { .. }, Input::Connected(hello)) => {
+            (State::Dialling { .. }, Input::Connected { carrier, known, hello }) => {
                 self.state = State::Greeting { until: now + self.timing.greet };
-                self.say(talk::frames(Kind::Hello, hello));
+                self.channel = Some(Box::new(Channel::new(now, carrier, known)));
+                self.say(Lane::Urgent, Kind::Hello, talk::body(hello));
             }
-            (State::Greeting { .. } | State::Online { .. }, Input::Received(bytes)) => self.receive(now, bytes),
+            (State::Greeting { .. } | State::Online { .. }, Input::Received(bytes)) => {
+                self.receive(now, |channel, each| channel.receive(now, bytes, each));
+            }
+            (State::Greeting { .. } | State::Online { .. }, Input::Datagram(number, bytes)) => {
+                self.receive(now, |channel, each| channel.receive_datagram(now, number, bytes, each));
+            }
             (State::Dialling { .. } | State::Greeting { .. } | State::Online { .. }, Input::Disconnected) => {
                 self.go_down(now, DownReason::Disconnected);
             }
             // A connection that was given up meanwhile: nothing it says counts any more.
             (State::Down { .. } | State::Stopped, _) => {}
-            (State::Dialling { .. }, Input::Received(_)) => {}
-            (State::Greeting { .. } | State::Online { .. }, Input::Connected(_)) => {}
+            (State::Dialling { .. }, Input::Received(_) | Input::Datagram(..)) => {}
+            (State::Greeting { .. } | State::Online { .. }, Input::Connected { .. }) => {}
         }
     }
 
-    fn receive(&mut self, now: Instant, bytes: &[u8]) {
-        let mut assembler = core::mem::take(&mut self.assembler);
-        assembler.push(bytes);
-        let problem = loop {
-            match assembler.poll_message() {
-                Ok(Some(framed)) => {
-                    if let Err(problem) = self.hear(now, framed.kind, framed.skippable, framed.bytes) {
-                        break Some(problem);
-                    }
-                }
-                Ok(None) => break None,
-                Err(error) => break Some(DownReason::Garbage(error)),
-            }
-        };
-        match problem {
-            Some(reason) => self.go_down(now, reason),
-            None => self.assembler = assembler,
+    fn receive(&mut self, now: Instant, take: impl FnOnce(&mut Channel, &mut Each<'_>) -> Result<(), DownReason>) {
+        let Some(mut channel) = self.channel.take() else { return };
+        let mut welcomed = false;
+        let result = take(&mut channel, &mut |framed| {
+            let heard = self.hear(now, &framed);
+            welcomed |= framed.kind == Kind::Welcome as u8;
+            heard
+        });
+        if welcomed {
+            channel.settle_all(now);
+        }
+        if channel.arrived_bytes() - self.arrived_bytes >= PROGRESS_BYTES {
+            self.arrived_bytes = channel.arrived_bytes();
+            self.answered_at = now;
+        }
+        self.channel = Some(channel);
+        if let Err(reason) = result {
+            self.go_down(now, reason);
         }
     }
 
-    fn hear(&mut self, now: Instant, kind: u8, skippable: bool, bytes: &[u8]) -> Result<(), DownReason> {
-        let unexpected = DownReason::Unexpected(kind);
-        match (self.state, Kind::from_number(kind)) {
+    fn hear(&mut self, now: Instant, framed: &Framed) -> Result<(), DownReason> {
+        let unexpected = DownReason::Unexpected(framed.kind);
+        let bytes = &framed.bytes;
+        match (self.state, Kind::from_number(framed.kind)) {
             (_, Some(Kind::Close)) => {
                 let close = talk::read::<Close>(bytes).ok_or(unexpected)?;
                 Err(DownReason::Refused(Box::new(close)))
@@ -267,10 +332,13 @@ impl Client {
                 if welcome.progress.iter().any(|progress| !progress.held.is_valid()) {
                     return Err(unexpected);
                 }
-                self.state = State::Online { since: now, ping_at: now + self.timing.heartbeat, answer_by: None };
+                self.state = State::Online { since: now, ping_at: now + self.timing.heartbeat };
+                self.answered_at = now;
                 self.tell(Output::Up(welcome));
                 Ok(())
             }
+            // A datagram that was late, or came by another way.
+            (State::Online { .. }, Some(Kind::Welcome)) => Ok(()),
             (State::Online { .. }, Some(Kind::Ack)) => {
                 let ack: Ack = talk::read(bytes).ok_or(unexpected)?;
                 self.settle(now, &ack);
@@ -279,9 +347,10 @@ impl Client {
             }
             (State::Online { .. }, Some(Kind::Pong)) => {
                 let pong = talk::read(bytes).ok_or(unexpected)?;
+                self.is_pinged = false;
                 // A hub that answers pings and acks nothing is as good as none: batches in flight keep their deadline.
                 if self.in_flight.is_empty() {
-                    self.answered(now);
+                    self.answered_at = now;
                 }
                 self.tell(Output::HubTime(pong));
                 Ok(())
@@ -291,7 +360,10 @@ impl Client {
                 self.tell(Output::Wanted(want));
                 Ok(())
             }
-            (_, None) if skippable => Ok(()),
+            (_, None) if framed.skippable => {
+                self.skipped_count += 1;
+                Ok(())
+            }
             _ => Err(unexpected),
         }
     }
@@ -304,19 +376,15 @@ impl Client {
         self.in_flight.retain(|batch| batch.stream != ack.stream || !is_acked(batch.seq));
         self.in_flight_bytes = self.in_flight.iter().map(|batch| batch.bytes).sum();
         if self.in_flight.len() < before {
-            self.answered(now);
-        }
-    }
-
-    fn answered(&mut self, now: Instant) {
-        let waits = !self.in_flight.is_empty();
-        if let State::Online { answer_by, .. } = &mut self.state {
-            *answer_by = waits.then_some(now + self.timing.answer);
+            self.answered_at = now;
         }
     }
 
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(channel) = &mut self.channel {
+            channel.handle_timeout(now);
+        }
         match self.state {
             State::Down { dial_at } if dial_at <= now => {
                 self.state = State::Dialling { until: now + self.timing.dial };
@@ -325,28 +393,54 @@ impl Client {
             State::Dialling { until } | State::Greeting { until } if until <= now => {
                 self.go_down(now, DownReason::Silent);
             }
-            State::Online { answer_by: Some(by), .. } if by <= now => self.go_down(now, DownReason::Silent),
-            State::Online { since, ping_at, answer_by } if ping_at <= now => {
-                self.state = State::Online { since, ping_at: now + self.timing.heartbeat, answer_by };
+            State::Online { .. } if self.silent_at().is_some_and(|at| at <= now) => {
+                self.go_down(now, DownReason::Silent);
+            }
+            State::Online { since, .. } if self.ping_at().is_some_and(|at| at <= now) => {
+                self.state = State::Online { since, ping_at: now + self.timing.heartbeat };
                 self.tell(Output::PingDue);
             }
             _ => {}
         }
     }
 
-    /// When [`Client::handle_timeout`] has something to do.
+    /// When the link counts as half open: nothing was heard of what was sent, or all of it arrived and was not answered.
+    fn silent_at(&self) -> Option<Instant> {
+        let channel = self.channel.as_ref()?;
+        let unanswered = self.is_owed().then_some(self.answered_at);
+        channel.silent_since().into_iter().chain(unanswered).min().map(|since| since + self.timing.answer)
+    }
+
+    /// When to say something: a sign of life, or over datagrams, where an answer may be lost, the question for it.
+    fn ping_at(&self) -> Option<Instant> {
+        let (State::Online { ping_at, .. }, Some(channel)) = (self.state, &self.channel) else { return None };
+        if !self.is_owed() {
+            return Some(ping_at);
+        }
+        let is_missed = channel.carrier() == Carrier::Datagram && channel.unsettled_bytes() == 0;
+        is_missed.then(|| self.answered_at.max(channel.heard_at()) + channel.ack_patience())
+    }
+
+    /// When [`Client::handle_timeout`] or [`Client::poll_packet`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match self.state {
+        let own = match self.state {
             State::Down { dial_at } => Some(dial_at),
             State::Dialling { until } | State::Greeting { until } => Some(until),
-            State::Online { ping_at, answer_by, .. } => Some(answer_by.map_or(ping_at, |by| by.min(ping_at))),
+            State::Online { .. } => self.silent_at().into_iter().chain(self.ping_at()).min(),
             State::Stopped => None,
-        }
+        };
+        let channel = self.channel.as_ref().and_then(|channel| channel.poll_timeout());
+        own.into_iter().chain(channel).min()
     }
 
     /// What to tell the world next.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// The next packet to send: bytes of a stream, or one datagram, the n-th of them with number n.
+    pub fn poll_packet(&mut self, now: Instant) -> Option<Vec<u8>> {
+        self.channel.as_mut()?.poll_packet(now)
     }
 
     /// Dials at once where it would wait: what made the hub refuse has changed.
@@ -359,7 +453,10 @@ impl Client {
     /// Says good-bye and never dials again.
     pub fn stop(&mut self, now: Instant) {
         if self.is_online() {
-            self.say(talk::close_frames(CloseReason::Shutdown, ""));
+            self.say(Lane::Urgent, Kind::Close, talk::body(&talk::close(CloseReason::Shutdown, "")));
+            if let Some(packet) = self.poll_packet(now) {
+                self.tell(Output::Send(packet));
+            }
         }
         if !matches!(self.state, State::Down { .. } | State::Stopped) {
             self.go_down(now, DownReason::Stopped);
@@ -376,19 +473,26 @@ impl Client {
             _ => self.backoff.after_failure(now),
         };
         self.state = State::Down { dial_at };
-        self.assembler = Assembler::default();
+        self.channel = None;
+        self.arrived_bytes = 0;
         self.in_flight.clear();
         self.in_flight_bytes = 0;
+        self.is_pinged = false;
         self.tell(Output::HangUp(reason));
-    }
-
-    fn say(&mut self, bytes: Vec<u8>) {
-        self.tell(Output::Send(bytes));
     }
 
     fn tell(&mut self, output: Output) {
         // The queue is drained after every input, and one input yields fewer outputs than it holds: a chunk of acks
         // is at most 16 KiB. A peer that manages more loses the rest of its words, never our memory.
         let _ = self.outputs.push_back(output);
+    }
+}
+
+/// Takes a whole message.
+type Each<'a> = dyn FnMut(Framed) -> Result<(), DownReason> + 'a;
+
+impl From<FrameError> for DownReason {
+    fn from(error: FrameError) -> DownReason {
+        DownReason::Garbage(error)
     }
 }

@@ -17,15 +17,23 @@
 //! | [`client`] | the gateway's end |
 //! | [`server`] | the hub's end of one link |
 //! | [`errand`] | one question and its answer on a link of its own: enrol, rotate, leave |
-//! | [`talk`] | messages to frames and back |
+//! | [`channel`] | messages both ways over a stream or datagrams, under a window |
+//! | [`outbox`] | what waits, cut into packets |
+//! | [`receipt`] | what arrived |
+//! | [`estimator`] | what the link bears |
+//! | [`talk`] | messages to bytes and back |
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 pub mod backoff;
+pub mod channel;
 pub mod client;
 pub mod errand;
+pub mod estimator;
+pub mod outbox;
+pub mod receipt;
 pub mod server;
 pub mod talk;
 

@@ -3,12 +3,15 @@
 use alloc::vec::Vec;
 
 use wire::id::{DeviceId, JournalId, Seq};
-use wire::message::{Ack, Backlog, CloseReason, Hello, Pong, Progress, Welcome};
+use wire::message::{Ack, Backlog, CloseReason, Hello, Ping, Pong, Progress, Welcome};
 use wire::ranges::RangeSet;
 use wire::stream::Stream;
 use wire::time::{Instant, Span, Stamp, UnixTime};
 
+use crate::channel::Carrier;
 use crate::client::{Client, DownReason, Input, Output, Timing};
+use crate::estimator::Estimate;
+use crate::receipt::Number;
 use crate::server::{Heard, Problem, Server};
 
 fn hello() -> Hello {
@@ -35,60 +38,127 @@ fn welcome() -> Welcome {
     }
 }
 
-/// Client and server with the bytes between them carried one at a time.
+/// Client and server with what is between them carried at once: the bytes of a stream one at a time, or datagrams.
 struct Pair {
     now: Instant,
+    carrier: Carrier,
     client: Client,
     server: Server,
     heard: Vec<Heard>,
     told: Vec<Output>,
+    counts: [Number; 2],
+    /// Says of each datagram whether it is lost.
+    is_lost: fn(usize) -> bool,
+    datagram_count: usize,
 }
 
 impl Pair {
     fn online() -> Pair {
-        let mut pair = Pair::greeting();
-        let bytes = pair.server.welcome(&welcome());
-        pair.answer(&bytes);
+        Pair::online_over(Carrier::Stream)
+    }
+
+    fn online_over(carrier: Carrier) -> Pair {
+        let mut pair = Pair::greeting(carrier);
+        pair.server.welcome(&welcome());
+        pair.carry();
         assert!(matches!(pair.told.pop(), Some(Output::Up(_))));
         pair
     }
 
-    fn greeting() -> Pair {
+    fn greeting(carrier: Carrier) -> Pair {
         let now = Instant(1000);
         let mut client = Client::new(Timing::default(), 1, now);
         client.handle_timeout(now);
         assert_eq!(client.poll_output(), Some(Output::Dial));
-        client.handle_input(now, Input::Connected(&hello()));
-        let mut pair = Pair { now, client, server: Server::new(now), heard: Vec::new(), told: Vec::new() };
+        client.handle_input(now, Input::Connected { carrier, known: Estimate::default(), hello: &hello() });
+        let mut pair = Pair {
+            now,
+            carrier,
+            client,
+            server: Server::new(now, carrier),
+            heard: Vec::new(),
+            told: Vec::new(),
+            counts: [0; 2],
+            is_lost: |_| false,
+            datagram_count: 0,
+        };
         pair.carry();
         assert_eq!(pair.heard.pop(), Some(Heard::Hello(hello())));
         pair
     }
 
+    fn is_lost(&mut self) -> bool {
+        self.datagram_count += 1;
+        (self.is_lost)(self.datagram_count)
+    }
+
+    /// Carries everything both ways until nobody has anything to say.
     fn carry(&mut self) {
-        while let Some(output) = self.client.poll_output() {
-            match output {
-                Output::Send(bytes) => {
-                    for byte in bytes {
-                        let heard = &mut self.heard;
-                        self.server.receive(self.now, &[byte], |message| heard.push(message)).unwrap();
-                    }
+        loop {
+            while let Some(output) = self.client.poll_output() {
+                match output {
+                    Output::Send(packet) => self.carry_up(&packet),
+                    other => self.told.push(other),
                 }
-                other => self.told.push(other),
+            }
+            if let Some(packet) = self.client.poll_packet(self.now) {
+                self.carry_up(&packet);
+            } else if let Some(packet) = self.server.poll_packet(self.now) {
+                self.carry_down(&packet);
+            } else {
+                return;
             }
         }
     }
 
-    fn answer(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.client.handle_input(self.now, Input::Received(&[*byte]));
+    fn carry_up(&mut self, packet: &[u8]) {
+        let Pair { now, server, heard, .. } = self;
+        let number = self.counts[0];
+        self.counts[0] += 1;
+        if self.carrier == Carrier::Stream {
+            for byte in packet {
+                server.receive(*now, None, &[*byte], |message| heard.push(message)).unwrap();
+            }
+        } else if !self.is_lost() {
+            self.server.receive(self.now, Some(number), packet, |message| self.heard.push(message)).unwrap();
         }
+    }
+
+    fn carry_down(&mut self, packet: &[u8]) {
+        let number = self.counts[1];
+        self.counts[1] += 1;
+        if self.carrier == Carrier::Stream {
+            packet.iter().for_each(|byte| self.client.handle_input(self.now, Input::Received(&[*byte])));
+        } else if !self.is_lost() {
+            self.client.handle_input(self.now, Input::Datagram(number, packet));
+        }
+    }
+
+    fn answer(&mut self, answer: impl FnOnce(&mut Server)) {
+        answer(&mut self.server);
         self.carry();
     }
 
     fn pass(&mut self, span: Span) {
         self.now = self.now + span;
         self.client.handle_timeout(self.now);
+        self.server.handle_timeout(self.now).unwrap();
+        self.carry();
+    }
+
+    /// Passes time from deadline to deadline.
+    fn wait(&mut self, span: Span) {
+        let end = self.now + span;
+        while let Some(at) =
+            self.client.poll_timeout().into_iter().chain(self.server.poll_timeout()).min().filter(|at| *at < end)
+        {
+            self.pass((at - self.now).max(Span(1)));
+        }
+        self.pass(end - self.now);
+    }
+
+    fn send(&mut self, stream: Stream, seq: u64, record: &[u8]) {
+        self.client.send_batch(self.now, stream, Seq(seq), record);
         self.carry();
     }
 }
@@ -99,26 +169,62 @@ fn ack(cumulative: u64) -> Ack {
 
 #[test]
 fn a_batch_is_in_flight_until_it_is_acked() {
-    let mut pair = Pair::online();
-    pair.client.send_batch(pair.now, Stream::Raw, Seq(0), &[9; 3000]);
-    pair.carry();
-    assert_eq!(pair.heard.pop(), Some(Heard::Batch([9; 3000].to_vec())));
-    assert_eq!(pair.client.in_flight_count(), 1);
-    let bytes = pair.server.ack(&ack(1));
-    pair.answer(&bytes);
-    assert_eq!(pair.told, [Output::Acked(ack(1))]);
-    assert_eq!(pair.client.in_flight_count(), 0);
+    for carrier in [Carrier::Stream, Carrier::Datagram] {
+        let mut pair = Pair::online_over(carrier);
+        pair.send(Stream::Raw, 0, &[9; 3000]);
+        assert_eq!(pair.heard.pop(), Some(Heard::Batch([9; 3000].to_vec())));
+        assert_eq!(pair.client.in_flight_count(), 1);
+        pair.answer(|server| server.ack(&ack(1)));
+        assert_eq!(pair.told, [Output::Acked(ack(1))]);
+        assert_eq!(pair.client.in_flight_count(), 0);
+    }
+}
+
+#[test]
+fn what_is_urgent_goes_with_the_hello() {
+    let now = Instant(1000);
+    let mut client = Client::new(Timing::default(), 1, now);
+    client.handle_timeout(now);
+    client.handle_input(
+        now,
+        Input::Connected { carrier: Carrier::Datagram, known: Estimate::default(), hello: &hello() },
+    );
+    assert!(client.can_send(Stream::Event.lane()) && !client.can_send(Stream::Raw.lane()));
+    client.send_batch(now, Stream::Event, Seq(4), b"fire");
+    let mut server = Server::new(now, Carrier::Datagram);
+    let mut heard = Vec::new();
+    server.receive(now, Some(0), &client.poll_packet(now).unwrap(), |message| heard.push(message)).unwrap();
+    assert_eq!(heard, [Heard::Hello(hello()), Heard::Batch(b"fire".to_vec())]);
+    assert!(!client.can_send(Stream::Event.lane()) && !server.is_confirmed());
 }
 
 #[test]
 fn a_link_that_swallows_a_batch_is_half_open_and_given_up() {
+    for carrier in [Carrier::Stream, Carrier::Datagram] {
+        let mut pair = Pair::online_over(carrier);
+        pair.client.send_batch(pair.now, Stream::Raw, Seq(0), b"batch");
+        assert!(pair.client.poll_packet(pair.now).is_some());
+        while pair.told.is_empty() {
+            let at = pair.client.poll_timeout().unwrap();
+            pair.now = at.max(pair.now + Span(1));
+            pair.client.handle_timeout(pair.now);
+            while pair.client.poll_packet(pair.now).is_some() {}
+            pair.told.extend(pair.client.poll_output());
+        }
+        assert_eq!(pair.told.pop(), Some(Output::HangUp(DownReason::Silent)));
+        assert!(!pair.client.is_online() && pair.now - Instant(1000) <= Timing::default().answer + Span::seconds(1));
+        pair.wait(Span::seconds(2));
+        assert_eq!(pair.told.pop(), Some(Output::Dial));
+    }
+}
+
+#[test]
+fn a_hub_that_takes_a_batch_and_never_acks_it_is_given_up() {
     let mut pair = Pair::online();
-    pair.client.send_batch(pair.now, Stream::Raw, Seq(0), b"batch");
+    pair.send(Stream::Raw, 0, b"batch");
+    pair.pass(Span(20));
     pair.pass(Timing::default().answer);
     assert_eq!(pair.told, [Output::HangUp(DownReason::Silent)]);
-    assert!(!pair.client.is_online());
-    pair.pass(Span::seconds(2));
-    assert_eq!(pair.told.pop(), Some(Output::Dial));
 }
 
 #[test]
@@ -126,49 +232,97 @@ fn an_idle_link_is_pinged_and_an_unanswered_ping_ends_it() {
     let mut pair = Pair::online();
     pair.pass(Timing::default().heartbeat);
     assert_eq!(pair.told.pop(), Some(Output::PingDue));
-    let ping = wire::message::Ping { now: Stamp::default(), backlog: Backlog { batch_count: 3 } };
+    let ping = Ping { now: Stamp::default(), backlog: Backlog { batch_count: 3 }, wants_acks: false };
     pair.client.ping(pair.now, &ping);
     pair.carry();
     assert_eq!(pair.heard.pop(), Some(Heard::Ping(ping)));
     let pong = Pong { hub: UnixTime(5) };
-    let bytes = pair.server.pong(&pong);
-    pair.answer(&bytes);
+    pair.answer(|server| server.pong(&pong));
     assert_eq!(pair.told.pop(), Some(Output::HubTime(pong)));
     pair.client.ping(pair.now, &ping);
+    pair.pass(Span(20));
     pair.pass(Timing::default().answer);
     assert_eq!(pair.told.pop(), Some(Output::HangUp(DownReason::Silent)));
 }
 
 #[test]
-fn the_window_closes_and_one_batch_of_any_size_always_fits() {
-    let mut pair = Pair::online();
-    let mut seq = 0;
-    while pair.client.can_send(8000) {
-        pair.client.send_batch(pair.now, Stream::Raw, Seq(seq), &[1; 8000]);
-        pair.carry();
-        seq += 1;
+fn the_window_closes_until_what_is_on_its_way_has_arrived() {
+    for carrier in [Carrier::Stream, Carrier::Datagram] {
+        let mut pair = Pair::online_over(carrier);
+        let mut seq = 0;
+        while pair.client.can_send(Stream::Raw.lane()) {
+            pair.client.send_batch(pair.now, Stream::Raw, Seq(seq), &[1; 400]);
+            while pair.client.poll_packet(pair.now).is_some() {}
+            seq += 1;
+        }
+        assert!((3..9).contains(&seq), "{seq}");
+        // An alert does not wait.
+        assert!(pair.client.can_send(Stream::Event.lane()));
+        pair.client.send_batch(pair.now, Stream::Event, Seq(0), b"fire");
+        assert!(pair.client.poll_packet(pair.now).is_some());
     }
-    assert_eq!(seq, 8);
-    let bytes = pair.server.ack(&ack(8));
-    pair.answer(&bytes);
-    assert!(pair.client.can_send(1 << 20));
+}
+
+#[test]
+fn whatever_is_lost_every_batch_arrives() {
+    // Not in step with anything.
+    const fn chance(n: usize) -> u32 {
+        (n as u32).wrapping_mul(2_654_435_761) >> 20 & 1023
+    }
+    let losses: [fn(usize) -> bool; 4] =
+        [|n| chance(n) < 51, |n| chance(n) < 205, |n| chance(n) < 410, |n| (20..28).contains(&n)];
+    for is_lost in losses {
+        let mut pair = Pair::online_over(Carrier::Datagram);
+        pair.is_lost = is_lost;
+        let (mut seq, mut acked) = (0, 0);
+        while acked < 60 {
+            while seq < 60 && pair.client.can_send(Stream::Raw.lane()) {
+                pair.client.send_batch(pair.now, Stream::Raw, Seq(seq), &[seq as u8; 900]);
+                seq += 1;
+            }
+            pair.wait(Span(700));
+            for heard in pair.heard.split_off(0) {
+                match heard {
+                    Heard::Batch(record) => {
+                        assert!(record.len() == 900 && record.iter().all(|byte| *byte == record[0]));
+                        // Parts come in any order, but nothing overtakes so far that the set could not be cumulative here.
+                        acked = acked.max(u64::from(record[0]) + 1);
+                        pair.server.ack(&ack(acked));
+                    }
+                    Heard::Ping(ping) => {
+                        assert!(ping.wants_acks);
+                        pair.server.ack(&ack(acked));
+                        pair.server.pong(&Pong { hub: UnixTime(5) });
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            for told in pair.told.split_off(0) {
+                match told {
+                    Output::PingDue => {
+                        let ping = Ping { now: Stamp::default(), backlog: Backlog::default(), wants_acks: false };
+                        pair.client.ping(pair.now, &ping);
+                    }
+                    Output::Acked(_) | Output::HubTime(_) => {}
+                    other => panic!("{other:?} after {:?}", pair.now),
+                }
+            }
+        }
+    }
 }
 
 #[test]
 fn an_ack_for_a_batch_never_sent_is_told_and_takes_nothing_out_of_flight() {
     let mut pair = Pair::online();
-    pair.client.send_batch(pair.now, Stream::Raw, Seq(5), b"batch");
-    pair.carry();
-    let bytes = pair.server.ack(&ack(5));
-    pair.answer(&bytes);
+    pair.send(Stream::Raw, 5, b"batch");
+    pair.answer(|server| server.ack(&ack(5)));
     assert_eq!(pair.client.in_flight_count(), 1);
 }
 
 #[test]
 fn a_refusal_is_told_with_its_reason_and_a_final_one_waits_long() {
     let mut pair = Pair::online();
-    let bytes = pair.server.close(CloseReason::Revoked, "by admin");
-    pair.answer(&bytes);
+    pair.answer(|server| server.close(CloseReason::Revoked, "by admin"));
     let Some(Output::HangUp(DownReason::Refused(close))) = pair.told.pop() else { panic!("no refusal") };
     assert_eq!((close.reason, &close.detail[..]), (CloseReason::Revoked, "by admin"));
     assert!(pair.client.poll_timeout().unwrap() - pair.now >= Span::minutes(7));
@@ -176,9 +330,8 @@ fn a_refusal_is_told_with_its_reason_and_a_final_one_waits_long() {
 
 #[test]
 fn a_hub_that_would_speak_another_version_is_given_up() {
-    let mut pair = Pair::greeting();
-    let bytes = pair.server.welcome(&Welcome { version: 7, ..welcome() });
-    pair.answer(&bytes);
+    let mut pair = Pair::greeting(Carrier::Stream);
+    pair.answer(|server| server.welcome(&Welcome { version: 7, ..welcome() }));
     let Some(Output::HangUp(reason)) = pair.told.pop() else { panic!("it was taken") };
     assert_eq!(alloc::format!("{reason}"), "the hub speaks version 7, this device version 0: upgrade the older one");
 }
@@ -186,40 +339,42 @@ fn a_hub_that_would_speak_another_version_is_given_up() {
 #[test]
 fn garbage_closes_the_link_on_the_side_that_hears_it() {
     let mut pair = Pair::online();
-    pair.answer(b"HTTP/1.1 400 Bad Request\r\n");
+    pair.client.handle_input(pair.now, Input::Received(b"HTTP/1.1 400 Bad Request\r\n"));
+    pair.carry();
     assert!(matches!(pair.told.pop(), Some(Output::HangUp(DownReason::Garbage(_)))));
 
-    let mut server = Server::new(Instant(0));
-    let problem = server.receive(Instant(0), b"GET / HTTP/1.1\r\n", |_| panic!("nothing was said"));
+    let mut server = Server::new(Instant(0), Carrier::Stream);
+    let problem = server.receive(Instant(0), None, b"GET / HTTP/1.1\r\n", |_| panic!("nothing was said"));
     assert!(matches!(problem, Err(Problem::Protocol(_))));
-    let mut server = Server::new(Instant(0));
-    let batch = crate::talk::raw_frames(wire::stream::Lane::Raw, wire::message::Kind::Batch, b"early");
-    let problem = server.receive(Instant(0), &batch, |_| panic!("nothing was said"));
+    let mut server = Server::new(Instant(0), Carrier::Stream);
+    let batch = crate::talk::raw_frames(wire::stream::Lane::Raw, wire::message::Kind::Batch, b"early", 0);
+    let problem = server.receive(Instant(0), None, &batch, |_| panic!("nothing was said"));
     assert_eq!(problem, Err(Problem::Protocol("message Batch out of place".into())));
 }
 
 #[test]
 fn a_silent_peer_is_given_up_sooner_before_its_first_words() {
-    let mut server = Server::new(Instant(0));
+    let mut server = Server::new(Instant(0), Carrier::Stream);
     assert_eq!(server.poll_timeout(), Some(Instant(30_000)));
     assert_eq!(server.handle_timeout(Instant(30_000)), Err(Problem::Silent));
-    let pair = Pair::online();
-    assert_eq!(pair.server.poll_timeout(), Some(pair.now + Span::seconds(180)));
+    let mut pair = Pair::online();
+    pair.pass(Span(20));
+    assert_eq!(pair.server.poll_timeout(), Some(Instant(1000) + Span::seconds(180)));
 }
 
 #[test]
 fn a_refused_client_waits_until_it_is_told_to_dial() {
     let mut pair = Pair::online();
-    let bytes = pair.server.close(CloseReason::UnknownKey, "");
-    pair.answer(&bytes);
+    pair.answer(|server| server.close(CloseReason::UnknownKey, ""));
     assert!(matches!(pair.told.pop(), Some(Output::HangUp(DownReason::Refused(_)))));
-    pair.pass(Span::minutes(5));
-    assert_eq!(pair.told, []);
+    pair.now = pair.now + Span::minutes(5);
+    pair.client.handle_timeout(pair.now);
+    assert_eq!(pair.client.poll_output(), None);
     pair.client.redial(pair.now);
-    pair.pass(Span(0));
-    assert_eq!(pair.told, [Output::Dial]);
+    pair.client.handle_timeout(pair.now);
+    assert_eq!(pair.client.poll_output(), Some(Output::Dial));
     // A connection that is under way is left alone.
     pair.client.redial(pair.now);
-    pair.pass(Span(0));
-    assert_eq!(pair.told, [Output::Dial]);
+    pair.client.handle_timeout(pair.now);
+    assert_eq!(pair.client.poll_output(), None);
 }

@@ -2,12 +2,18 @@
 //!
 //! It knows frames, order and silence; who the peer is and what the hub answers is decided above it.
 
+use alloc::format;
 use alloc::vec::Vec;
 
-use wire::frame::Assembler;
+use serde::Serialize;
+use wire::frame::{FrameError, Framed};
 use wire::message::{Ack, Close, CloseReason, Enroll, Enrolled, Hello, Kind, Ping, Pong, Rotate, Want, Welcome};
+use wire::stream::Lane;
 use wire::time::{Instant, Span};
 
+use crate::channel::{Carrier, Channel};
+use crate::estimator::Estimate;
+use crate::receipt::Number;
 use crate::talk;
 
 /// How long a peer may take from the connection to its first words.
@@ -57,80 +63,89 @@ enum State {
 pub struct Server {
     state: State,
     silent_at: Instant,
-    assembler: Assembler,
+    channel: Channel,
+    /// Whether the peer has shown that it hears this end: a recorded greeting can be played again by anyone.
+    is_confirmed: bool,
+    skipped_count: u64,
 }
 
 impl Server {
     /// A link that was just accepted.
-    pub fn new(now: Instant) -> Server {
-        Server { state: State::Greeting, silent_at: now + GREET, assembler: Assembler::default() }
+    pub fn new(now: Instant, carrier: Carrier) -> Server {
+        Server {
+            state: State::Greeting,
+            silent_at: now + GREET,
+            channel: Channel::new(now, carrier, Estimate::default()),
+            is_confirmed: carrier == Carrier::Stream,
+            skipped_count: 0,
+        }
     }
 
-    /// Hands every whole message in `bytes`, joined to what came before, to `each`.
+    /// Hands every whole message in `bytes`, joined to what came before, to `each`. `number` is that of a datagram; the one that
+    /// opened the link has 0.
     ///
-    /// Errors: the peer broke the protocol. The link is closed; send [`Server::close`]'s bytes.
-    pub fn receive(&mut self, now: Instant, bytes: &[u8], mut each: impl FnMut(Heard)) -> Result<(), Problem> {
+    /// Errors: the peer broke the protocol. The link is closed; say why with [`Server::close`].
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        number: Option<Number>,
+        bytes: &[u8],
+        mut each: impl FnMut(Heard),
+    ) -> Result<(), Problem> {
         if self.state == State::Closed {
             return Ok(());
         }
-        self.assembler.push(bytes);
-        loop {
-            match self.assembler.poll_message() {
-                Ok(Some(framed)) => {
-                    let nonsense = || Problem::Protocol(alloc::format!("message of kind {} is malformed", framed.kind));
-                    let bytes = framed.bytes;
-                    let heard = match (self.state, Kind::from_number(framed.kind)) {
-                        (State::Greeting, Some(Kind::Hello)) => {
-                            let hello: Hello = talk::read(bytes).ok_or_else(nonsense)?;
-                            self.state = State::Waiting { heartbeat: hello.heartbeat };
-                            Heard::Hello(hello)
-                        }
-                        (State::Greeting, Some(Kind::Enroll)) => Heard::Enroll(talk::read(bytes).ok_or_else(nonsense)?),
-                        (State::Greeting, Some(Kind::Rotate)) => Heard::Rotate(talk::read(bytes).ok_or_else(nonsense)?),
-                        (State::Greeting, Some(Kind::Leave)) => Heard::Leave,
-                        (State::Waiting { .. } | State::Online { .. }, Some(Kind::Batch)) => {
-                            Heard::Batch(bytes.to_vec())
-                        }
-                        (State::Waiting { .. } | State::Online { .. }, Some(Kind::Ping)) => {
-                            Heard::Ping(talk::read(bytes).ok_or_else(nonsense)?)
-                        }
-                        (_, Some(Kind::Close)) => Heard::Close(talk::read(bytes).ok_or_else(nonsense)?),
-                        (_, None) if framed.skippable => continue,
-                        (_, kind) => {
-                            let kind =
-                                kind.map_or(alloc::format!("{}", framed.kind), |kind| alloc::format!("{kind:?}"));
-                            return Err(Problem::Protocol(alloc::format!("message {kind} out of place")));
-                        }
-                    };
-                    if let State::Waiting { heartbeat } | State::Online { heartbeat } = self.state {
-                        // A heartbeat of years would keep a dead link for years.
-                        let pause = Span(heartbeat.0.min(Span::minutes(60 * 24).0));
-                        self.silent_at = now + Span(2 * pause.0 + SILENCE.0);
-                    }
-                    each(heard);
-                }
-                Ok(None) => return Ok(()),
-                Err(error) => return Err(Problem::Protocol(alloc::format!("{error}"))),
+        let Server { state, silent_at, skipped_count, .. } = self;
+        let mut hear = |framed: Framed| {
+            let Some(heard) = hear(state, &framed)? else {
+                *skipped_count += 1;
+                return Ok(());
+            };
+            if let State::Waiting { heartbeat } | State::Online { heartbeat } = *state {
+                // A heartbeat of years would keep a dead link for years.
+                let pause = Span(heartbeat.0.min(Span::minutes(60 * 24).0));
+                *silent_at = now + Span(2 * pause.0 + SILENCE.0);
+            }
+            each(heard);
+            Ok(())
+        };
+        match number {
+            None => self.channel.receive(now, bytes, &mut hear),
+            Some(number) => {
+                self.is_confirmed |= number > 0;
+                self.channel.receive_datagram(now, number, bytes, &mut hear)
             }
         }
     }
 
+    /// Whether the peer has shown that it hears this end. Until then nothing that it says may harm another link.
+    pub fn is_confirmed(&self) -> bool {
+        self.is_confirmed
+    }
+
     /// Time passed: whether the peer was silent for too long.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Problem> {
+        self.channel.handle_timeout(now);
         if self.state != State::Closed && self.silent_at <= now { Err(Problem::Silent) } else { Ok(()) }
     }
 
-    /// When [`Server::handle_timeout`] has something to say.
+    /// When [`Server::handle_timeout`] or [`Server::poll_packet`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        (self.state != State::Closed).then_some(self.silent_at)
+        (self.state != State::Closed)
+            .then(|| self.channel.poll_timeout().map_or(self.silent_at, |at| at.min(self.silent_at)))
     }
 
-    /// The bytes of the answer to a hello.
-    pub fn welcome(&mut self, welcome: &Welcome) -> Vec<u8> {
+    /// The next packet to send: bytes of a stream, or one datagram, the n-th of them with number n.
+    pub fn poll_packet(&mut self, now: Instant) -> Option<Vec<u8>> {
+        self.channel.poll_packet(now)
+    }
+
+    /// Answers a hello.
+    pub fn welcome(&mut self, welcome: &Welcome) {
         if let State::Waiting { heartbeat } = self.state {
             self.state = State::Online { heartbeat };
         }
-        talk::frames(Kind::Welcome, welcome)
+        self.say(Kind::Welcome, welcome);
     }
 
     /// Whether the hello was answered.
@@ -138,34 +153,70 @@ impl Server {
         matches!(self.state, State::Online { .. })
     }
 
-    /// The bytes that say that batches are durable.
-    pub fn ack(&self, ack: &Ack) -> Vec<u8> {
-        talk::frames(Kind::Ack, ack)
+    /// Says that batches are durable.
+    pub fn ack(&mut self, ack: &Ack) {
+        self.say(Kind::Ack, ack);
     }
 
-    /// The bytes of the answer to a ping.
-    pub fn pong(&self, pong: &Pong) -> Vec<u8> {
-        talk::frames(Kind::Pong, pong)
+    /// Answers a ping.
+    pub fn pong(&mut self, pong: &Pong) {
+        self.say(Kind::Pong, pong);
     }
 
-    /// The bytes that ask for a generation of the dictionary.
-    pub fn want(&self, want: &Want) -> Vec<u8> {
-        talk::frames(Kind::Want, want)
+    /// Asks for a generation of the dictionary.
+    pub fn want(&mut self, want: &Want) {
+        self.say(Kind::Want, want);
     }
 
-    /// The bytes of the answer to an errand.
-    pub fn enrolled(&self, enrolled: &Enrolled) -> Vec<u8> {
-        talk::frames(Kind::Enrolled, enrolled)
+    /// Answers an enrolment.
+    pub fn enrolled(&mut self, enrolled: &Enrolled) {
+        self.say(Kind::Enrolled, enrolled);
     }
 
-    /// The bytes of an answer that has no body: [`Kind::Rotated`] or [`Kind::Left`].
-    pub fn done(&self, kind: Kind) -> Vec<u8> {
-        talk::frames(kind, &())
+    /// Gives an answer that has no body: [`Kind::Rotated`] or [`Kind::Left`].
+    pub fn done(&mut self, kind: Kind) {
+        self.say(kind, &());
     }
 
-    /// Gives the link up. The bytes tell the peer why; write them, then close.
-    pub fn close(&mut self, reason: CloseReason, detail: &str) -> Vec<u8> {
+    /// Gives the link up. What is polled from now on tells the peer why; send it, then close.
+    pub fn close(&mut self, reason: CloseReason, detail: &str) {
         self.state = State::Closed;
-        talk::close_frames(reason, detail)
+        self.say(Kind::Close, &talk::close(reason, detail));
+    }
+
+    fn say<T: Serialize>(&mut self, kind: Kind, message: &T) {
+        self.channel.send(Lane::Urgent, kind, talk::body(message));
+    }
+}
+
+/// What a message says; none when it is of a kind that may be passed over.
+fn hear(state: &mut State, framed: &Framed) -> Result<Option<Heard>, Problem> {
+    let nonsense = || Problem::Protocol(format!("message of kind {} is malformed", framed.kind));
+    let bytes = &framed.bytes;
+    Ok(Some(match (*state, Kind::from_number(framed.kind)) {
+        (State::Greeting, Some(Kind::Hello)) => {
+            let hello: Hello = talk::read(bytes).ok_or_else(nonsense)?;
+            *state = State::Waiting { heartbeat: hello.heartbeat };
+            Heard::Hello(hello)
+        }
+        (State::Greeting, Some(Kind::Enroll)) => Heard::Enroll(talk::read(bytes).ok_or_else(nonsense)?),
+        (State::Greeting, Some(Kind::Rotate)) => Heard::Rotate(talk::read(bytes).ok_or_else(nonsense)?),
+        (State::Greeting, Some(Kind::Leave)) => Heard::Leave,
+        (State::Waiting { .. } | State::Online { .. }, Some(Kind::Batch)) => Heard::Batch(bytes.clone()),
+        (State::Waiting { .. } | State::Online { .. }, Some(Kind::Ping)) => {
+            Heard::Ping(talk::read(bytes).ok_or_else(nonsense)?)
+        }
+        (_, Some(Kind::Close)) => Heard::Close(talk::read(bytes).ok_or_else(nonsense)?),
+        (_, None) if framed.skippable => return Ok(None),
+        (_, kind) => {
+            let kind = kind.map_or(format!("{}", framed.kind), |kind| format!("{kind:?}"));
+            return Err(Problem::Protocol(format!("message {kind} out of place")));
+        }
+    }))
+}
+
+impl From<FrameError> for Problem {
+    fn from(error: FrameError) -> Problem {
+        Problem::Protocol(format!("{error}"))
     }
 }

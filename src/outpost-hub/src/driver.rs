@@ -23,6 +23,7 @@ use hub::hub::commit::{WRITE_FAILED, not_done};
 use hub::hub::{Input, Note, Output, Query, Rows, Ticket};
 use hub::request::{Reply, Request};
 use hub::session::PeerId;
+use link::channel::Carrier;
 use store::change::Change;
 use store::error::StoreError;
 use store::{StateRow, Store};
@@ -260,12 +261,12 @@ impl Driver {
                 }
                 self.peers.insert(peer, Peer { key, address, outbox });
                 self.windows.add(peer, room);
-                inputs.push(Input::Connected { peer, key });
+                inputs.push(Input::Connected { peer, key, carrier: Carrier::Stream });
                 inputs
             }
             FromPeer::Received { peer, bytes } => {
                 self.windows.arrived(peer, bytes.len());
-                vec![Input::Received { peer, bytes }]
+                vec![Input::Received { peer, number: None, bytes }]
             }
             FromPeer::Disconnected { peer } => {
                 self.gone.push(peer);

@@ -11,13 +11,12 @@ use identity::key::Key;
 use identity::tls::{client_config, server_name};
 use identity::token::Token;
 use link::errand::Errand;
-use link::talk;
+use link::talk::{self, Listener};
 use rustls::{ClientConnection, StreamOwned};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::batch::{DictionaryHash, DictionaryMark, put_dictionary, put_event, put_keyframe, put_series};
 use wire::event::Event;
-use wire::frame::Assembler;
 use wire::id::{DeviceId, JournalId, Seq, SeriesId};
 use wire::limits::SERIES_COUNT_MAX;
 use wire::message::{Ack, Backlog, Close, CloseReason, Enroll, Enrolled, Fingerprint, Hello, Kind, VERSION};
@@ -161,7 +160,8 @@ fn text<const N: usize>(text: &str) -> heapless::String<N> {
 /// A connection to a hub.
 pub(crate) struct Link {
     stream: StreamOwned<ClientConnection, TcpStream>,
-    assembler: Assembler,
+    listener: Listener,
+    sent_count: u32,
 }
 
 impl Link {
@@ -174,7 +174,7 @@ impl Link {
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }
-        Ok(Link { stream: StreamOwned::new(connection, socket), assembler: Assembler::default() })
+        Ok(Link { stream: StreamOwned::new(connection, socket), listener: Listener::default(), sent_count: 0 })
     }
 
     pub(crate) fn say<T: Serialize>(&mut self, kind: Kind, body: &T) {
@@ -182,7 +182,8 @@ impl Link {
     }
 
     pub(crate) fn send_batch(&mut self, record: &[u8]) {
-        self.write(&talk::raw_frames(Lane::Raw, Kind::Batch, record));
+        self.sent_count += 1;
+        self.write(&talk::raw_frames(Lane::Raw, Kind::Batch, record, self.sent_count));
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
@@ -201,14 +202,14 @@ impl Link {
     /// The next message, which must be of this kind.
     pub(crate) fn hear<T: DeserializeOwned>(&mut self, kind: Kind) -> T {
         loop {
-            match self.assembler.poll_message().unwrap().map(|framed| (framed.kind, framed.bytes.to_vec())) {
+            match self.listener.poll_message().unwrap().map(|framed| (framed.kind, framed.bytes)) {
                 Some((heard, bytes)) => {
                     assert_eq!(Kind::from_number(heard), Some(kind), "{:?}", talk::read::<Close>(&bytes));
                     return talk::read(&bytes).unwrap();
                 }
                 None => {
                     let bytes = self.read();
-                    self.assembler.push(&bytes);
+                    self.listener.push(&bytes);
                 }
             }
         }

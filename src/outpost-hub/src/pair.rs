@@ -200,7 +200,7 @@ fn each_refusal_has_its_reason_and_harms_nobody_else() {
     drop(revoked_link);
     assert_eq!(revoked.greet(hub.address, hub.key()).hear_close(), CloseReason::Revoked);
 
-    link.say(Kind::Ping, &Ping { now: good.hello().now, backlog: good.hello().backlog });
+    link.say(Kind::Ping, &Ping { now: good.hello().now, backlog: good.hello().backlog, wants_acks: false });
     let _: Pong = link.hear(Kind::Pong);
     let online: Vec<_> =
         hub.members().iter().filter(|member| member.is_online).map(|member| member.device.id).collect();

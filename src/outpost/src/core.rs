@@ -20,6 +20,7 @@ use disk::memory::Memory;
 use disk::{Directory, Folder};
 use hal::linux::clock::{Clock, random_seed};
 use journal::journal::{OpenError, Settings as JournalSettings};
+use link::channel::Carrier;
 use link::client::DownReason;
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
@@ -225,7 +226,7 @@ impl Core {
                     Input::Ask { id: known.asked.add(answer), question: bounded(question) }
                 }
                 Message::Link { connection, .. } if connection != self.link.number() => continue,
-                Message::Link { event: LinkEvent::Connected, .. } => Input::Connected,
+                Message::Link { event: LinkEvent::Connected, .. } => Input::Connected(Carrier::Stream),
                 Message::Link { event: LinkEvent::Disconnected(reason), .. } => {
                     known.lost.clone_from(&reason);
                     Input::Disconnected(reason)

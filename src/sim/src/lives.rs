@@ -8,6 +8,7 @@ use hub::fleet::Standing;
 use hub::hub::{Input as HubInput, Output as HubOutput};
 use hub::request::{Reply, Request};
 use hub::session::PeerId;
+use link::channel::Carrier;
 use link::client::DownReason;
 use link::errand::Errand;
 use serde::Serialize;
@@ -62,7 +63,7 @@ impl Group {
     fn connect(&mut self, machine: usize) -> PeerId {
         self.peer_count += 1;
         let peer = PeerId(self.peer_count);
-        self.step_hub(HubInput::Connected { peer, key: self.machines[machine].key });
+        self.step_hub(HubInput::Connected { peer, key: self.machines[machine].key, carrier: Carrier::Stream });
         peer
     }
 
@@ -74,7 +75,7 @@ impl Group {
     ) -> Result<Option<A>, DownReason> {
         let peer = self.connect(machine);
         let (mut errand, bytes) = Errand::new(question.0, question.1, answer);
-        self.step_hub(HubInput::Received { peer, bytes });
+        self.step_hub(HubInput::Received { peer, number: None, bytes });
         let answer = errand.receive(&self.said.remove(&peer).unwrap_or_default());
         self.step_hub(HubInput::Disconnected { peer });
         answer
@@ -91,11 +92,11 @@ impl Group {
                 match output {
                     AgentOutput::Dial => {
                         self.machines[machine].peer = Some(self.connect(machine));
-                        inputs.push(AgentInput::Connected);
+                        inputs.push(AgentInput::Connected(Carrier::Stream));
                     }
                     AgentOutput::Send(bytes) => {
                         let peer = self.machines[machine].peer.expect("a machine that speaks is connected");
-                        self.step_hub(HubInput::Received { peer, bytes });
+                        self.step_hub(HubInput::Received { peer, number: None, bytes });
                     }
                     AgentOutput::HangUp => {
                         if let Some(peer) = self.machines[machine].peer.take() {

@@ -62,15 +62,22 @@ pub enum Kind {
     Left = 13,
     /// [`Close`]
     Close = 14,
+    /// What arrived, packet by packet: see the link.
+    Receipt = 15,
 }
 
 impl Kind {
     /// The kind with this number.
     pub fn from_number(number: u8) -> Option<Kind> {
         use Kind::*;
-        [Hello, Welcome, Batch, Ack, Ping, Pong, Want, Enroll, Enrolled, Rotate, Rotated, Leave, Left, Close]
+        [Hello, Welcome, Batch, Ack, Ping, Pong, Want, Enroll, Enrolled, Rotate, Rotated, Leave, Left, Close, Receipt]
             .into_iter()
             .find(|kind| *kind as u8 == number)
+    }
+
+    /// Whether its sender must hear that it arrived. What is an answer, or gets one, is asked for again by whoever misses it.
+    pub fn wants_receipt(self) -> bool {
+        matches!(self, Kind::Hello | Kind::Batch | Kind::Ping | Kind::Want)
     }
 }
 
@@ -163,6 +170,8 @@ pub struct Ping {
     pub now: Stamp,
     /// What is waiting.
     pub backlog: Backlog,
+    /// Whether batches have arrived and their acks have not: the hub says them again.
+    pub wants_acks: bool,
 }
 
 /// The answer to [`Ping`].

@@ -65,6 +65,15 @@ impl Add<Span> for Instant {
     }
 }
 
+impl Add for Span {
+    type Output = Span;
+
+    /// The two after one another; saturates.
+    fn add(self, other: Span) -> Span {
+        Span(self.0.saturating_add(other.0))
+    }
+}
+
 impl Sub for Instant {
     type Output = Span;
 

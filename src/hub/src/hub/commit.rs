@@ -5,7 +5,7 @@
 //! ```
 
 use store::change::{Change, Refused, RefusedReason};
-use wire::message::CloseReason;
+use wire::message::{CloseReason, Enrolled, Kind};
 use wire::ranges::SeqRange;
 use wire::stream::Stream;
 
@@ -30,11 +30,20 @@ const _: () = assert!(size_of::<Change>() + size_of::<Then>() <= AROUND_BYTES);
 #[derive(Debug)]
 pub(super) enum Then {
     /// A peer gets its answer, and the link ends.
-    Answer { peer: PeerId, bytes: Vec<u8> },
+    Answer { peer: PeerId, answer: ErrandAnswer },
     /// An administrator gets the reply.
     Reply { id: u64 },
     /// Numbers become part of what is held; `index` is that of their change.
     Settle { index: usize, peer: PeerId, stream: Stream, range: SeqRange },
+}
+
+/// What a peer is told whose errand is done.
+#[derive(Debug)]
+pub(super) enum ErrandAnswer {
+    /// An answer without a body: its kind.
+    Done(Kind),
+    /// It is a device now.
+    Enrolled(Box<Enrolled>),
 }
 
 /// The commit on its way, and what becomes the next one.
@@ -98,8 +107,14 @@ impl Hub {
         let mut peers = Vec::new();
         for then in self.commits.end(ticket).unwrap_or_default() {
             match then {
-                Then::Answer { peer, bytes } => {
-                    self.outputs.push_back(Output::Send { peer, bytes });
+                Then::Answer { peer, answer } => {
+                    if let Some(session) = self.sessions.get_mut(&peer) {
+                        match answer {
+                            ErrandAnswer::Done(kind) => session.server.done(kind),
+                            ErrandAnswer::Enrolled(enrolled) => session.server.enrolled(&enrolled),
+                        }
+                    }
+                    self.send_to(peer);
                     self.outputs.push_back(Output::Close { peer });
                     self.forget(peer);
                 }
@@ -110,18 +125,22 @@ impl Hub {
                     let Some(who) = self.sessions.get_mut(&peer).and_then(|session| session.who.as_mut()) else {
                         continue;
                     };
+                    who.waiting_count -= 1;
+                    peers.push(peer);
                     if let Some(reason) = reason {
                         self.outputs.push_back(Output::Note(Note::NotStored { device: who.device, reason }));
                     }
                     if matches!(reason, None | Some(RefusedReason::Conflict)) {
                         who.settled(stream, range);
-                        peers.push(peer);
                     }
                 }
             }
         }
         peers.dedup();
-        peers.into_iter().for_each(|peer| self.send_acks(peer));
+        for peer in peers {
+            self.welcome(peer);
+            self.send_acks(peer);
+        }
     }
 
     /// Nothing of the commit is durable, and which of it would be next time is not known: everyone comes back.
@@ -146,12 +165,12 @@ mod tests {
     use identity::token::secret_hash;
     use link::talk;
     use wire::id::Seq;
-    use wire::message::{Ack, Close, Fingerprint, Kind};
+    use wire::message::{Ack, Close, Kind};
 
     use super::*;
     use crate::hub::Input;
     use crate::request::Request;
-    use crate::stage::{Stage, enrolment, told};
+    use crate::stage::{Stage, connected, enrolment, received, told};
 
     /// The only commit among the outputs.
     fn ticket(outputs: &[Output]) -> Ticket {
@@ -175,8 +194,8 @@ mod tests {
         let hash = secret_hash(&[9; 16]);
         stage.ask(Request::TokenNew { hash, uses: 1, expires_in: None, group: None, tags: [].into() });
         let peer = PeerId(1);
-        let words = |peer| Input::Received { peer, bytes: enrolment(&[9; 16]) };
-        let outputs = stage.step([Input::Connected { peer, key: Fingerprint([9; 32]) }, words(peer)]);
+        let words = |peer| received(peer, enrolment(&[9; 16]));
+        let outputs = stage.step([connected(peer, 9), words(peer)]);
         assert_eq!(told(&outputs, peer), []);
         let failed = Input::CommitFailed { ticket: ticket(&outputs), error: "disk full".into() };
         assert_eq!(close_reason(&stage.step([failed]), peer), CloseReason::Busy);
@@ -184,7 +203,7 @@ mod tests {
         // A core that goes on from the disk knows a token that was not used, and no device.
         let mut stage = stage.reopened();
         assert_eq!(stage.hub.fleet().devices().count(), 0);
-        let outputs = stage.settle([Input::Connected { peer, key: Fingerprint([9; 32]) }, words(peer)]);
+        let outputs = stage.settle([connected(peer, 9), words(peer)]);
         assert!(matches!(told(&outputs, peer)[..], [(Kind::Enrolled, _)]), "{outputs:?}");
     }
 
@@ -242,8 +261,7 @@ mod tests {
         stage.ask(Request::TokenNew { hash, uses: 1, expires_in: None, group: None, tags: [].into() });
         let peer = PeerId(1);
         let bytes = enrolment(&[9; 16]).repeat(100);
-        let outputs =
-            stage.step([Input::Connected { peer, key: Fingerprint([9; 32]) }, Input::Received { peer, bytes }]);
+        let outputs = stage.step([connected(peer, 9), received(peer, bytes)]);
         let [Output::Note(_), Output::Commit { changes, .. }] = &outputs[..] else { panic!("{outputs:?}") };
         assert_eq!(changes.len(), 2, "the device and its token");
     }

@@ -1,5 +1,6 @@
 //! The line to the devices: what they say, and what they are told.
 
+use link::receipt::Number;
 use link::server::{Heard, Problem};
 use store::change::Change;
 use wire::batch;
@@ -11,16 +12,17 @@ use wire::record::Record;
 use wire::stream::{STREAM_COUNT, Stream};
 use wire::time::Stamp;
 
-use super::commit::Then;
+use super::commit::{ErrandAnswer, Then};
 use super::{Hub, Note, Output, Query, Rows, Ticket};
 use crate::fleet::{Device, KEY_COUNT_MAX, Standing};
 use crate::session::{PeerId, Session, Who};
 
 impl Hub {
-    pub(super) fn receive(&mut self, now: Stamp, peer: PeerId, bytes: &[u8]) {
+    pub(super) fn receive(&mut self, now: Stamp, peer: PeerId, number: Option<Number>, bytes: &[u8]) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
+        self.touched.insert(peer);
         let mut words = Vec::new();
-        let result = session.server.receive(now.uptime, bytes, |heard| words.push(heard));
+        let result = session.server.receive(now.uptime, number, bytes, |heard| words.push(heard));
         if let Some(who) = &session.who {
             let device = who.device;
             self.fleet.observe(device, |device| device.heard = now.unix);
@@ -45,6 +47,7 @@ impl Hub {
                 }
             }
         }
+        self.take_over(peer);
         match result {
             Ok(()) => {}
             Err(Problem::Protocol(detail)) => self.close(peer, CloseReason::Protocol, &detail),
@@ -77,13 +80,6 @@ impl Hub {
             let detail = format!("the key is that of {device}, the gateway says it is {}", hello.device);
             return self.close(peer, CloseReason::UnknownKey, &detail);
         }
-        let same = |session: &Session| session.who.as_ref().is_some_and(|who| who.device == device);
-        let older: Vec<PeerId> =
-            self.sessions.iter().filter(|(_, session)| same(session)).map(|(peer, _)| *peer).collect();
-        for older in older {
-            self.close(older, CloseReason::Superseded, "");
-        }
-
         let session = self.sessions.get_mut(&peer).expect("the peer was admitted");
         session.who = Some(Who::new(device, hello.journal, &hello.heads));
         let key = session.key;
@@ -105,7 +101,25 @@ impl Hub {
         self.outputs.push_back(Output::Read { ticket, query: Query::Progress { device, journal: hello.journal } });
     }
 
-    pub(super) fn rows(&mut self, now: Stamp, ticket: Ticket, rows: Option<Rows>) {
+    /// Closes the older links of a device, once its newest is more than a greeting that anyone may have recorded.
+    fn take_over(&mut self, peer: PeerId) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let Some(device) = session.who.as_ref().map(|who| who.device) else { return };
+        if session.has_taken_over || !session.server.is_confirmed() {
+            return;
+        }
+        session.has_taken_over = true;
+        let is_older = |other: &PeerId, session: &Session| {
+            *other < peer && session.who.as_ref().is_some_and(|who| who.device == device)
+        };
+        let older: Vec<PeerId> =
+            self.sessions.iter().filter(|(other, session)| is_older(other, session)).map(|(other, _)| *other).collect();
+        for older in older {
+            self.close(older, CloseReason::Superseded, "");
+        }
+    }
+
+    pub(super) fn rows(&mut self, ticket: Ticket, rows: Option<Rows>) {
         let Some(peer) = self.reads.remove(&ticket) else { return };
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(who) = &mut session.who else { return };
@@ -113,19 +127,34 @@ impl Hub {
             return self.close(peer, CloseReason::Busy, "the hub's store does not answer");
         };
         who.learn(&progress);
+        session.owes_welcome = true;
+        let wants = missing_generations.into_iter().map(|generation| Want { generation });
+        session.wants = wants.collect();
+        self.welcome(peer);
+    }
+
+    /// Welcomes a peer whose progress is known, once what came with its hello is durable: so its ack rides with the welcome.
+    pub(super) fn welcome(&mut self, peer: PeerId) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let Some(who) = session.who.as_ref().filter(|who| session.owes_welcome && who.waiting_count == 0) else {
+            return;
+        };
+        session.owes_welcome = false;
         let welcome = Welcome {
             version: VERSION,
-            hub: now.unix.unwrap_or_default(),
-            progress: progress.into_iter().collect(),
+            hub: self.now.unix.unwrap_or_default(),
+            progress: who.progress().collect(),
             next_key: self.next_key,
         };
+        session.server.welcome(&welcome);
+        for want in session.wants.drain(..) {
+            session.server.want(&want);
+        }
         let (device, next_key) = (who.device, self.next_key);
         self.fleet.observe(device, |device| device.told_key = next_key);
         let name = self.fleet.device(device).map(|device| device.name.clone()).unwrap_or_default();
-        let mut answers = vec![session.server.welcome(&welcome)];
-        answers.extend(missing_generations.into_iter().map(|generation| session.server.want(&Want { generation })));
-        self.outputs.extend(answers.into_iter().map(|bytes| Output::Send { peer, bytes }));
         self.outputs.push_back(Output::Note(Note::Online { name }));
+        self.touched.insert(peer);
         self.send_acks(peer);
     }
 
@@ -133,13 +162,15 @@ impl Hub {
         if !self.commits.has_room() {
             return self.close(peer, CloseReason::Busy, "too much waits for the hub's disk");
         }
-        let Some(Who { device, journal, .. }) = self.sessions[&peer].who else { return };
         let record = match Record::open(&bytes) {
             Ok(record) => record,
             Err(error) => return self.close(peer, CloseReason::Protocol, &error.to_string()),
         };
+        let Some(who) = self.sessions.get_mut(&peer).and_then(|session| session.who.as_mut()) else { return };
         let (stream, seq) = (record.header.stream, record.header.seq);
         let lost = if stream == Stream::Event { lost_ranges(&record) } else { Vec::new() };
+        who.waiting_count += 1 + lost.len();
+        let (device, journal) = (who.device, who.journal);
         let received = now.unix.unwrap_or_default();
         let change = Change::Record { device, journal, record: bytes, received };
         self.commits.settle(change, peer, stream, SeqRange { first: seq, last: seq });
@@ -149,14 +180,17 @@ impl Hub {
     }
 
     fn ping(&mut self, now: Stamp, peer: PeerId, ping: &Ping) {
-        let session = &self.sessions[&peer];
-        let Some(who) = &session.who else { return };
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let Some(who) = &mut session.who else { return };
         self.fleet.observe(who.device, |device| {
             device.backlog_count = ping.backlog.batch_count;
             device.clock_offset_ms = clock_offset_ms(ping.now, now);
         });
-        let bytes = session.server.pong(&Pong { hub: now.unix.unwrap_or_default() });
-        self.outputs.push_back(Output::Send { peer, bytes });
+        if ping.wants_acks {
+            who.ack_again();
+        }
+        session.server.pong(&Pong { hub: now.unix.unwrap_or_default() });
+        self.send_acks(peer);
     }
 
     fn enroll(&mut self, now: Stamp, peer: PeerId, enroll: &Enroll) {
@@ -174,9 +208,9 @@ impl Hub {
                 let mut name = heapless::String::new();
                 // A name that does not fit is cut: the number is what counts.
                 device.name.chars().take_while(|character| name.push(*character).is_ok()).for_each(drop);
-                let bytes = self.sessions[&peer].server.enrolled(&Enrolled { device: device.id, name });
+                let answer = ErrandAnswer::Enrolled(Box::new(Enrolled { device: device.id, name }));
                 self.outputs.push_back(Output::Note(Note::Enrolled { device: device.id, name: device.name }));
-                self.commits.add_then(enrolment.changes, Then::Answer { peer, bytes });
+                self.commits.add_then(enrolment.changes, Then::Answer { peer, answer });
             }
         }
     }
@@ -197,8 +231,7 @@ impl Hub {
             }
             assert!(device.keys.len() <= KEY_COUNT_MAX, "the present key and the next");
         });
-        let bytes = self.sessions[&peer].server.done(Kind::Rotated);
-        self.commits.add_then([change], Then::Answer { peer, bytes });
+        self.commits.add_then([change], Then::Answer { peer, answer: ErrandAnswer::Done(Kind::Rotated) });
     }
 
     fn leave(&mut self, peer: PeerId) {
@@ -209,8 +242,7 @@ impl Hub {
         }
         let id = device.id;
         let change = self.fleet.change(id, |device| device.standing = Standing::Retired);
-        let bytes = self.sessions[&peer].server.done(Kind::Left);
-        self.commits.add_then([change], Then::Answer { peer, bytes });
+        self.commits.add_then([change], Then::Answer { peer, answer: ErrandAnswer::Done(Kind::Left) });
         self.close_device(id, CloseReason::Retired);
     }
 
@@ -225,15 +257,15 @@ impl Hub {
         let (device, backlog_count) = (who.device, who.backlog_count());
         self.fleet.observe(device, |device| device.backlog_count = backlog_count);
         while let Some(ack) = who.poll_ack() {
-            let bytes = session.server.ack(&ack);
-            self.outputs.push_back(Output::Send { peer, bytes });
+            session.server.ack(&ack);
         }
+        self.touched.insert(peer);
     }
 
     pub(super) fn close(&mut self, peer: PeerId, reason: CloseReason, detail: &str) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let bytes = session.server.close(reason, detail);
-        self.outputs.push_back(Output::Send { peer, bytes });
+        session.server.close(reason, detail);
+        self.send_to(peer);
         self.outputs.push_back(Output::Close { peer });
         self.outputs.push_back(Output::Note(Note::Refused { peer, reason, detail: detail.into() }));
         self.forget(peer);

@@ -3,6 +3,7 @@
 use agent::agent::Input as AgentInput;
 use hub::hub::Input as HubInput;
 use hub::session::PeerId;
+use link::channel::Carrier;
 
 use crate::net::End;
 use crate::world::{Happening, World};
@@ -33,8 +34,8 @@ impl World {
             return self.gone(peer, End::Gateway);
         }
         let key = self.gateways[index].key;
-        self.step_hub(vec![HubInput::Connected { peer, key }]);
-        self.step_gateway(index, vec![AgentInput::Connected]);
+        self.step_hub(vec![HubInput::Connected { peer, key, carrier: Carrier::Stream }]);
+        self.step_gateway(index, vec![AgentInput::Connected(Carrier::Stream)]);
     }
 
     pub(super) fn say(&mut self, peer: PeerId, from: End, bytes: &[u8]) {
@@ -52,7 +53,7 @@ impl World {
             return;
         }
         match at {
-            End::Hub => self.step_hub(vec![HubInput::Received { peer, bytes }]),
+            End::Hub => self.step_hub(vec![HubInput::Received { peer, number: None, bytes }]),
             End::Gateway => {
                 if let Some(index) = self.net.gateway(peer) {
                     self.step_gateway(index, vec![AgentInput::Received(bytes)]);

@@ -1,0 +1,391 @@
+//! Messages both ways over a carrier: one connection, or datagrams that may be lost.
+//!
+//! ```text
+//! message -> outbox -> packet ~~~~~> frames -> assembler -> message
+//!               ^         |             |
+//!               +- lost --+<~~ receipt -+
+//! ```
+//!
+//! Under the messages runs a window of 1.25 times what the link carries in a round trip, so that the queues on the way stay short
+//! and an alert overtakes a backlog that is being drained. Bytes on their way are freed by the other end's receipts, never by
+//! time. An urgent message does not wait for the window.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use wire::frame::{self, Assembler, FrameError, Framed, Splitter};
+use wire::limits::{FRAME_BYTES_MAX, WINDOW_BYTES_MAX};
+use wire::message::Kind;
+use wire::stream::Lane;
+use wire::time::{Instant, Span};
+
+use crate::estimator::{Estimate, Estimator, Mark};
+use crate::outbox::{Kept, Outbox};
+use crate::receipt::{self, Number, Received};
+
+/// The smallest packet that a slow link is cut to: below it, what stands around a packet costs a fifth.
+const PACKET_BYTES_MIN: usize = 256;
+
+/// Packets that fit the window; of fewer a receipt that is late would stop the link.
+const WINDOW_PACKET_COUNT: usize = 4;
+
+/// Packets of a link of which nothing is known.
+const PACKET_BYTES_UNKNOWN: usize = 480;
+
+/// Packets after which a missing one counts as lost (RFC 9002 section 6.1.1).
+const LOST_PACKET_COUNT: Number = 3;
+
+/// What the urgent lane may have on its way beyond the window.
+const URGENT_BYTES_MAX: usize = 4096;
+
+/// How long a hub may take to make a batch durable before it is asked.
+const COMMIT: Span = Span::seconds(2);
+
+/// Timeouts in a row after which large packets count as too large for the path.
+const BLACK_HOLE_COUNT: u32 = 2;
+
+/// What every path carries: a datagram of 576 bytes (RFC 791 section 3.1) less what stands around.
+const PACKET_BYTES_SAFE: usize = 500;
+
+/// What carries packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// Datagrams, each of which may be lost, doubled or late.
+    Datagram,
+    /// A stream that loses nothing as long as it lasts.
+    Stream,
+}
+
+impl Carrier {
+    /// Bytes around a packet over IPv4: IP and UDP, flags, connection, counter and tag; or IP, TCP with its timestamps, and a
+    /// record of TLS.
+    pub const fn around_bytes(self) -> usize {
+        match self {
+            Carrier::Datagram => 28 + 22,
+            Carrier::Stream => 52 + 22,
+        }
+    }
+}
+
+/// One end of a link.
+#[derive(Debug)]
+pub struct Channel {
+    carrier: Carrier,
+    outbox: Outbox,
+    /// Packets on their way, oldest first.
+    sent: VecDeque<Sent>,
+    sent_count: Number,
+    sent_bytes: u64,
+    in_flight_bytes: usize,
+    estimator: Estimator,
+    /// Timeouts since the last receipt.
+    timeout_count: u32,
+    /// The last receipt, or when something was sent after a pause.
+    heard_at: Instant,
+    packet_bytes_max: usize,
+    splitter: Splitter,
+    assembler: Assembler,
+    received: Received,
+}
+
+#[derive(Debug)]
+struct Sent {
+    number: Number,
+    /// The total on a stream, this packet included.
+    total: u64,
+    at: Instant,
+    bytes: usize,
+    mark: Mark,
+    /// Empty on a stream.
+    kept: Vec<Kept>,
+}
+
+impl Channel {
+    /// A channel over a connection that stands. `known` is what was learned of the link before.
+    pub fn new(now: Instant, carrier: Carrier, known: Estimate) -> Channel {
+        Channel {
+            carrier,
+            outbox: Outbox::default(),
+            sent: VecDeque::new(),
+            sent_count: 0,
+            sent_bytes: 0,
+            in_flight_bytes: 0,
+            estimator: Estimator::new(now, known),
+            timeout_count: 0,
+            heard_at: now,
+            packet_bytes_max: FRAME_BYTES_MAX + 20,
+            splitter: Splitter::default(),
+            assembler: Assembler::default(),
+            received: Received::default(),
+        }
+    }
+
+    /// What is known of the link.
+    pub fn estimate(&self) -> Estimate {
+        self.estimator.estimate()
+    }
+
+    /// Puts a message behind those of its lane.
+    pub fn send(&mut self, lane: Lane, kind: Kind, bytes: Vec<u8>) {
+        self.outbox.push(lane, kind, bytes);
+    }
+
+    /// Whether there is room for more: the window is open, and less than a packet waits.
+    pub fn has_room(&self, lane: Lane) -> bool {
+        if lane == Lane::Urgent {
+            return self.outbox.waiting_bytes(lane) < URGENT_BYTES_MAX;
+        }
+        self.outbox.all_waiting_bytes() < self.packet_bytes() && self.in_flight_bytes < self.window_bytes()
+    }
+
+    /// Bytes that wait or are on their way.
+    pub fn unsettled_bytes(&self) -> usize {
+        self.outbox.all_waiting_bytes() + self.in_flight_bytes
+    }
+
+    fn window_bytes(&self) -> usize {
+        let known = self.estimator.smoothed().is_some() || self.estimate().rate > 0;
+        let packet_bytes = if known { PACKET_BYTES_MIN } else { PACKET_BYTES_UNKNOWN };
+        let least = WINDOW_PACKET_COUNT * (packet_bytes + self.carrier.around_bytes());
+        self.estimator.window_bytes(least, WINDOW_BYTES_MAX)
+    }
+
+    /// Bytes of a packet, so that no packet holds the link for more than a quarter of the window. When nothing is on its way,
+    /// what fits the path goes at once.
+    fn packet_bytes(&self) -> usize {
+        if self.in_flight_bytes == 0 && self.outbox.all_waiting_bytes() + 64 < self.packet_bytes_max {
+            return self.packet_bytes_max;
+        }
+        let share = self.window_bytes() / WINDOW_PACKET_COUNT;
+        share.saturating_sub(self.carrier.around_bytes()).clamp(PACKET_BYTES_MIN, self.packet_bytes_max)
+    }
+
+    /// The next packet: what to write, or one datagram, the n-th of them with number n.
+    pub fn poll_packet(&mut self, now: Instant) -> Option<Vec<u8>> {
+        let bytes_max = self.packet_bytes();
+        let around = self.carrier.around_bytes();
+        // To the nearest packet: of four packets a window that is a byte short would be three, and would never grow.
+        let is_open =
+            self.in_flight_bytes == 0 || self.in_flight_bytes + (bytes_max + around) / 2 <= self.window_bytes();
+        let is_urgent =
+            !self.outbox.is_empty(Lane::Urgent) && self.in_flight_bytes < self.window_bytes() + URGENT_BYTES_MAX;
+        let open = match (is_open, is_urgent) {
+            (true, _) => &Lane::ALL[..],
+            (false, true) => &[Lane::Urgent],
+            (false, false) => &[],
+        };
+        let has_frames = open.iter().any(|lane| !self.outbox.is_empty(*lane));
+        let receipt_due_at = self.received.due_at();
+        if !has_frames && receipt_due_at.is_none_or(|due_at| due_at > now) {
+            return None;
+        }
+        let receipt = receipt_due_at.map(|_| self.received.take_receipt(self.carrier == Carrier::Stream));
+        let first = receipt.as_deref().map(|body| (Kind::Receipt, body));
+        let packet = self.outbox.packet(first, open, bytes_max, self.carrier == Carrier::Datagram);
+        if !packet.has_first && receipt.is_some() {
+            self.received.put_back(now);
+        }
+        let wants_receipt = packet.kept.iter().any(|kept| wants_receipt(kept.kind()));
+        let number = self.sent_count;
+        self.sent_count += 1;
+        self.sent_bytes += packet.bytes.len() as u64;
+        if wants_receipt {
+            if self.sent.is_empty() && self.timeout_count == 0 {
+                self.heard_at = now;
+            }
+            let bytes = packet.bytes.len() + around;
+            let mark = self.estimator.sent(now, self.in_flight_bytes);
+            let kept = if self.carrier == Carrier::Datagram { packet.kept } else { Vec::new() };
+            self.sent.push_back(Sent { number, total: self.sent_bytes, at: now, bytes, mark, kept });
+            self.in_flight_bytes += bytes;
+        }
+        if Lane::ALL.iter().all(|lane| self.outbox.is_empty(*lane)) {
+            self.estimator.limited(self.in_flight_bytes);
+        }
+        Some(packet.bytes)
+    }
+
+    /// Bytes of a stream arrived. Each whole message goes to `each`, until it says stop with an error.
+    ///
+    /// Errors: the peer does not speak this protocol, or what `each` says.
+    pub fn receive<E: From<FrameError>>(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+        mut each: impl FnMut(Framed) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.splitter.push(bytes);
+        let mut receipts = Vec::new();
+        let (mut wants, mut taken) = (false, 0);
+        while let Some(frame) = self.splitter.poll_frame()? {
+            wants |= wants_receipt(frame.head.kind);
+            if frame.head.kind == Kind::Receipt as u8 {
+                receipts.push(receipt::total(frame.payload).ok_or(FrameError::Malformed)?);
+            } else if let Some(message) = self.assembler.take(frame)? {
+                each(message)?;
+            }
+            let all = self.splitter.taken();
+            self.received.bytes(now, all - taken, wants);
+            (taken, wants) = (all, false);
+        }
+        receipts.into_iter().try_for_each(|total| self.settle_stream(now, total)).map_err(E::from)
+    }
+
+    /// A datagram arrived. Each whole message goes to `each`, until it says stop with an error. One that came before changes
+    /// nothing.
+    ///
+    /// Errors: the peer does not speak this protocol, or what `each` says.
+    pub fn receive_datagram<E: From<FrameError>>(
+        &mut self,
+        now: Instant,
+        number: Number,
+        datagram: &[u8],
+        mut each: impl FnMut(Framed) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !self.received.is_new(number) {
+            return Ok(());
+        }
+        let mut wants = false;
+        for frame in frame::frames(datagram) {
+            let frame = frame?;
+            wants |= wants_receipt(frame.head.kind);
+            if frame.head.kind == Kind::Receipt as u8 {
+                let ranges = receipt::ranges(frame.payload).ok_or(FrameError::Malformed)?;
+                self.settle_datagrams(now, &ranges);
+            } else if let Some(message) = self.assembler.take(frame)? {
+                each(message)?;
+            }
+        }
+        self.received.packet(now, number, wants);
+        Ok(())
+    }
+
+    fn settle_stream(&mut self, now: Instant, total: u64) -> Result<(), FrameError> {
+        if total > self.sent_bytes {
+            return Err(FrameError::Malformed);
+        }
+        let count = self.sent.iter().take_while(|sent| sent.total <= total).count();
+        let received: Vec<Sent> = self.sent.drain(..count).collect();
+        self.settle(now, received);
+        Ok(())
+    }
+
+    fn settle_datagrams(&mut self, now: Instant, ranges: &[(Number, Number)]) {
+        let is_received = |number| ranges.iter().any(|(first, last)| (*first..=*last).contains(&number));
+        let (received, left): (Vec<Sent>, VecDeque<Sent>) = {
+            let (received, left): (VecDeque<Sent>, _) =
+                core::mem::take(&mut self.sent).into_iter().partition(|sent| is_received(sent.number));
+            (received.into(), left)
+        };
+        self.sent = left;
+        self.settle(now, received);
+        let highest = ranges.first().map_or(0, |(_, last)| *last);
+        let patience = self.patience();
+        self.lose(|sent| {
+            sent.number + LOST_PACKET_COUNT <= highest || sent.number < highest && sent.at + patience <= now
+        });
+    }
+
+    /// The other end has shown that everything sent so far has arrived.
+    pub fn settle_all(&mut self, now: Instant) {
+        let sent: Vec<Sent> = self.sent.drain(..).collect();
+        if sent.len() == 1 && self.timeout_count == 0 {
+            return self.settle(now, sent);
+        }
+        // Which attempt arrived is not known, so it times nothing (RFC 6298 section 3).
+        self.in_flight_bytes = 0;
+        self.timeout_count = 0;
+        self.heard_at = now;
+    }
+
+    fn settle(&mut self, now: Instant, received: Vec<Sent>) {
+        let count = received.len();
+        for (index, sent) in received.into_iter().enumerate() {
+            self.in_flight_bytes -= sent.bytes;
+            self.estimator.received(now, &sent.mark, sent.bytes, index + 1 == count);
+        }
+        if count > 0 {
+            self.timeout_count = 0;
+            self.heard_at = now;
+        }
+    }
+
+    /// How long a packet may be overtaken by others before it counts as lost (RFC 9002 section 6.1.2).
+    fn patience(&self) -> Span {
+        Span(self.estimator.smoothed().unwrap_or(Span(0)).0 * 9 / 8 + 1)
+    }
+
+    fn lose(&mut self, is_lost: impl Fn(&Sent) -> bool) {
+        let (lost, left) =
+            core::mem::take(&mut self.sent).into_iter().partition::<VecDeque<_>, _>(|sent| is_lost(sent));
+        self.sent = left;
+        self.estimator.lost(lost.len());
+        for sent in lost.into_iter().rev() {
+            self.in_flight_bytes -= sent.bytes;
+            self.outbox.put_back(sent.kept);
+        }
+    }
+
+    /// Time passed: what has been on its way for too long is lost. Poll packets afterwards.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.carrier == Carrier::Stream || self.timer().is_none_or(|timer| timer > now) {
+            return;
+        }
+        self.timeout_count += 1;
+        let is_large =
+            self.sent.front().is_some_and(|sent| sent.bytes > PACKET_BYTES_SAFE + self.carrier.around_bytes());
+        if is_large && self.timeout_count >= BLACK_HOLE_COUNT {
+            // Small packets pass and large ones do not: a path that swallows what it cannot cut.
+            self.packet_bytes_max = self.packet_bytes_max.min(PACKET_BYTES_SAFE);
+        }
+        // One goes again. Its receipt says what became of the others: a 2G link may hold everything for seconds and lose nothing.
+        let first = self.sent.front().map(|sent| sent.number);
+        self.lose(|sent| Some(sent.number) == first);
+    }
+
+    fn timer(&self) -> Option<Instant> {
+        let last = self.sent.back()?;
+        Some(last.at + self.estimator.timeout(self.timeout_count))
+    }
+
+    /// When [`Channel::handle_timeout`] or [`Channel::poll_packet`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let timer = self.timer().filter(|_| self.carrier == Carrier::Datagram);
+        timer.into_iter().chain(self.received.due_at()).min()
+    }
+
+    /// What carries its packets.
+    pub fn carrier(&self) -> Carrier {
+        self.carrier
+    }
+
+    /// Whether a packet was ever handed out.
+    pub fn has_sent(&self) -> bool {
+        self.sent_count > 0
+    }
+
+    /// Bytes of packets that the other end has received.
+    pub fn arrived_bytes(&self) -> u64 {
+        self.estimator.delivered_bytes()
+    }
+
+    /// When the other end was last heard to have received something, or something was sent after a pause.
+    pub fn heard_at(&self) -> Instant {
+        self.heard_at
+    }
+
+    /// How long after a batch has arrived its ack is missed: the hub commits meanwhile.
+    pub fn ack_patience(&self) -> Span {
+        Span(2 * self.estimator.timeout(0).0) + COMMIT
+    }
+
+    /// Since when something is on its way and nothing was heard of it.
+    pub fn silent_since(&self) -> Option<Instant> {
+        let waits = !self.sent.is_empty() || self.timeout_count > 0;
+        waits.then_some(self.heard_at)
+    }
+}
+
+fn wants_receipt(kind: u8) -> bool {
+    Kind::from_number(kind).is_none_or(Kind::wants_receipt)
+}
