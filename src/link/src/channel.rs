@@ -20,7 +20,7 @@ use wire::stream::Lane;
 use wire::time::{Instant, Span};
 
 use crate::estimator::{Estimate, Estimator, Mark};
-use crate::outbox::{Kept, Outbox};
+use crate::outbox::{Kept, Outbox, Tag};
 use crate::receipt::{self, Number, Received};
 
 /// The smallest packet that a slow link is cut to: below it, what stands around a packet costs a fifth.
@@ -40,6 +40,9 @@ const URGENT_BYTES_MAX: usize = 4096;
 
 /// How long a hub may take to make a batch durable before it is asked.
 const COMMIT: Span = Span::seconds(2);
+
+/// The longest that two round trips may be taken for.
+const ANSWER_MAX: Span = Span::seconds(15);
 
 /// Timeouts in a row after which large packets count as too large for the path.
 const BLACK_HOLE_COUNT: u32 = 2;
@@ -83,6 +86,13 @@ pub struct Channel {
     /// The last receipt, or when something was sent after a pause.
     heard_at: Instant,
     packet_bytes_max: usize,
+    /// Whether the other end has answered; until then datagrams carry nothing but the first packet, again and again.
+    is_answered: bool,
+    /// The first packet, while it may have to be said again.
+    first: Vec<u8>,
+    is_repeat_due: bool,
+    /// What arrived of tagged messages since it was last asked for.
+    arrived: Vec<(Tag, usize)>,
     splitter: Splitter,
     assembler: Assembler,
     received: Received,
@@ -114,6 +124,10 @@ impl Channel {
             timeout_count: 0,
             heard_at: now,
             packet_bytes_max: FRAME_BYTES_MAX + 20,
+            is_answered: carrier == Carrier::Stream,
+            first: Vec::new(),
+            is_repeat_due: false,
+            arrived: Vec::new(),
             splitter: Splitter::default(),
             assembler: Assembler::default(),
             received: Received::default(),
@@ -127,7 +141,17 @@ impl Channel {
 
     /// Puts a message behind those of its lane.
     pub fn send(&mut self, lane: Lane, kind: Kind, bytes: Vec<u8>) {
-        self.outbox.push(lane, kind, bytes);
+        self.outbox.push(lane, kind, bytes, 0);
+    }
+
+    /// As [`Channel::send`], of a message whose arrival is told by [`Channel::take_arrived`].
+    pub fn send_tagged(&mut self, lane: Lane, kind: Kind, bytes: Vec<u8>, tag: Tag) {
+        self.outbox.push(lane, kind, bytes, tag);
+    }
+
+    /// How many bytes of which messages have arrived over datagrams since this was last asked.
+    pub fn take_arrived(&mut self) -> Vec<(Tag, usize)> {
+        core::mem::take(&mut self.arrived)
     }
 
     /// Whether there is room for more: the window is open, and less than a packet waits.
@@ -160,8 +184,20 @@ impl Channel {
         share.saturating_sub(self.carrier.around_bytes()).clamp(PACKET_BYTES_MIN, self.packet_bytes_max)
     }
 
-    /// The next packet: what to write, or one datagram, the n-th of them with number n.
+    /// The next packet: what to write, or one datagram. Datagrams count from 0; the first, which opens the link, may come again and
+    /// is not counted again, until the other end has answered.
     pub fn poll_packet(&mut self, now: Instant) -> Option<Vec<u8>> {
+        if !self.is_answered && self.sent_count > 0 {
+            return core::mem::take(&mut self.is_repeat_due).then(|| self.first.clone());
+        }
+        let packet = self.pack(now);
+        if !self.is_answered {
+            self.first = packet.clone().unwrap_or_default();
+        }
+        packet
+    }
+
+    fn pack(&mut self, now: Instant) -> Option<Vec<u8>> {
         let bytes_max = self.packet_bytes();
         let around = self.carrier.around_bytes();
         // To the nearest packet: of four packets a window that is a byte short would be three, and would never grow.
@@ -245,6 +281,9 @@ impl Channel {
         if !self.received.is_new(number) {
             return Ok(());
         }
+        if !self.is_answered {
+            self.answered(now);
+        }
         let mut wants = false;
         for frame in frame::frames(datagram) {
             let frame = frame?;
@@ -266,7 +305,8 @@ impl Channel {
         }
         let count = self.sent.iter().take_while(|sent| sent.total <= total).count();
         let received: Vec<Sent> = self.sent.drain(..count).collect();
-        self.settle(now, received);
+        let highest = received.last().map_or(0, |sent| sent.number);
+        self.settle(now, received, highest);
         Ok(())
     }
 
@@ -278,31 +318,41 @@ impl Channel {
             (received.into(), left)
         };
         self.sent = left;
-        self.settle(now, received);
         let highest = ranges.first().map_or(0, |(_, last)| *last);
+        self.settle(now, received, highest);
         let patience = self.patience();
         self.lose(|sent| {
             sent.number + LOST_PACKET_COUNT <= highest || sent.number < highest && sent.at + patience <= now
         });
     }
 
-    /// The other end has shown that everything sent so far has arrived.
-    pub fn settle_all(&mut self, now: Instant) {
+    /// The other end has shown that the first packet has arrived.
+    fn answered(&mut self, now: Instant) {
+        self.is_answered = true;
+        self.first = Vec::new();
         let sent: Vec<Sent> = self.sent.drain(..).collect();
-        if sent.len() == 1 && self.timeout_count == 0 {
-            return self.settle(now, sent);
+        if self.timeout_count == 0 {
+            return self.settle(now, sent, 0);
         }
         // Which attempt arrived is not known, so it times nothing (RFC 6298 section 3).
+        sent.iter().for_each(|sent| self.note_arrived(sent));
         self.in_flight_bytes = 0;
         self.timeout_count = 0;
         self.heard_at = now;
     }
 
-    fn settle(&mut self, now: Instant, received: Vec<Sent>) {
+    fn note_arrived(&mut self, sent: &Sent) {
+        self.arrived.extend(sent.kept.iter().map(Kept::tagged_bytes).filter(|(tag, _)| *tag != 0));
+    }
+
+    /// Packets have arrived. The `highest` that the receipt names is timed, when it is news: it is the one that made the other
+    /// end speak (RFC 9002 section 5.1).
+    fn settle(&mut self, now: Instant, received: Vec<Sent>, highest: Number) {
         let count = received.len();
-        for (index, sent) in received.into_iter().enumerate() {
+        for sent in received {
             self.in_flight_bytes -= sent.bytes;
-            self.estimator.received(now, &sent.mark, sent.bytes, index + 1 == count);
+            self.note_arrived(&sent);
+            self.estimator.received(now, &sent.mark, sent.bytes, sent.number == highest);
         }
         if count > 0 {
             self.timeout_count = 0;
@@ -332,6 +382,11 @@ impl Channel {
             return;
         }
         self.timeout_count += 1;
+        if !self.is_answered {
+            self.is_repeat_due = true;
+            self.sent.iter_mut().for_each(|sent| sent.at = now);
+            return;
+        }
         let is_large =
             self.sent.front().is_some_and(|sent| sent.bytes > PACKET_BYTES_SAFE + self.carrier.around_bytes());
         if is_large && self.timeout_count >= BLACK_HOLE_COUNT {
@@ -376,7 +431,7 @@ impl Channel {
 
     /// How long after a batch has arrived its ack is missed: the hub commits meanwhile.
     pub fn ack_patience(&self) -> Span {
-        Span(2 * self.estimator.timeout(0).0) + COMMIT
+        Span(2 * self.estimator.timeout(0).0).min(ANSWER_MAX) + COMMIT
     }
 
     /// Since when something is on its way and nothing was heard of it.

@@ -15,6 +15,7 @@ use wire::time::{Instant, Span};
 use crate::backoff::Backoff;
 use crate::channel::{Carrier, Channel};
 use crate::estimator::Estimate;
+use crate::outbox::Tag;
 use crate::receipt::Number;
 use crate::talk;
 
@@ -78,7 +79,7 @@ pub enum Output {
     /// The link is up.
     Up(Box<Welcome>),
     /// The hub holds these batches.
-    Acked(Ack),
+    Acked(Box<Ack>),
     /// The hub wants a generation of the dictionary again.
     Wanted(Want),
     /// A ping is due: say how things stand with [`Client::ping`].
@@ -136,7 +137,11 @@ enum State {
 struct InFlight {
     stream: Stream,
     seq: Seq,
-    bytes: usize,
+    bytes: u32,
+    tag: Tag,
+    /// Bytes that have not arrived, where that is known; and since when there are none.
+    left_bytes: u32,
+    arrived_at: Option<Instant>,
 }
 
 /// The gateway's end of the link.
@@ -148,7 +153,9 @@ pub struct Client {
     channel: Option<Box<Channel>>,
     in_flight: heapless::Vec<InFlight, IN_FLIGHT_COUNT_MAX>,
     in_flight_bytes: usize,
+    batch_count: Tag,
     is_pinged: bool,
+    pinged_at: Instant,
     /// When the hub last answered something, or took a good part of what was sent, or began to owe an answer.
     answered_at: Instant,
     /// Bytes that had arrived by then.
@@ -159,7 +166,7 @@ pub struct Client {
 }
 
 // Part of the agent, which is built on a small stack.
-const _: () = assert!(size_of::<Client>() <= 12 << 10);
+const _: () = assert!(size_of::<Client>() <= 6 << 10);
 
 impl Client {
     /// A client that dials at once. `seed` differs between gateways.
@@ -171,7 +178,9 @@ impl Client {
             channel: None,
             in_flight: heapless::Vec::new(),
             in_flight_bytes: 0,
+            batch_count: 0,
             is_pinged: false,
+            pinged_at: now,
             answered_at: now,
             arrived_bytes: 0,
             skipped_count: 0,
@@ -235,10 +244,14 @@ impl Client {
     pub fn send_batch(&mut self, now: Instant, stream: Stream, seq: Seq, record: &[u8]) {
         assert!(self.can_send(stream.lane()), "the caller asks first");
         self.owe(now);
-        let in_flight = InFlight { stream, seq, bytes: record.len() };
+        self.batch_count = self.batch_count.wrapping_add(1).max(1);
+        let (tag, bytes) = (self.batch_count, record.len() as u32);
+        let in_flight = InFlight { stream, seq, bytes, tag, left_bytes: bytes, arrived_at: None };
         self.in_flight.push(in_flight).expect("can_send leaves room");
         self.in_flight_bytes += record.len();
-        self.say(stream.lane(), Kind::Batch, record.to_vec());
+        if let Some(channel) = &mut self.channel {
+            channel.send_tagged(stream.lane(), Kind::Batch, record.to_vec(), tag);
+        }
     }
 
     /// Sends a ping, the answer to [`Output::PingDue`].
@@ -247,6 +260,7 @@ impl Client {
             let ping = Ping { wants_acks: !self.in_flight.is_empty(), ..*ping };
             self.owe(now);
             self.is_pinged = true;
+            self.pinged_at = now;
             self.say(Lane::Urgent, Kind::Ping, talk::body(&ping));
         }
     }
@@ -297,14 +311,12 @@ impl Client {
 
     fn receive(&mut self, now: Instant, take: impl FnOnce(&mut Channel, &mut Each<'_>) -> Result<(), DownReason>) {
         let Some(mut channel) = self.channel.take() else { return };
-        let mut welcomed = false;
-        let result = take(&mut channel, &mut |framed| {
-            let heard = self.hear(now, &framed);
-            welcomed |= framed.kind == Kind::Welcome as u8;
-            heard
-        });
-        if welcomed {
-            channel.settle_all(now);
+        let result = take(&mut channel, &mut |framed| self.hear(now, &framed));
+        for (tag, bytes) in channel.take_arrived() {
+            if let Some(batch) = self.in_flight.iter_mut().find(|batch| batch.tag == tag) {
+                batch.left_bytes = batch.left_bytes.saturating_sub(bytes as u32);
+                batch.arrived_at = (batch.left_bytes == 0).then_some(now);
+            }
         }
         if channel.arrived_bytes() - self.arrived_bytes >= PROGRESS_BYTES {
             self.arrived_bytes = channel.arrived_bytes();
@@ -340,7 +352,7 @@ impl Client {
             // A datagram that was late, or came by another way.
             (State::Online { .. }, Some(Kind::Welcome)) => Ok(()),
             (State::Online { .. }, Some(Kind::Ack)) => {
-                let ack: Ack = talk::read(bytes).ok_or(unexpected)?;
+                let ack: Box<Ack> = talk::read(bytes).map(Box::new).ok_or(unexpected)?;
                 self.settle(now, &ack);
                 self.tell(Output::Acked(ack));
                 Ok(())
@@ -374,7 +386,7 @@ impl Client {
             |seq: Seq| seq < ack.cumulative || ack.ranges.iter().any(|range| range.first <= seq && seq <= range.last);
         let before = self.in_flight.len();
         self.in_flight.retain(|batch| batch.stream != ack.stream || !is_acked(batch.seq));
-        self.in_flight_bytes = self.in_flight.iter().map(|batch| batch.bytes).sum();
+        self.in_flight_bytes = self.in_flight.iter().map(|batch| batch.bytes as usize).sum();
         if self.in_flight.len() < before {
             self.answered_at = now;
         }
@@ -408,7 +420,8 @@ impl Client {
     fn silent_at(&self) -> Option<Instant> {
         let channel = self.channel.as_ref()?;
         let unanswered = self.is_owed().then_some(self.answered_at);
-        channel.silent_since().into_iter().chain(unanswered).min().map(|since| since + self.timing.answer)
+        let since = channel.silent_since().into_iter().chain(unanswered).chain(self.arrived_at()).min();
+        since.map(|since| since + self.timing.answer)
     }
 
     /// When to say something: a sign of life, or over datagrams, where an answer may be lost, the question for it.
@@ -417,8 +430,17 @@ impl Client {
         if !self.is_owed() {
             return Some(ping_at);
         }
-        let is_missed = channel.carrier() == Carrier::Datagram && channel.unsettled_bytes() == 0;
-        is_missed.then(|| self.answered_at.max(channel.heard_at()) + channel.ack_patience())
+        if channel.carrier() == Carrier::Stream {
+            return None;
+        }
+        let pinged_at = self.is_pinged.then_some(self.pinged_at);
+        let since = self.arrived_at().into_iter().chain(pinged_at).min()?.max(self.pinged_at);
+        Some(since + channel.ack_patience())
+    }
+
+    /// Since when a batch has been at the hub without an ack, where that is known.
+    fn arrived_at(&self) -> Option<Instant> {
+        self.in_flight.iter().filter_map(|batch| batch.arrived_at).min()
     }
 
     /// When [`Client::handle_timeout`] or [`Client::poll_packet`] has something to do.

@@ -37,7 +37,7 @@ const TIMEOUT_UNKNOWN: Span = Span::seconds(3);
 
 /// The shortest and the longest timer, the latter also after doubling.
 const TIMEOUT_MIN: Span = Span(100);
-const TIMEOUT_MAX: Span = Span::seconds(30);
+const TIMEOUT_MAX: Span = Span::seconds(8);
 
 /// How long the other end may wait before it says what it received.
 pub const RECEIPT_DELAY: Span = Span(20);
@@ -151,15 +151,14 @@ impl Estimator {
         self.limited_to = (self.delivered + in_flight_bytes as u64).max(1);
     }
 
-    /// A packet of so many bytes was received; the last of those that one receipt names has `is_last`, and is the one whose
-    /// time counts.
-    pub fn received(&mut self, now: Instant, mark: &Mark, bytes: usize, is_last: bool) {
+    /// A packet of so many bytes was received; `is_timed` when it is the one whose receipt this is.
+    pub fn received(&mut self, now: Instant, mark: &Mark, bytes: usize, is_timed: bool) {
         self.delivered += bytes as u64;
         self.loss_1024 -= self.loss_1024 / 64;
         if self.limited_to > 0 && self.delivered > self.limited_to {
             self.limited_to = 0;
         }
-        if !is_last {
+        if !is_timed {
             return;
         }
         let took = (mark.sent_at - mark.first_sent_at).max(now - mark.delivered_at).max(Span(1));
@@ -381,7 +380,7 @@ mod tests {
     fn the_timer_follows_the_link_and_backs_off() {
         let mut estimator = Estimator::new(Instant(0), Estimate::default());
         assert_eq!(estimator.timeout(0), Span::seconds(3));
-        assert_eq!(estimator.timeout(99), Span::seconds(30));
+        assert_eq!(estimator.timeout(99), Span::seconds(8));
         for index in 0..50 {
             let mark = estimator.sent(Instant(index * 1000), 0);
             estimator.received(Instant(index * 1000 + 600), &mark, 100, true);

@@ -16,9 +16,18 @@ const PART_BYTES_MIN: usize = 64;
 pub struct Kept {
     head: Head,
     payload: Vec<u8>,
+    tag: Tag,
 }
 
+/// What its sender calls a message; several may have the same.
+pub type Tag = u32;
+
 impl Kept {
+    /// Which message it is of, and how many bytes of it.
+    pub fn tagged_bytes(&self) -> (Tag, usize) {
+        (self.tag, self.payload.len())
+    }
+
     /// The kind of its message.
     pub fn kind(&self) -> u8 {
         self.head.kind
@@ -44,6 +53,7 @@ struct Message {
     bytes: Vec<u8>,
     /// The next part, once it goes in parts.
     part: Option<Part>,
+    tag: Tag,
 }
 
 impl Message {
@@ -65,9 +75,9 @@ pub struct Packet {
 
 impl Outbox {
     /// Puts a message behind those of its lane.
-    pub fn push(&mut self, lane: Lane, kind: Kind, bytes: Vec<u8>) {
+    pub fn push(&mut self, lane: Lane, kind: Kind, bytes: Vec<u8>, tag: Tag) {
         let head = Head { lane, kind: kind as u8, skippable: false, part: None };
-        self.lanes[lane.index()].messages.push_back(Message { head, bytes, part: None });
+        self.lanes[lane.index()].messages.push_back(Message { head, bytes, part: None, tag });
     }
 
     /// Puts frames that were lost before everything else of their lanes.
@@ -139,11 +149,12 @@ impl Waiting {
             && message.bytes.len() <= FRAME_BYTES_MAX
             && message.head.frame_bytes(message.bytes.len()) <= room
         {
-            let Message { head, bytes, .. } = self.messages.pop_front()?;
-            return Some(Kept { head, payload: bytes });
+            let Message { head, bytes, tag, .. } = self.messages.pop_front()?;
+            return Some(Kept { head, payload: bytes, tag });
         }
         let part = message.part.unwrap_or(Part { message: message_count.wrapping_add(1), offset: 0, more: true });
         let mut head = Head { part: Some(part), ..message.head };
+        let tag = message.tag;
         let left = &message.bytes[part.offset as usize..];
         let around = head.frame_bytes(FRAME_BYTES_MAX) - FRAME_BYTES_MAX;
         let room = room.saturating_sub(around).min(FRAME_BYTES_MAX);
@@ -159,7 +170,7 @@ impl Waiting {
             head.part = Some(Part { more: false, ..part });
             self.messages.pop_front();
         }
-        Some(Kept { head, payload })
+        Some(Kept { head, payload, tag })
     }
 }
 
@@ -185,9 +196,9 @@ mod tests {
     #[test]
     fn the_urgent_goes_first_and_small_messages_share_a_packet() {
         let mut outbox = Outbox::default();
-        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![2; 1000]);
-        outbox.push(Lane::Summary, Kind::Batch, alloc::vec![1; 90]);
-        outbox.push(Lane::Urgent, Kind::Batch, alloc::vec![0; 60]);
+        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![2; 1000], 0);
+        outbox.push(Lane::Summary, Kind::Batch, alloc::vec![1; 90], 0);
+        outbox.push(Lane::Urgent, Kind::Batch, alloc::vec![0; 60], 0);
         let (sizes, messages) = drain(&mut outbox, 470);
         assert_eq!(messages.iter().map(Vec::len).collect::<Vec<_>>(), [60, 90, 1000]);
         assert!(sizes.iter().all(|size| *size <= 470) && sizes.len() == 3, "{sizes:?}");
@@ -196,9 +207,9 @@ mod tests {
     #[test]
     fn an_alert_passes_a_message_that_is_half_sent() {
         let mut outbox = Outbox::default();
-        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![2; 5000]);
+        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![2; 5000], 0);
         let first = outbox.packet(None, &Lane::ALL, 470, true);
-        outbox.push(Lane::Urgent, Kind::Batch, alloc::vec![0; 60]);
+        outbox.push(Lane::Urgent, Kind::Batch, alloc::vec![0; 60], 0);
         let second = outbox.packet(None, &[Lane::Urgent], 470, true);
         assert_eq!((first.bytes.len(), second.bytes.len()), (468, 62));
     }
@@ -206,9 +217,9 @@ mod tests {
     #[test]
     fn what_was_lost_goes_before_what_was_never_sent() {
         let mut outbox = Outbox::default();
-        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![1; 100]);
-        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![2; 100]);
-        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![3; 100]);
+        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![1; 100], 0);
+        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![2; 100], 0);
+        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![3; 100], 0);
         let lost = outbox.packet(None, &Lane::ALL, 210, true);
         assert_eq!(lost.kept.len(), 2);
         outbox.put_back(lost.kept);
@@ -222,9 +233,9 @@ mod tests {
             let mut outbox = Outbox::default();
             let sizes = [0, 1, 63, 64, 65, 1179, 1180, 1181, 20_000];
             for (index, size) in sizes.iter().enumerate() {
-                outbox.push(Lane::ALL[index % 3], Kind::Batch, alloc::vec![index as u8; *size]);
+                outbox.push(Lane::ALL[index % 3], Kind::Batch, alloc::vec![index as u8; *size], 0);
             }
-            outbox.push(Lane::Raw, Kind::Batch, alloc::vec![7]);
+            outbox.push(Lane::Raw, Kind::Batch, alloc::vec![7], 0);
             let (_, messages) = drain(&mut outbox, bytes_max);
             let total: usize = messages.iter().map(Vec::len).sum();
             assert_eq!((total, messages.len()), (sizes.iter().sum::<usize>() + 1, sizes.len() + 1), "{bytes_max}");

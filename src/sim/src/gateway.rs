@@ -8,7 +8,7 @@ use agent::{Agent, agent as core};
 use hub::session::PeerId;
 use journal::journal::Settings as JournalSettings;
 use link::client::Timing;
-use link::talk::{self, Listener};
+use link::talk;
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::message::{Ack, Fingerprint, Kind};
 use wire::ranges::{RangeSet, SeqRange};
@@ -284,13 +284,11 @@ impl Gateway {
     /// The hub says this to the gateway: what of it is an ack is held against the hub later.
     pub fn note_acks(&mut self, bytes: &[u8]) {
         let Some(journal) = self.agent.as_ref().map(|agent| agent.journal().id()) else { return };
-        let mut listener = Listener::default();
-        listener.push(bytes);
-        while let Ok(Some(framed)) = listener.poll_message() {
-            if framed.kind != Kind::Ack as u8 {
+        for frame in wire::frame::frames(bytes).map_while(Result::ok) {
+            if frame.head.kind != Kind::Ack as u8 {
                 continue;
             }
-            let ack: Ack = talk::read(&framed.bytes).expect("the hub says whole acks");
+            let ack: Ack = talk::read(frame.payload).expect("the hub says whole acks");
             let acked = self.acked.entry((journal, ack.stream)).or_default();
             let below = ack.cumulative.0.checked_sub(1).map(|last| SeqRange { first: Seq(0), last: Seq(last) });
             for range in below.into_iter().chain(ack.ranges) {

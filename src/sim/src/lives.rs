@@ -231,7 +231,7 @@ mod tests {
             size: Size::Small,
             interval: Span::seconds(10),
             journal: SMALL,
-            quality: Quality { delay_ms: 1, bytes_per_second: 100_000 },
+            quality: Quality { delay_ms: 1, bytes_per_second: 100_000, loss_1000: 0, carrier: Carrier::Stream },
         };
         let tally = group(5, 500, make, Span::minutes(5), Span::seconds(7)).unwrap();
         assert_eq!(tally.machine_count, 500);

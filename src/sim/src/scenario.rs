@@ -1,6 +1,7 @@
 //! Worlds worth running.
 
 use journal::journal::Settings;
+use link::channel::Carrier;
 use wire::time::Span;
 
 use crate::fault::{Kind, Plan};
@@ -16,6 +17,9 @@ const HOUR_MS: u64 = 3_600_000;
 /// A journal that an outage of some hours overflows.
 const TINY: Settings = Settings { bytes_max: 400 << 10, done_bytes_max: 140 << 10, ..SMALL };
 
+/// EDGE on a good day.
+const SLOW: Quality = Quality { delay_ms: 300, bytes_per_second: 2500, loss_1000: 0, carrier: Carrier::Stream };
+
 /// One to three gateways under some faults of `kinds` for some hours. Some have a journal that is too small for their outages.
 pub fn random(seed: u64, kinds: &[Kind]) -> Result<Tally, String> {
     let mut rng = Rng::new(seed ^ 0x5eed);
@@ -25,6 +29,8 @@ pub fn random(seed: u64, kinds: &[Kind]) -> Result<Tally, String> {
             let quality = Quality {
                 delay_ms: *rng.choose(&[5, 100, 300, 1000]),
                 bytes_per_second: *rng.choose(&[500, 2500, 100_000]),
+                loss_1000: *rng.choose(&[0, 20, 200]),
+                carrier: *rng.choose(&[Carrier::Datagram, Carrier::Stream]),
             };
             if rng.one_in(4) {
                 return Make { size: Size::Full, interval: Span::seconds(10), journal: TINY, quality };
@@ -47,7 +53,7 @@ pub fn month(is_full: bool) -> Result<Tally, String> {
         size: if is_full { Size::Full } else { Size::Small },
         interval: if is_full { Span::seconds(10) } else { Span::seconds(60) },
         journal: Settings::default(),
-        quality: Quality { delay_ms: 300, bytes_per_second: 2500 },
+        quality: SLOW,
     };
     World::new(1, &[make], Plan::calm(), 30 * 24 * HOUR_MS).run()
 }
@@ -60,12 +66,7 @@ mod tests {
 
     #[test]
     fn a_calm_day_arrives_whole() {
-        let make = Make {
-            size: Size::Full,
-            interval: Span::seconds(10),
-            journal: SMALL,
-            quality: Quality { delay_ms: 300, bytes_per_second: 2500 },
-        };
+        let make = Make { size: Size::Full, interval: Span::seconds(10), journal: SMALL, quality: SLOW };
         let tally = World::new(3, &[make], Plan::calm(), 24 * HOUR_MS).run().unwrap();
         assert!((8640..8700).contains(&tally.tick_count), "{tally:?}");
         assert!(tally.sample_count > 8640 * 110, "{tally:?}");
@@ -74,12 +75,7 @@ mod tests {
 
     #[test]
     fn days_beyond_32_bits_of_seconds_are_like_any_other() {
-        let make = Make {
-            size: Size::Small,
-            interval: Span::seconds(60),
-            journal: SMALL,
-            quality: Quality { delay_ms: 300, bytes_per_second: 2500 },
-        };
+        let make = Make { size: Size::Small, interval: Span::seconds(60), journal: SMALL, quality: SLOW };
         // 2038-01-18T21:14:08Z, six hours before the last second that 32 signed bits hold; 2042; 2106, an hour before the last
         // of the unsigned ones.
         for unix_s in [2_147_462_048, 2_272_147_200, 4_294_963_696] {

@@ -10,6 +10,7 @@ mod line;
 use agent::agent::Input as AgentInput;
 use hub::hub::Ticket;
 use hub::session::PeerId;
+use link::receipt::Number;
 use store::change::Change;
 use wire::time::UnixTime;
 
@@ -41,7 +42,7 @@ enum Happening {
     /// A gateway hears that nobody answers.
     Unanswered { gateway: usize, life: u64 },
     /// Bytes arrive.
-    Arrive { peer: PeerId, at: End, bytes: Vec<u8> },
+    Arrive { peer: PeerId, at: End, number: Option<Number>, bytes: Vec<u8> },
     /// An end hears that the other is gone.
     Gone { peer: PeerId, at: End },
     /// The hub's disk carries out a commit.
@@ -212,7 +213,7 @@ impl World {
                     self.step_gateway(gateway, vec![AgentInput::Disconnected(None)]);
                 }
             }
-            Happening::Arrive { peer, at, bytes } => self.arrive(peer, at, bytes),
+            Happening::Arrive { peer, at, number, bytes } => self.arrive(peer, at, number, bytes),
             Happening::Gone { peer, at } => self.gone(peer, at),
             Happening::Commit { life, ticket, changes } => {
                 if self.host.life == life {
@@ -236,11 +237,11 @@ impl World {
                     self.plan_fault();
                 }
             }
-            Happening::LinkUp { gateway } => self.gateways[gateway].is_link_up = true,
+            Happening::LinkUp { gateway } => self.link_up(gateway),
             Happening::DiskWell { gateway } => self.mend_disk(gateway),
             Happening::Quiet => {
                 for gateway in 0..self.gateways.len() {
-                    self.gateways[gateway].is_link_up = true;
+                    self.link_up(gateway);
                     self.mend_disk(gateway);
                 }
             }

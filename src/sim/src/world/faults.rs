@@ -1,5 +1,7 @@
 //! Carrying out what goes wrong, and mending it.
 
+use link::channel::Carrier;
+
 use crate::disk::{Cut, Errors};
 use crate::fault::Fault;
 use crate::net::End;
@@ -36,7 +38,7 @@ impl World {
                 self.gateways[gateway].is_link_up = false;
                 self.agenda.after(lasts_ms, Happening::LinkUp { gateway });
                 if let Some(peer) = self.gateways[gateway].peer {
-                    if is_silent {
+                    if is_silent || self.gateways[gateway].make.quality.carrier == Carrier::Datagram {
                         self.net.hang(peer);
                     } else {
                         self.gone(peer, End::Gateway);

@@ -4,8 +4,9 @@ use agent::agent::Input as AgentInput;
 use hub::hub::Input as HubInput;
 use hub::session::PeerId;
 use link::channel::Carrier;
+use link::receipt::Number;
 
-use crate::net::End;
+use crate::net::{Arrival, End};
 use crate::world::{Happening, World};
 
 impl World {
@@ -15,7 +16,15 @@ impl World {
         }
         let gateway = &self.gateways[index];
         let (life, quality) = (gateway.life, gateway.make.quality);
-        if gateway.is_link_up && self.host.running.is_some() {
+        if quality.carrier == Carrier::Datagram {
+            // Nobody hears whether there is a way.
+            let peer = self.net.connect(index, quality);
+            if !gateway.is_link_up {
+                self.net.hang(peer);
+            }
+            self.gateways[index].peer = Some(peer);
+            self.agenda.after(1, Happening::Connected { peer });
+        } else if gateway.is_link_up && self.host.running.is_some() {
             let peer = self.net.connect(index, quality);
             self.gateways[index].peer = Some(peer);
             self.agenda.after(4 * quality.delay_ms, Happening::Connected { peer });
@@ -25,11 +34,21 @@ impl World {
         }
     }
 
+    pub(super) fn link_up(&mut self, index: usize) {
+        self.gateways[index].is_link_up = true;
+        if let Some(peer) = self.gateways[index].peer {
+            self.net.resume(peer);
+        }
+    }
+
     pub(super) fn connected(&mut self, peer: PeerId) {
         if !self.net.is_open(peer, End::Gateway) {
             return;
         }
         let Some(index) = self.net.gateway(peer) else { return };
+        if self.gateways[index].make.quality.carrier == Carrier::Datagram {
+            return self.step_gateway(index, vec![AgentInput::Connected(Carrier::Datagram)]);
+        }
         if self.host.running.is_none() {
             return self.gone(peer, End::Gateway);
         }
@@ -42,28 +61,42 @@ impl World {
         for byte in bytes.iter().step_by(61) {
             self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
-        let at = if from == End::Gateway { End::Hub } else { End::Gateway };
-        for (at_ms, bytes) in self.net.say(peer, from, bytes, self.now_ms(), &mut self.rng) {
-            self.agenda.after(at_ms - self.now_ms(), Happening::Arrive { peer, at, bytes });
+        let arrivals = self.net.say(peer, from, bytes, self.now_ms(), &mut self.rng);
+        self.plan_arrivals(peer, from.other(), arrivals);
+    }
+
+    fn plan_arrivals(&mut self, peer: PeerId, at: End, arrivals: Vec<Arrival>) {
+        for Arrival { at_ms, number, bytes } in arrivals {
+            self.agenda.after(at_ms - self.now_ms(), Happening::Arrive { peer, at, number, bytes });
         }
     }
 
-    pub(super) fn arrive(&mut self, peer: PeerId, at: End, bytes: Vec<u8>) {
-        if !self.net.is_open(peer, at) {
+    pub(super) fn arrive(&mut self, peer: PeerId, at: End, number: Option<Number>, bytes: Vec<u8>) {
+        if !self.net.is_open(peer, at) || at == End::Hub && self.host.running.is_none() {
             return;
         }
-        match at {
-            End::Hub => self.step_hub(vec![HubInput::Received { peer, number: None, bytes }]),
-            End::Gateway => {
-                if let Some(index) = self.net.gateway(peer) {
-                    self.step_gateway(index, vec![AgentInput::Received(bytes)]);
-                }
+        let Some(index) = self.net.gateway(peer) else { return };
+        if let Some(number) = number {
+            let (is_news, again) = self.net.arrive(peer, at, number, self.now_ms(), &mut self.rng);
+            self.plan_arrivals(peer, at.other(), again);
+            if !is_news {
+                return;
             }
+        }
+        match (at, number) {
+            (End::Hub, Some(0)) => {
+                let key = self.gateways[index].key;
+                let connected = HubInput::Connected { peer, key, carrier: Carrier::Datagram };
+                self.step_hub(vec![connected, HubInput::Received { peer, number, bytes }]);
+            }
+            (End::Hub, _) => self.step_hub(vec![HubInput::Received { peer, number, bytes }]),
+            (End::Gateway, None) => self.step_gateway(index, vec![AgentInput::Received(bytes)]),
+            (End::Gateway, Some(number)) => self.step_gateway(index, vec![AgentInput::Datagram(number, bytes)]),
         }
     }
 
     pub(super) fn close(&mut self, peer: PeerId, from: End) {
-        let at = if from == End::Gateway { End::Hub } else { End::Gateway };
+        let at = from.other();
         if let Some(at_ms) = self.net.close(peer, from, self.now_ms()) {
             self.agenda.after(at_ms - self.now_ms(), Happening::Gone { peer, at });
         }
