@@ -20,6 +20,8 @@
 //! | [`key`], [`key_file`] | the key, its fingerprint, the number it gives a device; the line of text it is stored as |
 //! | [`token`] | what a person carries from the hub to a new machine |
 //! | [`tls`], [`verify`] | both ends' TLS settings, and whom a connection leads to; what each asks of the other's key |
+//! | [`noise`] | the same two keys over datagrams |
+//! | `exchange` | X25519, which the datagrams need |
 //! | `provider` | what rustls may compute with |
 //! | [`fuzz`] | the parsers of outside text, as functions of bytes |
 #![forbid(unsafe_code)]
@@ -27,9 +29,13 @@
 pub mod fuzz;
 pub mod key;
 pub mod key_file;
+pub mod noise;
 mod provider;
 pub mod tls;
 pub mod token;
 pub mod verify;
 
+mod exchange;
+#[cfg(test)]
+mod hex;
 mod text;
