@@ -30,14 +30,16 @@ use wire::window::{Window, WindowWriter};
 
 use self::targets::{Target, hello};
 
-/// Targets that build a journal, a store or a core for each input, and how many times fewer mutations they see.
-const SLOW: [(&str, u64); 12] = [
+/// Targets that build a journal, a store or a core for each input, or shake hands, and how many times fewer mutations they see.
+const SLOW: [(&str, u64); 14] = [
     ("block", 100),
     ("entries", 10),
     ("fleet", 10),
     ("history", 200),
     ("hub", 10),
     ("journal", 100),
+    ("noise_device", 100),
+    ("noise_hub", 100),
     ("store_records", 200),
     ("tail", 100),
     ("tls_client", 10),
