@@ -18,10 +18,14 @@
 //! | [`summary`] | from ticks to windows, and to batches of them |
 //! | [`shortfall`] | what a tick had no room for, said once |
 //! | [`uplink`] | what goes over the link next |
+//! | [`bearer`] | over which interface the link goes |
 //! | [`question`], [`history`] | what a person on site may ask, and the answers from the journal |
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod bearer;
+#[cfg(test)]
+mod dice;
 pub mod dictionary;
 pub mod history;
 pub mod importance;

@@ -1,0 +1,105 @@
+//! What may be a bearer: the settings' choices, and what netlink says of interfaces.
+
+use heapless::{String, Vec};
+use wire::time::Span;
+
+/// Bytes of an interface's name: IFNAMSIZ of linux/if.h, less the NUL.
+pub const NAME_BYTES_MAX: usize = 15;
+
+/// Interfaces that are bearers at one time. Gateways have two or three.
+pub const BEARER_COUNT_MAX: usize = 8;
+
+/// The name of the one bearer of a machine without settings: whatever the system routes.
+pub const SYSTEM: &str = "system";
+
+/// The name of an interface.
+pub type Name = String<NAME_BYTES_MAX>;
+
+/// What kind of network an interface leads to. The order is that of what can be expected of it, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Ethernet, fibre, DSL.
+    Wired,
+    /// Wireless LAN.
+    Wlan,
+    /// A modem.
+    Cellular,
+    /// A terminal.
+    Satellite,
+}
+
+/// What carries the link's frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// Noise over UDP: where every byte counts.
+    Datagram,
+    /// TLS over TCP: audited, passes firewalls.
+    Tls,
+}
+
+/// One bearer of the settings. A pattern stands for every interface that it matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The interface's name, or its beginning and a star: `wwan*`.
+    pub pattern: Name,
+    /// Where it leads.
+    pub kind: Kind,
+    /// What the link runs over.
+    pub carrier: Carrier,
+    /// Whether bytes cost money.
+    pub is_metered: bool,
+}
+
+impl Choice {
+    /// Whether an interface is one of this choice.
+    pub fn is_match(&self, interface: &str) -> bool {
+        match self.pattern.strip_suffix('*') {
+            Some(front) => interface.starts_with(front),
+            None => interface == self.pattern,
+        }
+    }
+}
+
+/// Which bearers there are, and how patient to be with them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Best first. Empty: one bearer, [`SYSTEM`], over whatever the system routes.
+    pub choices: Vec<Choice, BEARER_COUNT_MAX>,
+    /// Failed dials, or links lost within [`STABLE`](super::STABLE), after which a bearer is left for another.
+    pub failure_count_max: u8,
+    /// How long a better bearer must be usable before it is tried in place of one that works.
+    pub hold: Span,
+    /// What [`Settings::hold`] grows to for a bearer that keeps failing; it doubles with each time.
+    pub hold_max: Span,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        // Three, because one lost SYN in a tunnel is not a reason; a minute, which is a modem's usual way through its own reset;
+        // an hour, which is the longest suppression in RIPE-580.
+        Settings { choices: Vec::new(), failure_count_max: 3, hold: Span::seconds(60), hold_max: Span::minutes(60) }
+    }
+}
+
+/// What netlink says of an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// IFF_LOWER_UP.
+    pub has_carrier: bool,
+    /// A global address of IPv4.
+    pub has_ipv4: bool,
+    /// A global address of IPv6.
+    pub has_ipv6: bool,
+}
+
+impl Facts {
+    /// Whether packets can leave at all.
+    pub(super) fn is_usable(self) -> bool {
+        self.has_carrier && (self.has_ipv4 || self.has_ipv6)
+    }
+}
+
+/// `text` as the name of an interface, if it is one.
+pub fn name(text: &str) -> Option<Name> {
+    (!text.is_empty()).then(|| Name::try_from(text).ok()).flatten()
+}
