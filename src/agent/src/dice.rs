@@ -22,4 +22,9 @@ impl Dice {
     pub(crate) fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
     }
+
+    /// Up to `count_max` random bytes.
+    pub(crate) fn bytes(&mut self, count_max: u64) -> Vec<u8> {
+        (0..self.below(count_max + 1)).map(|_| self.bits() as u8).collect()
+    }
 }

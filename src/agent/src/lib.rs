@@ -19,6 +19,7 @@
 //! | [`shortfall`] | what a tick had no room for, said once |
 //! | [`uplink`] | what goes over the link next |
 //! | [`bearer`] | over which interface the link goes |
+//! | [`tier`] | how good the link is |
 //! | [`question`], [`history`] | what a person on site may ask, and the answers from the journal |
 #![forbid(unsafe_code)]
 
@@ -34,6 +35,7 @@ pub mod question;
 pub mod sampler;
 pub mod shortfall;
 pub mod summary;
+pub mod tier;
 pub mod uplink;
 
 pub use agent::Agent;
