@@ -20,6 +20,7 @@
 //! | [`uplink`] | what goes over the link next |
 //! | [`bearer`] | over which interface the link goes |
 //! | [`tier`] | how good the link is |
+//! | [`policy`] | what is sampled and sent on each tier |
 //! | [`question`], [`history`] | what a person on site may ask, and the answers from the journal |
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,7 @@ mod dice;
 pub mod dictionary;
 pub mod history;
 pub mod importance;
+pub mod policy;
 pub mod probe;
 pub mod question;
 pub mod sampler;
