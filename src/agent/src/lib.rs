@@ -21,11 +21,13 @@
 //! | [`bearer`] | over which interface the link goes |
 //! | [`tier`] | how good the link is |
 //! | [`policy`] | what is sampled and sent on each tier |
+//! | [`budget`] | what a bearer may cost, and the gate before it |
 //! | [`question`], [`history`] | what a person on site may ask, and the answers from the journal |
 #![forbid(unsafe_code)]
 
 pub mod agent;
 pub mod bearer;
+pub mod budget;
 #[cfg(test)]
 mod dice;
 pub mod dictionary;
