@@ -22,6 +22,7 @@
 //! | [`tier`] | how good the link is |
 //! | [`policy`] | what is sampled and sent on each tier |
 //! | [`budget`] | what a bearer may cost, and the gate before it |
+//! | [`timekeeper`] | what time it is, and how sure that is |
 //! | [`question`], [`history`] | what a person on site may ask, and the answers from the journal |
 #![forbid(unsafe_code)]
 
@@ -40,6 +41,7 @@ pub mod sampler;
 pub mod shortfall;
 pub mod summary;
 pub mod tier;
+pub mod timekeeper;
 pub mod uplink;
 
 pub use agent::Agent;
