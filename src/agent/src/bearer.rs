@@ -35,7 +35,7 @@ pub const SILENCE_MAX: Span = Span::seconds(120);
 /// A link that lasted so long was a good one: failures before it do not count. As in [`link::backoff::STABLE`].
 pub const STABLE: Span = Span::seconds(60);
 
-/// After being up so long, a bearer has no past: the half-life of RFC 2439 and RIPE-580, 15 minutes.
+/// After being up so long, a bearer has no past: the half-life that routers ship for RFC 2439, 15 minutes.
 pub const CALM: Span = Span::minutes(15);
 
 /// A bearer that failed may be taken again after this part of its hold when nothing else is there: a second for one that failed

@@ -13,7 +13,7 @@
 //! makes the [policy](crate::policy) thriftier; one that is passed as forecast does not, unless it is the last. A step holds
 //! until its period is over: what eases within a day would only be spent again.
 //!
-//! What a clock that jumps does to it is told in [`calendar`]. Kept in a journal's slot:
+//! What a clock that jumps does to it is told in `calendar.rs`. Kept in a journal's slot:
 //!
 //! ```text
 //! offset  field     type      meaning

@@ -76,7 +76,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         // Three, because one lost SYN in a tunnel is not a reason; a minute, which is a modem's usual way through its own reset;
-        // an hour, which is the longest suppression in RIPE-580.
+        // an hour, which is the longest suppression that routers ship for RFC 2439.
         Settings { choices: Vec::new(), failure_count_max: 3, hold: Span::seconds(60), hold_max: Span::minutes(60) }
     }
 }
