@@ -14,6 +14,7 @@
 //! What follows from the rules below, and is held by a test over random lives of up to four interfaces:
 //!
 //! - Nothing is in use only while nothing is usable, or for the minute that a bearer that keeps vanishing is damped.
+//! - One that worked and falls silent is left within [`SILENCE_MAX`] of its first overdue answer, when there is another.
 //! - While one bearer works, it is up within [`SILENCE_MAX`] for each one that does not, and a damped minute.
 //! - The best one that works is in use at most [`Settings::hold_max`] after it works, and the same bound.
 //! - In an hour, bearers are taken at most [`TAKEN_PER_HOUR_MAX`] times for each one there is.

@@ -166,7 +166,8 @@ impl Ledger {
         self.books[place].press(&self.calendar, now.uptime);
     }
 
-    /// Whether so many bytes may be sent over a bearer.
+    /// Whether so many bytes may be sent over a bearer. Ask for pieces, with their packets: more than the whole open part of a
+    /// day in one piece is never allowed.
     pub fn may_send(&mut self, now: Stamp, bearer: &str, purpose: Use, bytes: u64) -> Verdict {
         self.pass(now);
         match self.place(bearer) {

@@ -11,13 +11,13 @@
 //!
 //! A class of series is sent live at one resolution, its finest: coarser windows are exact merges of finer ones and of ticks,
 //! so the hub makes them itself, and a window of a span whose ticks go anyway is not sent. What could not be sent while it was
-//! new begins with a coarse picture of all of it, and the detail follows. Slower ticks lose no extremes: the finest windows
-//! keep least and greatest of what was sampled. Offline samples as on a wire, because an outage is what a person wants to see.
+//! new begins with a coarse picture of all of it, and the detail follows. Slower ticks miss what lies between them;
+//! windows keep least and greatest of what was sampled. Offline samples as on a wire, because an outage is what a person wants to see.
 //!
 //! Urgent things (events, alerts, answers) are no part of a policy, so that nothing here can hold them back.
 //!
-//! Source: the tiers' table of the design, with the windows that there are; the heartbeats keep Verizon's rule of five minutes
-//! between keep-alives and stay below the 20 minutes after which most NATs forget a TCP flow.
+//! Source: the tiers' table of the design, with the windows that there are; where bytes cost money, the heartbeats keep Verizon's
+//! rule of five minutes between keep-alives, and all stay below the 20 minutes after which most NATs forget a TCP flow.
 
 use core::fmt;
 
@@ -60,7 +60,7 @@ pub enum Part {
     Live,
 }
 
-/// How scarce bytes are: the step of the budget that was passed, in the order of the steps.
+/// How scarce bytes are: the step of the [budget](crate::budget) that was passed, in the order of the steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pressure {
     /// There is enough.
