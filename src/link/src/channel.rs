@@ -91,6 +91,8 @@ pub struct Channel {
     /// The first packet, while it may have to be said again.
     first: Vec<u8>,
     is_repeat_due: bool,
+    /// At the hub, until the other end is shown to be there: what the only packet may have.
+    confined_bytes: Option<usize>,
     /// What arrived of tagged messages since it was last asked for.
     arrived: Vec<(Tag, usize)>,
     splitter: Splitter,
@@ -127,6 +129,7 @@ impl Channel {
             is_answered: carrier == Carrier::Stream,
             first: Vec::new(),
             is_repeat_due: false,
+            confined_bytes: None,
             arrived: Vec::new(),
             splitter: Splitter::default(),
             assembler: Assembler::default(),
@@ -187,6 +190,9 @@ impl Channel {
     /// The next packet: what to write, or one datagram. Datagrams count from 0; the first, which opens the link, may come again and
     /// is not counted again, until the other end has answered.
     pub fn poll_packet(&mut self, now: Instant) -> Option<Vec<u8>> {
+        if self.confined_bytes.is_some() && self.sent_count > 0 {
+            return None;
+        }
         if !self.is_answered && self.sent_count > 0 {
             return core::mem::take(&mut self.is_repeat_due).then(|| self.first.clone());
         }
@@ -198,7 +204,7 @@ impl Channel {
     }
 
     fn pack(&mut self, now: Instant) -> Option<Vec<u8>> {
-        let bytes_max = self.packet_bytes();
+        let bytes_max = self.packet_bytes().min(self.confined_bytes.unwrap_or(usize::MAX));
         let around = self.carrier.around_bytes();
         // To the nearest packet: of four packets a window that is a byte short would be three, and would never grow.
         let is_open =
@@ -221,7 +227,7 @@ impl Channel {
         if !packet.has_first && receipt.is_some() {
             self.received.put_back(now);
         }
-        let wants_receipt = packet.kept.iter().any(|kept| wants_receipt(kept.kind()));
+        let wants_receipt = packet.kept.iter().any(|kept| kept.is_part() || wants_receipt(kept.kind()));
         let number = self.sent_count;
         self.sent_count += 1;
         self.sent_bytes += packet.bytes.len() as u64;
@@ -254,7 +260,7 @@ impl Channel {
         let mut receipts = Vec::new();
         let (mut wants, mut taken) = (false, 0);
         while let Some(frame) = self.splitter.poll_frame()? {
-            wants |= wants_receipt(frame.head.kind);
+            wants |= frame.head.part.is_some() || wants_receipt(frame.head.kind);
             if frame.head.kind == Kind::Receipt as u8 {
                 receipts.push(receipt::total(frame.payload).ok_or(FrameError::Malformed)?);
             } else if let Some(message) = self.assembler.take(frame)? {
@@ -265,6 +271,16 @@ impl Channel {
             (taken, wants) = (all, false);
         }
         receipts.into_iter().try_for_each(|total| self.settle_stream(now, total)).map_err(E::from)
+    }
+
+    /// The other end may be a recording: what is sent until more comes of it is one packet of at most so many bytes.
+    pub fn confine(&mut self, bytes: usize) {
+        self.confined_bytes = Some(bytes);
+    }
+
+    /// The other end is shown to be there.
+    pub fn release(&mut self) {
+        self.confined_bytes = None;
     }
 
     /// A datagram arrived. Each whole message goes to `each`, until it says stop with an error. One that came before changes
@@ -287,7 +303,7 @@ impl Channel {
         let mut wants = false;
         for frame in frame::frames(datagram) {
             let frame = frame?;
-            wants |= wants_receipt(frame.head.kind);
+            wants |= frame.head.part.is_some() || wants_receipt(frame.head.kind);
             if frame.head.kind == Kind::Receipt as u8 {
                 let ranges = receipt::ranges(frame.payload).ok_or(FrameError::Malformed)?;
                 self.settle_datagrams(now, &ranges);

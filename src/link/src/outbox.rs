@@ -28,6 +28,11 @@ impl Kept {
         (self.tag, self.payload.len())
     }
 
+    /// Whether it is a part of a message.
+    pub fn is_part(&self) -> bool {
+        self.head.part.is_some()
+    }
+
     /// The kind of its message.
     pub fn kind(&self) -> u8 {
         self.head.kind

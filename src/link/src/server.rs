@@ -22,6 +22,10 @@ pub const GREET: Span = Span::seconds(30);
 /// How long a peer may be silent beyond two of its heartbeats.
 pub const SILENCE: Span = Span::seconds(60);
 
+/// Bytes with which the shortest greeting over datagrams may be answered, so that a forged sender's address is no weapon: three times
+/// what its packet had around them, less what the answer's has.
+const ANSWER_BYTES_MIN: usize = 3 * 97 - 52;
+
 /// What a peer said, whole and in order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Heard {
@@ -112,7 +116,12 @@ impl Server {
         match number {
             None => self.channel.receive(now, bytes, &mut hear),
             Some(number) => {
-                self.is_confirmed |= number > 0;
+                if number == 0 {
+                    self.channel.confine(ANSWER_BYTES_MIN + 3 * bytes.len());
+                } else if !self.is_confirmed {
+                    self.is_confirmed = true;
+                    self.channel.release();
+                }
                 self.channel.receive_datagram(now, number, bytes, &mut hear)
             }
         }
