@@ -3,6 +3,7 @@
 
 mod admission;
 mod agreement;
+mod datagram;
 mod exhaustion;
 mod garbage;
 mod kill;

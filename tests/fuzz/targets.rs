@@ -248,7 +248,7 @@ fn hub(bytes: &[u8]) {
 fn talk_to(hub: &mut Hub, key: Fingerprint, words: &[u8]) {
     let peer = PeerId(1);
     let mut inputs = vec![
-        HubInput::Connected { peer, key, carrier: Carrier::Stream },
+        HubInput::Connected { peer, key, datagram_key: None, carrier: Carrier::Stream },
         HubInput::Received { peer, number: None, bytes: words.to_vec() },
     ];
     while !inputs.is_empty() {

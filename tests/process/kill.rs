@@ -7,7 +7,7 @@ use super::stage::{Agent, Hub, Scratch};
 
 const QUICK: [&str; 4] = ["interval = 1s", "batch_age = 1s", "process_interval = off", "heartbeat = 5s"];
 
-fn check_all_there(hub: &Hub, agent: &Agent) {
+pub(super) fn check_all_there(hub: &Hub, agent: &Agent) {
     for key in ["lost", "duplicates", "gaps"] {
         assert_eq!(hub.stat(key), 0, "{key}: {}", hub.ask(&["stat"]));
     }

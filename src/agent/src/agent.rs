@@ -93,6 +93,8 @@ pub enum Input {
     Connected(Carrier),
     /// A datagram of the hub; the first has number 0.
     Datagram(Number, Vec<u8>),
+    /// Somebody says that the hub has forgotten the session.
+    Forgotten,
     /// Bytes of the hub on a connection.
     Received(Vec<u8>),
     /// The connection is gone, or never came to be; why, in the port's words, if it knows.
@@ -282,6 +284,7 @@ impl Agent {
                     self.lost = reason;
                     self.client.handle_input(now.uptime, LinkInput::Disconnected);
                 }
+                Input::Forgotten => self.client.handle_input(now.uptime, LinkInput::Forgotten),
                 Input::Ask { id, question } => questions.push((id, question)),
                 Input::Redial => self.client.redial(now.uptime),
                 Input::Stop => is_asked_to_stop = self.stop == Stop::Runs,

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use store::change::Change;
 use wire::id::{DeviceId, JournalId};
-use wire::message::{CloseReason, Fingerprint};
+use wire::message::{CloseReason, DatagramKey, Fingerprint};
 use wire::time::{Span, UnixTime};
 
 /// Keys that one device may speak with: the present one and, while it rotates, the next.
@@ -61,6 +61,8 @@ pub struct Device {
     pub tags: BTreeMap<String, String>,
     /// Keys that it may speak with, oldest first.
     pub keys: Vec<Fingerprint>,
+    /// The same on datagrams, as far as they are known.
+    pub datagram_keys: BTreeMap<Fingerprint, DatagramKey>,
     /// The key that it was last told the hub will change to.
     pub told_key: Option<Fingerprint>,
     /// Where it stands.
@@ -90,6 +92,7 @@ impl Device {
             group: None,
             tags: BTreeMap::new(),
             keys: Vec::new(),
+            datagram_keys: BTreeMap::new(),
             told_key: None,
             standing: Standing::Active,
             enrolled: UnixTime(0),
@@ -174,6 +177,25 @@ impl Fleet {
     /// The device that speaks with this key.
     pub fn by_key(&self, key: Fingerprint) -> Option<&Device> {
         self.devices.values().find(|device| device.keys.contains(&key))
+    }
+
+    /// The key that is this one on datagrams.
+    pub fn by_datagram_key(&self, datagram_key: DatagramKey) -> Option<Fingerprint> {
+        let known = self.devices.values().flat_map(|device| &device.datagram_keys);
+        known.into_iter().find(|(_, known)| **known == datagram_key).map(|(key, _)| *key)
+    }
+
+    /// Notes what a device's key is on datagrams, and returns its row; `None` when that is no news, or another device's.
+    pub fn learn_datagram_key(&mut self, key: Fingerprint, datagram_key: DatagramKey) -> Option<Change> {
+        let id = self.by_key(key)?.id;
+        if self.by_datagram_key(datagram_key).is_some() {
+            return None;
+        }
+        Some(self.change(id, |device| {
+            device.datagram_keys.insert(key, datagram_key);
+            let keys = device.keys.clone();
+            device.datagram_keys.retain(|key, _| keys.contains(key));
+        }))
     }
 
     /// The device of this name or number.

@@ -19,7 +19,7 @@ use link::channel::Carrier;
 use link::receipt::Number;
 use store::change::{Change, Refused, RefusedReason};
 use wire::id::{DeviceId, JournalId};
-use wire::message::{CloseReason, Fingerprint, Progress};
+use wire::message::{CloseReason, DatagramKey, Fingerprint, Progress};
 use wire::time::{Instant, Span, Stamp};
 
 use self::commit::Commits;
@@ -49,6 +49,8 @@ pub enum Input {
         peer: PeerId,
         /// The key.
         key: Fingerprint,
+        /// The same on datagrams, if it could be told from what the peer showed.
+        datagram_key: Option<DatagramKey>,
         /// What carries its packets.
         carrier: Carrier,
     },
@@ -211,6 +213,7 @@ pub struct Hub {
     reads: BTreeMap<Ticket, PeerId>,
     ticket_count: u64,
     next_key: Option<Fingerprint>,
+    datagram_key: DatagramKey,
     observe_at: Instant,
     outputs: VecDeque<Output>,
 }
@@ -230,10 +233,16 @@ impl Hub {
             reads: BTreeMap::new(),
             ticket_count: 0,
             next_key,
+            datagram_key: DatagramKey::default(),
             observe_at: now.uptime + OBSERVE_EVERY,
             outputs: VecDeque::new(),
         };
         (hub, unread)
+    }
+
+    /// The key that the hub has on datagrams, for those who enroll.
+    pub fn set_datagram_key(&mut self, key: DatagramKey) {
+        self.datagram_key = key;
     }
 
     /// The fleet, for those who only look.
@@ -246,8 +255,8 @@ impl Hub {
         self.now = now;
         for input in inputs {
             match input {
-                Input::Connected { peer, key, carrier } => {
-                    self.sessions.insert(peer, Session::new(key, carrier, now.uptime));
+                Input::Connected { peer, key, datagram_key, carrier } => {
+                    self.sessions.insert(peer, Session::new(key, datagram_key, carrier, now.uptime));
                 }
                 Input::Received { peer, number, bytes } => self.receive(now, peer, number, &bytes),
                 Input::Disconnected { peer } => self.forget(peer),

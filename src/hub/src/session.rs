@@ -4,7 +4,7 @@ use link::channel::Carrier;
 use link::server::Server;
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::limits::ACK_RANGES_MAX;
-use wire::message::{Ack, Fingerprint, Head, Progress, Want};
+use wire::message::{Ack, DatagramKey, Fingerprint, Head, Progress, Want};
 use wire::ranges::{RangeSet, SeqRange};
 use wire::stream::{STREAM_COUNT, Stream};
 use wire::time::Instant;
@@ -18,6 +18,8 @@ pub struct PeerId(pub u64);
 pub struct Session {
     /// The key that the peer proved to have.
     pub key: Fingerprint,
+    /// The same on datagrams, if it could be told from what the peer showed.
+    pub datagram_key: Option<DatagramKey>,
     /// The protocol's end.
     pub server: Server,
     /// Who it is, once it said hello.
@@ -53,10 +55,11 @@ pub struct Who {
 
 impl Session {
     /// A connection that was just accepted.
-    pub fn new(key: Fingerprint, carrier: Carrier, now: Instant) -> Session {
+    pub fn new(key: Fingerprint, datagram_key: Option<DatagramKey>, carrier: Carrier, now: Instant) -> Session {
         let server = Server::new(now, carrier);
         Session {
             key,
+            datagram_key,
             server,
             who: None,
             has_taken_over: false,

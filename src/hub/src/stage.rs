@@ -136,7 +136,7 @@ impl Stage {
 
 /// A peer with a key connects, over a stream.
 pub(crate) fn connected(peer: PeerId, key: u8) -> Input {
-    Input::Connected { peer, key: Fingerprint([key; 32]), carrier: Carrier::Stream }
+    Input::Connected { peer, key: Fingerprint([key; 32]), datagram_key: None, carrier: Carrier::Stream }
 }
 
 /// Bytes of a stream arrive.

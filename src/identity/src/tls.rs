@@ -70,8 +70,13 @@ pub fn server_name() -> ServerName<'static> {
 /// Who is at the other end: `connection.peer_certificates()` after the handshake. None before its end, or when what
 /// was shown is not one raw key.
 pub fn peer_fingerprint(certificates: Option<&[CertificateDer<'_>]>) -> Option<Fingerprint> {
+    peer_spki(certificates).map(key::fingerprint)
+}
+
+/// As [`peer_fingerprint`], the key itself (SubjectPublicKeyInfo).
+pub fn peer_spki<'a>(certificates: Option<&'a [CertificateDer<'_>]>) -> Option<&'a [u8]> {
     match certificates {
-        Some([shown]) if key::is_ed25519(shown) => Some(key::fingerprint(shown)),
+        Some([shown]) if key::is_ed25519(shown) => Some(shown),
         _ => None,
     }
 }

@@ -44,6 +44,9 @@ const COMMIT: Span = Span::seconds(2);
 /// The longest that two round trips may be taken for.
 const ANSWER_MAX: Span = Span::seconds(15);
 
+/// Bytes of the first datagram, which shakes hands: 97 stand around it in 1,232 (see `identity::noise`).
+const FIRST_BYTES_MAX: usize = 1232 - 97;
+
 /// Timeouts in a row after which large packets count as too large for the path.
 const BLACK_HOLE_COUNT: u32 = 2;
 
@@ -204,7 +207,9 @@ impl Channel {
     }
 
     fn pack(&mut self, now: Instant) -> Option<Vec<u8>> {
-        let bytes_max = self.packet_bytes().min(self.confined_bytes.unwrap_or(usize::MAX));
+        let is_first = self.sent_count == 0 && self.carrier == Carrier::Datagram;
+        let first_bytes = if is_first { FIRST_BYTES_MAX } else { usize::MAX };
+        let bytes_max = self.packet_bytes().min(first_bytes).min(self.confined_bytes.unwrap_or(usize::MAX));
         let around = self.carrier.around_bytes();
         // To the nearest packet: of four packets a window that is a byte short would be three, and would never grow.
         let is_open =
@@ -448,6 +453,11 @@ impl Channel {
     /// How long after a batch has arrived its ack is missed: the hub commits meanwhile.
     pub fn ack_patience(&self) -> Span {
         Span(2 * self.estimator.timeout(0).0).min(ANSWER_MAX) + COMMIT
+    }
+
+    /// How often in a row nothing was heard of what was sent in time.
+    pub fn timeout_count(&self) -> u32 {
+        self.timeout_count
     }
 
     /// Since when something is on its way and nothing was heard of it.

@@ -44,6 +44,9 @@ impl Default for Timing {
     }
 }
 
+/// Times that nothing was heard in time, from which on the hint that the hub has forgotten the session is believed.
+const FORGOTTEN_COUNT: u32 = 2;
+
 /// Bytes whose arrival is progress: a large batch over a slow link takes longer than an answer may. More than a ping has.
 const PROGRESS_BYTES: u64 = 256;
 
@@ -63,6 +66,8 @@ pub enum Input<'a> {
     Datagram(Number, &'a [u8]),
     /// The connection is gone, or never came to be.
     Disconnected,
+    /// Somebody says that the hub has forgotten the session: believed when the hub says nothing else.
+    Forgotten,
     /// Bytes of a stream arrived.
     Received(&'a [u8]),
 }
@@ -93,6 +98,8 @@ pub enum Output {
 pub enum DownReason {
     /// The connection was lost or could not be opened.
     Disconnected,
+    /// The hub has forgotten the session, as after a restart.
+    Forgotten,
     /// The hub does not speak this protocol.
     Garbage(FrameError),
     /// The hub sent a message that makes no sense here.
@@ -111,6 +118,7 @@ impl fmt::Display for DownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DownReason::Disconnected => f.write_str("connection lost"),
+            DownReason::Forgotten => f.write_str("the hub has forgotten the session: was it restarted?"),
             DownReason::Garbage(error) => write!(f, "the other end is no hub: {error}"),
             DownReason::Unexpected(kind) => write!(f, "the hub sent an unexpected message of kind {kind}"),
             DownReason::Refused(close) if close.detail.is_empty() => write!(f, "{}", close.reason),
@@ -302,10 +310,16 @@ impl Client {
             (State::Dialling { .. } | State::Greeting { .. } | State::Online { .. }, Input::Disconnected) => {
                 self.go_down(now, DownReason::Disconnected);
             }
+            (State::Online { .. }, Input::Forgotten) => {
+                if self.channel.as_ref().is_some_and(|channel| channel.timeout_count() >= FORGOTTEN_COUNT) {
+                    self.go_down(now, DownReason::Forgotten);
+                }
+            }
             // A connection that was given up meanwhile: nothing it says counts any more.
             (State::Down { .. } | State::Stopped, _) => {}
             (State::Dialling { .. }, Input::Received(_) | Input::Datagram(..)) => {}
             (State::Greeting { .. } | State::Online { .. }, Input::Connected { .. }) => {}
+            (State::Dialling { .. } | State::Greeting { .. }, Input::Forgotten) => {}
         }
     }
 

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use hub::fleet::Standing;
 use hub::request::{Member, Reply, Request};
 use identity::key::Key;
-use identity::tls::server_config;
 use store::Store;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
-use tokio_rustls::rustls::ServerConfig;
 
 use crate::books;
 use crate::call::{Call, HubIs, Outcome};
 use crate::driver::Ask;
-use crate::keys::{Keys, KeysError};
+use crate::keys::{Keys, KeysError, Shown};
 use crate::log::{self, Level};
 use crate::samples;
 use crate::store_handle::StoreHandle;
@@ -31,23 +29,23 @@ pub struct Desk {
     address: SocketAddr,
     store: Arc<StoreHandle>,
     asks: mpsc::Sender<Ask>,
-    tls: watch::Sender<Arc<ServerConfig>>,
+    shown: watch::Sender<Arc<Shown>>,
     /// Held while keys change.
     keys: Mutex<Keys>,
     questions: Semaphore,
 }
 
 impl Desk {
-    /// A desk of the process that listens on `address`; changes of the key go to `tls`.
+    /// A desk of the process that listens on `address`; changes of the key go to `shown`.
     pub fn new(
         address: SocketAddr,
         store: Arc<StoreHandle>,
         asks: mpsc::Sender<Ask>,
-        tls: watch::Sender<Arc<ServerConfig>>,
+        shown: watch::Sender<Arc<Shown>>,
         keys: Keys,
     ) -> Desk {
         let questions = Semaphore::new(QUESTION_COUNT_MAX);
-        Desk { address, store, asks, tls, keys: Mutex::new(keys), questions }
+        Desk { address, store, asks, shown, keys: Mutex::new(keys), questions }
     }
 
     /// Does what is called for.
@@ -130,14 +128,15 @@ impl Desk {
             }
         }
         let key = on_disk(keys.clone(), |keys| keys.activate()).await?;
+        let fingerprint = key.fingerprint();
         // Links that stand keep the key that they were opened under.
-        self.tls.send_replace(server_config(&key, hal::linux::realtime::now));
-        log::write(Level::Info, "key activated", &[("key", &key.fingerprint())]);
+        self.shown.send_replace(Shown::new(key));
+        log::write(Level::Info, "key activated", &[("key", &fingerprint)]);
         // The key is changed, whatever becomes of this: the announcement is taken back at the next start at the latest.
         if let Err(error) = self.announce(None).await {
             log::write(Level::Warning, "announcement of the key not taken back", &[("error", &error)]);
         }
-        Ok(Outcome::Key(key.fingerprint()))
+        Ok(Outcome::Key(fingerprint))
     }
 }
 

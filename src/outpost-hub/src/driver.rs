@@ -28,14 +28,15 @@ use store::change::Change;
 use store::error::StoreError;
 use store::{StateRow, Store};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use wire::id::{DeviceId, JournalId};
 use wire::message::{CloseReason, Fingerprint};
 use wire::time::Stamp;
 
+use crate::keys::Shown;
 use crate::listener::Gate;
 use crate::log::{self, Level, Limited};
-use crate::peer::FromPeer;
+use crate::peer::{FromPeer, PeerKey};
 use crate::store_handle::StoreHandle;
 use crate::window::Windows;
 
@@ -77,6 +78,7 @@ pub struct Driver {
     hub: Hub,
     store: Arc<StoreHandle>,
     gate: Arc<Gate>,
+    shown: watch::Receiver<Arc<Shown>>,
     peers: BTreeMap<PeerId, Peer>,
     /// Connections that are gone, and of which the core has yet to say its last word.
     gone: Vec<PeerId>,
@@ -98,17 +100,20 @@ pub struct Driver {
 #[derive(Debug)]
 struct Peer {
     key: Fingerprint,
+    /// Whether it is more than a greeting that anyone may have recorded.
+    is_confirmed: bool,
     address: SocketAddr,
     outbox: mpsc::Sender<Vec<u8>>,
 }
 
 impl Driver {
     /// The driver of a core that was just opened.
-    pub fn new(hub: Hub, store: Arc<StoreHandle>, gate: Arc<Gate>) -> Driver {
+    pub fn new(hub: Hub, store: Arc<StoreHandle>, gate: Arc<Gate>, shown: watch::Receiver<Arc<Shown>>) -> Driver {
         Driver {
             hub,
             store,
             gate,
+            shown,
             peers: BTreeMap::new(),
             gone: Vec::new(),
             greetings: Limited::default(),
@@ -254,19 +259,31 @@ impl Driver {
         match from {
             FromPeer::Connected { peer, address, key, outbox, room } => {
                 let mut inputs = Vec::new();
+                let (key, datagram_key, carrier) = match key {
+                    PeerKey::Tls(key, datagram_key) => (key, datagram_key, Carrier::Stream),
+                    // A key that is nobody's here is refused in words, as in TLS.
+                    PeerKey::Datagram(shown) => {
+                        let key = self.hub.fleet().by_datagram_key(shown);
+                        (key.unwrap_or(Fingerprint(shown.0)), Some(shown), Carrier::Datagram)
+                    }
+                };
                 let is_member = self.hub.fleet().by_key(key).is_some_and(|device| device.standing == Standing::Active);
                 if is_member {
                     self.gate.lobby().leave(peer);
                     inputs.extend(self.oldest_of_too_many(key));
                 }
-                self.peers.insert(peer, Peer { key, address, outbox });
+                let is_confirmed = carrier == Carrier::Stream;
+                self.peers.insert(peer, Peer { key, is_confirmed, address, outbox });
                 self.windows.add(peer, room);
-                inputs.push(Input::Connected { peer, key, carrier: Carrier::Stream });
+                inputs.push(Input::Connected { peer, key, datagram_key, carrier });
                 inputs
             }
-            FromPeer::Received { peer, bytes } => {
+            FromPeer::Received { peer, number, bytes } => {
                 self.windows.arrived(peer, bytes.len());
-                vec![Input::Received { peer, number: None, bytes }]
+                if let Some(known) = self.peers.get_mut(&peer) {
+                    known.is_confirmed |= number.is_some_and(|number| number > 0);
+                }
+                vec![Input::Received { peer, number, bytes }]
             }
             FromPeer::Disconnected { peer } => {
                 self.gone.push(peer);
@@ -277,17 +294,20 @@ impl Driver {
 
     /// Ends the oldest connection of a key that has as many as it may.
     fn oldest_of_too_many(&mut self, key: Fingerprint) -> Option<Input> {
-        let same = self.peers.iter().filter(|(_, peer)| peer.key == key).map(|(peer, _)| *peer);
-        let mut same = same.filter(|peer| !self.gone.contains(peer));
-        let oldest = same.next()?;
-        if same.count() + 1 < CONNECTION_COUNT_MAX {
+        let same = self.peers.iter().filter(|(peer, known)| known.key == key && !self.gone.contains(peer));
+        let same: Vec<_> = same.collect();
+        if same.len() < CONNECTION_COUNT_MAX {
             return None;
         }
+        // A greeting that is played again by someone else does not end a link that is alive.
+        let unconfirmed = same.iter().find(|(_, known)| !known.is_confirmed);
+        let oldest = *unconfirmed.or(same.first())?.0;
         self.gone.push(oldest);
         Some(Input::Disconnected { peer: oldest })
     }
 
     fn step(&mut self, inputs: Vec<Input>) {
+        self.hub.set_datagram_key(self.shown.borrow().datagram_key);
         self.hub.step(self.gate.now(), inputs);
         while let Some(output) = self.hub.poll_output() {
             match output {

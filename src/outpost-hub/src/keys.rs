@@ -13,13 +13,37 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use identity::key::Key;
 use identity::key_file::{self, KeyFileError};
+use identity::tls::server_config;
+use tokio_rustls::rustls::ServerConfig;
+use wire::message::DatagramKey;
 
 const PRESENT: &str = "hub.key";
 const NEXT: &str = "hub.key.next";
 const OLD: &str = "hub.key.old";
+
+/// As what the hub shows itself from now on.
+#[derive(Debug)]
+pub struct Shown {
+    /// In TLS.
+    pub tls: Arc<ServerConfig>,
+    /// On datagrams: the key that shakes hands, and its public half.
+    pub key: Key,
+    /// The public half on datagrams.
+    pub datagram_key: DatagramKey,
+}
+
+impl Shown {
+    /// A hub with this key.
+    pub fn new(key: Key) -> Arc<Shown> {
+        let tls = server_config(&key, hal::linux::realtime::now);
+        let datagram_key = DatagramKey(key.noise_public());
+        Arc::new(Shown { tls, key, datagram_key })
+    }
+}
 
 /// The hub's folder, as far as keys go.
 #[derive(Clone, Debug)]

@@ -25,6 +25,7 @@ pub mod args;
 pub mod books;
 pub mod call;
 pub mod cli;
+pub mod datagram;
 pub mod desk;
 pub mod driver;
 #[cfg(test)]

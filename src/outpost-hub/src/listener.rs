@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -16,9 +17,9 @@ use hal::linux::clock::Clock;
 use hub::session::PeerId;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio_rustls::rustls::ServerConfig;
 use wire::time::Stamp;
 
+use crate::keys::Shown;
 use crate::lobby::Lobby;
 use crate::log::{self, Level, Limited};
 use crate::peer::{Connection, FromPeer};
@@ -35,6 +36,7 @@ pub struct Gate {
     clock: Clock,
     lobby: Mutex<Lobby>,
     notes: Limited,
+    peer_count: AtomicU64,
 }
 
 /// Takes connections in.
@@ -43,7 +45,7 @@ pub struct Listener {
     /// Where they arrive.
     pub listener: TcpListener,
     /// The key to show, now and from now on.
-    pub tls: watch::Receiver<Arc<ServerConfig>>,
+    pub shown: watch::Receiver<Arc<Shown>>,
     /// Who waits.
     pub gate: Arc<Gate>,
     /// To whom their words go.
@@ -55,12 +57,17 @@ pub struct Listener {
 impl Gate {
     /// A gate with nobody before it.
     pub fn new(clock: Clock) -> Gate {
-        Gate { clock, lobby: Mutex::default(), notes: Limited::default() }
+        Gate { clock, lobby: Mutex::default(), notes: Limited::default(), peer_count: AtomicU64::new(0) }
     }
 
     /// This moment.
     pub fn now(&self) -> Stamp {
         self.clock.now()
+    }
+
+    /// A number for one who comes, never used before.
+    pub fn peer(&self) -> PeerId {
+        PeerId(self.peer_count.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// Those who wait.
@@ -77,14 +84,12 @@ impl Gate {
 impl Listener {
     /// Takes connections in, until it is dropped.
     pub async fn run(self) -> Infallible {
-        let mut peer_count = 0;
         let mut has_said = false;
         loop {
             match self.listener.accept().await {
                 Ok((socket, address)) => {
                     has_said = false;
-                    peer_count += 1;
-                    self.take_in(PeerId(peer_count), socket, address);
+                    self.take_in(self.gate.peer(), socket, address);
                 }
                 // That one changed its mind.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -103,7 +108,7 @@ impl Listener {
 
     fn take_in(&self, peer: PeerId, socket: tokio::net::TcpStream, address: SocketAddr) {
         let (gate, to_hub, alive) = (self.gate.clone(), self.to_hub.clone(), self.alive.clone());
-        let tls = self.tls.borrow().clone();
+        let tls = self.shown.borrow().tls.clone();
         let evicted = gate.lobby().enter(peer, address.ip());
         tokio::spawn(async move {
             let connection = Connection { peer, address, evicted, to_hub };

@@ -19,14 +19,17 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use hub::session::PeerId;
-use identity::tls::peer_fingerprint;
+use identity::key::fingerprint;
+use identity::noise::montgomery::noise_public_of;
+use identity::tls::peer_spki;
+use link::receipt::Number;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use wire::message::Fingerprint;
+use wire::message::{DatagramKey, Fingerprint};
 
 use crate::window::Room;
 
@@ -48,6 +51,15 @@ const LINGER: Duration = Duration::from_secs(3);
 /// Words that are written in one go.
 const WRITE_COUNT_MAX: usize = 16;
 
+/// As what a peer showed itself.
+#[derive(Clone, Copy, Debug)]
+pub enum PeerKey {
+    /// With a key on datagrams; whose, the fleet knows.
+    Datagram(DatagramKey),
+    /// With a key in TLS, and what it is on datagrams.
+    Tls(Fingerprint, Option<DatagramKey>),
+}
+
 /// What a connection tells the hub.
 #[derive(Debug)]
 pub enum FromPeer {
@@ -57,8 +69,8 @@ pub enum FromPeer {
         peer: PeerId,
         /// Where it comes from.
         address: SocketAddr,
-        /// The key.
-        key: Fingerprint,
+        /// What it showed.
+        key: PeerKey,
         /// What to write to it. Dropped, it ends the connection when all is written.
         outbox: mpsc::Sender<Vec<u8>>,
         /// How much of its words may wait.
@@ -73,6 +85,8 @@ pub enum FromPeer {
     Received {
         /// Its connection.
         peer: PeerId,
+        /// The number of a datagram.
+        number: Option<Number>,
         /// The bytes.
         bytes: Vec<u8>,
     },
@@ -105,8 +119,9 @@ impl Connection {
             () = &mut evicted => return Err(io::Error::other("gave way before its handshake was done")),
         };
         let stream = shaken.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "handshake took too long"))??;
-        let key = peer_fingerprint(stream.get_ref().1.peer_certificates())
+        let spki = peer_spki(stream.get_ref().1.peer_certificates())
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "showed no key"))?;
+        let key = PeerKey::Tls(fingerprint(spki), noise_public_of(spki).map(DatagramKey));
 
         let (outbox, words) = mpsc::channel(OUTBOX_COUNT_MAX);
         let room = Room::new();
@@ -143,7 +158,7 @@ async fn hear(peer: PeerId, reader: &mut (impl AsyncRead + Unpin), room: &Room, 
     // A peer that is cut off and one that says good-bye are the same here: the protocol has a good-bye of its own.
     while let Ok(bytes) = chunk(reader).await {
         room.take(bytes.len()).await;
-        if bytes.is_empty() || to_hub.send(FromPeer::Received { peer, bytes }).await.is_err() {
+        if bytes.is_empty() || to_hub.send(FromPeer::Received { peer, number: None, bytes }).await.is_err() {
             return;
         }
     }

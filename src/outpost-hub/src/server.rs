@@ -20,15 +20,15 @@ use hub::Hub;
 use hub::fleet::Standing;
 use hub::request::Request;
 use identity::key::Key;
-use identity::tls::server_config;
 use store::error::StoreError;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use crate::datagram::{self, Datagrams};
 use crate::desk::Desk;
 use crate::driver::{self, Ask, Driver, INPUT_COUNT_MAX, Inbox};
-use crate::keys::{Keys, KeysError};
+use crate::keys::{Keys, KeysError, Shown};
 use crate::listener::{Gate, Listener};
 use crate::lobby::WAITING_COUNT_MAX;
 use crate::socket::Socket;
@@ -63,6 +63,7 @@ pub struct Settings {
 pub struct Server {
     address: SocketAddr,
     listener: TcpListener,
+    datagrams: Arc<UdpSocket>,
     socket: Socket,
     clock: Clock,
     keys: Keys,
@@ -135,7 +136,8 @@ impl Server {
         let listen = |error| ServeError::Listen { address: settings.listen.clone(), error };
         let listener = bind(&settings.listen).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        Ok(Server { address, listener, socket, clock, keys, present, next, store, hub })
+        let datagrams = datagram::bind(address).map_err(listen)?;
+        Ok(Server { address, listener, datagrams, socket, clock, keys, present, next, store, hub })
     }
 
     /// Where it listens.
@@ -157,11 +159,11 @@ impl Server {
         let (to_core, asks) = mpsc::channel(ASK_COUNT_MAX);
         let (alive, mut all_gone) = mpsc::channel(1);
         let (stop_driver, driver_stops) = oneshot::channel::<()>();
-        let (tls_sender, tls) = watch::channel(server_config(&self.present, hal::linux::realtime::now));
+        let (shown_sender, shown) = watch::channel(Shown::new(self.present));
         let store = Arc::new(self.store);
         let gate = Arc::new(Gate::new(self.clock));
 
-        let driver = Driver::new(self.hub, store.clone(), gate.clone());
+        let driver = Driver::new(self.hub, store.clone(), gate.clone(), shown.clone());
         let driver = tokio::spawn(driver.run(Inbox { peers, asks }, async {
             let _ = driver_stops.await;
         }));
@@ -171,12 +173,23 @@ impl Server {
         to_core.send(Ask { request, reply }).await.expect("the driver has just started");
 
         let socket_path = self.socket.path().to_owned();
-        let desk = Arc::new(Desk::new(self.address, store, to_core, tls_sender, self.keys));
+        let desk = Arc::new(Desk::new(self.address, store, to_core, shown_sender, self.keys));
         let calls = tokio::spawn(self.socket.run(desk));
-        let listener = tokio::spawn(Listener { listener: self.listener, tls, gate: gate.clone(), to_hub, alive }.run());
+        let datagrams = Datagrams {
+            socket: self.datagrams,
+            shown: shown.clone(),
+            gate: gate.clone(),
+            to_hub: to_hub.clone(),
+            alive: alive.clone(),
+            sessions: Arc::default(),
+        };
+        let datagrams = tokio::spawn(datagrams.run());
+        let listener = Listener { listener: self.listener, shown, gate: gate.clone(), to_hub, alive };
+        let listener = tokio::spawn(listener.run());
 
         stop.await;
         listener.abort();
+        datagrams.abort();
         calls.abort();
         // Whoever calls from here on is told that nobody serves.
         let _ = std::fs::remove_file(socket_path);

@@ -50,6 +50,14 @@ impl Room {
     }
 }
 
+impl Room {
+    /// Takes room for `bytes`, if there is any: who sends datagrams does not wait, what finds no room is lost.
+    pub fn try_take(&self, bytes: usize) -> bool {
+        let count = u32::try_from(bytes).expect("datagrams are bounded");
+        self.0.try_acquire_many(count).map(|permits| permits.forget()).is_ok()
+    }
+}
+
 impl Windows {
     /// A peer came.
     pub fn add(&mut self, peer: PeerId, room: Room) {

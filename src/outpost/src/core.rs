@@ -20,7 +20,6 @@ use disk::memory::Memory;
 use disk::{Directory, Folder};
 use hal::linux::clock::{Clock, random_seed};
 use journal::journal::{OpenError, Settings as JournalSettings};
-use link::channel::Carrier;
 use link::client::DownReason;
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
@@ -226,13 +225,15 @@ impl Core {
                     Input::Ask { id: known.asked.add(answer), question: bounded(question) }
                 }
                 Message::Link { connection, .. } if connection != self.link.number() => continue,
-                Message::Link { event: LinkEvent::Connected, .. } => Input::Connected(Carrier::Stream),
+                Message::Link { event: LinkEvent::Connected(carrier), .. } => Input::Connected(carrier),
+                Message::Link { event: LinkEvent::Datagram(number, bytes), .. } => Input::Datagram(number, bytes),
                 Message::Link { event: LinkEvent::Disconnected(reason), .. } => {
                     known.lost.clone_from(&reason);
                     Input::Disconnected(reason)
                 }
                 Message::Link { event: LinkEvent::NotConnected(reason), .. } => Input::Disconnected(Some(reason)),
                 Message::Link { event: LinkEvent::Received(bytes), .. } => Input::Received(bytes),
+                Message::Link { event: LinkEvent::Forgotten, .. } => Input::Forgotten,
                 Message::Missed(count) => Input::Missed(count),
                 Message::Redial => Input::Redial,
                 Message::Reload => {
@@ -411,6 +412,7 @@ fn log_link_down(reason: &DownReason, lost: Option<String>) {
             log::error("the hub refuses this device", &[("reason", reason)]);
         }
         DownReason::Refused(_)
+        | DownReason::Forgotten
         | DownReason::Garbage(_)
         | DownReason::Silent
         | DownReason::Unexpected(_)

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use futures_rustls::TlsConnector;
@@ -16,7 +16,7 @@ use identity::verify::WrongHub;
 use smol::Timer;
 use smol::future::FutureExt as _;
 use smol::io::{AsyncRead, AsyncWrite};
-use smol::net::TcpStream;
+use smol::net::{TcpStream, UdpSocket};
 use wire::message::Fingerprint;
 use wire::time::Span;
 
@@ -100,6 +100,24 @@ pub(crate) async fn dial(
     pins: &[Fingerprint],
 ) -> Result<Stream, DialError> {
     shake(connect(&resolver.resolve(address).await?).await?, key, pins).await
+}
+
+/// A socket that sends datagrams to the hub at `address`, and takes them from nobody else.
+pub(crate) async fn open(resolver: &mut Resolver, address: &Address) -> Result<UdpSocket, DialError> {
+    let mut failed = DialError::Slow("the name service");
+    for address in resolver.resolve(address).await? {
+        let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let opened = async {
+            let socket = UdpSocket::bind((any, 0)).await?;
+            socket.connect(address).await?;
+            Ok(socket)
+        };
+        match opened.await {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failed = DialError::Connect(address, error),
+        }
+    }
+    Err(failed)
 }
 
 async fn shake<S: AsyncRead + AsyncWrite + Unpin>(

@@ -3,7 +3,7 @@
 //! Each may be cut off anywhere and run again: the hub answers a machine it knows as it did before.
 
 use identity::token::Token;
-use wire::message::{CloseReason, Enroll, Enrolled, Kind, Rotate, VERSION};
+use wire::message::{CloseReason, DatagramKey, Enroll, Enrolled, Kind, Rotate, VERSION};
 
 use crate::address::Address;
 use crate::dial::DialError;
@@ -34,7 +34,7 @@ pub(crate) fn enroll(
     let pins = [token.hub];
     let enrolled: Result<Enrolled, _> =
         errand::run(address, &keys.current, &pins, Kind::Enroll, &question, Kind::Enrolled);
-    let Enrolled { device, name } = enrolled.map_err(|error| match error {
+    let Enrolled { device, name, datagram_key } = enrolled.map_err(|error| match error {
         ErrandError::Dial(DialError::Wrong(wrong)) => Failure::Failed(format!(
             "not enrolled: the hub at {address} has key {}, and the token is of a hub with key {}. Is this the hub that \
              made the token?",
@@ -42,7 +42,8 @@ pub(crate) fn enroll(
         )),
         error => Failure::Failed(format!("not enrolled at {address}: {error}")),
     })?;
-    Enrolment { device, address: address.clone(), pins: pins.to_vec() }.store(folder)?;
+    let datagram_key = (datagram_key != DatagramKey::default()).then_some(datagram_key);
+    Enrolment { device, address: address.clone(), pins: pins.to_vec(), datagram_key }.store(folder)?;
     Ok(format!("enrolled at {address} as {name}, device {device}\n"))
 }
 
@@ -86,8 +87,12 @@ pub(crate) fn rotate(folder: &StateFolder, hub: Option<Address>) -> Result<Strin
         Failure::Failed("this device is not enrolled: its key is known to nobody, and needs no change".to_owned())
     })?;
     let mut keys = load_keys(folder)?;
-    let next = keys.begin_rotation(folder)?.fingerprint();
-    let rotated = with_either_key(folder, &enrolment, Kind::Rotate, &Rotate { key: next }, Kind::Rotated);
+    let (next, datagram_key) = {
+        let key = keys.begin_rotation(folder)?;
+        (key.fingerprint(), DatagramKey(key.noise_public()))
+    };
+    let question = Rotate { key: next, datagram_key };
+    let rotated = with_either_key(folder, &enrolment, Kind::Rotate, &question, Kind::Rotated);
     let address = &enrolment.address;
     rotated.map_err(|refused| match refused {
         Refused::Failed(error) => Failure::Failed(format!(

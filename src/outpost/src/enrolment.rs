@@ -7,7 +7,7 @@ use std::io;
 use std::str::FromStr;
 
 use wire::id::DeviceId;
-use wire::message::Fingerprint;
+use wire::message::{DatagramKey, Fingerprint};
 
 use crate::address::Address;
 use crate::failure::Failure;
@@ -16,6 +16,7 @@ use crate::state::StateFolder;
 const ADDRESS: &str = "hub.address";
 const DEVICE: &str = "device.id";
 const PINS: &str = "hub.pins";
+const DATAGRAM_KEY: &str = "hub.datagram_key";
 
 /// Keys that the hub may have: one, and others while it changes its key. The oldest goes when there is no more room.
 const PIN_COUNT_MAX: usize = 4;
@@ -29,6 +30,8 @@ pub(crate) struct Enrolment {
     pub(crate) address: Address,
     /// The keys the hub may have, oldest first.
     pub(crate) pins: Vec<Fingerprint>,
+    /// The key that the hub has on datagrams, if it takes them.
+    pub(crate) datagram_key: Option<DatagramKey>,
 }
 
 impl Enrolment {
@@ -40,7 +43,11 @@ impl Enrolment {
         let address = parsed(folder, ADDRESS, Address::from_str)?;
         let pins = parsed(folder, PINS, pins)?;
         match (address, pins) {
-            (Some(address), Some(pins)) => Ok(Some(Enrolment { device, address, pins })),
+            (Some(address), Some(pins)) => {
+                let datagram_key = parsed(folder, DATAGRAM_KEY, |text| fingerprint(text).ok_or(()))?;
+                let datagram_key = datagram_key.map(|key| DatagramKey(key.0));
+                Ok(Some(Enrolment { device, address, pins, datagram_key }))
+            }
             _ => {
                 let folder = folder.path().display();
                 Err(Failure::Failed(format!(
@@ -58,13 +65,19 @@ impl Enrolment {
         // A number from another hub, with this hub's pins, would be half of each.
         folder.remove(DEVICE).map_err(|error| Failure::at(&folder.file(DEVICE), &error))?;
         write(PINS, pins_text(&self.pins))?;
+        match self.datagram_key {
+            Some(key) => write(DATAGRAM_KEY, pins_text(&[Fingerprint(key.0)]))?,
+            None => {
+                folder.remove(DATAGRAM_KEY).map_err(|error| Failure::at(&folder.file(DATAGRAM_KEY), &error))?;
+            }
+        }
         write(ADDRESS, format!("{}\n", self.address))?;
         write(DEVICE, format!("{}\n", self.device))
     }
 
     /// Forgets the hub. The key and the journal stay.
     pub(crate) fn forget(folder: &StateFolder) -> Result<(), Failure> {
-        for name in [DEVICE, ADDRESS, PINS] {
+        for name in [DEVICE, ADDRESS, PINS, DATAGRAM_KEY] {
             folder.remove(name).map_err(|error| Failure::at(&folder.file(name), &error))?;
         }
         Ok(())
@@ -132,6 +145,7 @@ mod tests {
             device: DeviceId(0x0123_4567_89ab_cdef),
             address: "hub.example.com:7070".parse().unwrap(),
             pins: vec![Fingerprint([0xa5; 32])],
+            datagram_key: Some(DatagramKey([0x5a; 32])),
         }
     }
 

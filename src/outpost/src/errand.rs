@@ -96,7 +96,7 @@ impl fmt::Display for ErrandError {
 mod tests {
     use smol::net::unix::UnixStream;
     use wire::id::DeviceId;
-    use wire::message::Enrolled;
+    use wire::message::{DatagramKey, Enrolled};
 
     use super::*;
 
@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn the_answer_ends_the_errand() {
-        let enrolled = Enrolled { device: DeviceId(7), name: "gw-7".try_into().unwrap() };
+        let enrolled =
+            Enrolled { device: DeviceId(7), name: "gw-7".try_into().unwrap(), datagram_key: DatagramKey([9; 32]) };
         assert_eq!(check(&link::talk::frames(Kind::Enrolled, &enrolled)).unwrap(), enrolled);
     }
 

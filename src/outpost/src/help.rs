@@ -229,6 +229,7 @@ Settings, in outpost.conf, one `key = value` a line, all optional:
   keep_raw, keep_minute, keep_five_minutes, keep_hour, keep_day
                      how long ticks and windows are kept, if there is room (14d, 30d, 90d,
                      730d, 3650d)
+  carrier            tls or datagram, which takes a quarter of the bytes where UDP passes (tls)
   heartbeat          longest pause on the link, 5s to 1d (60s)
   hostname           what the machine calls itself, if not what the kernel says
   root               where /proc and /sys are (/)

@@ -29,6 +29,7 @@ mod args;
 mod ask;
 mod bench;
 mod core;
+mod datagram;
 mod dial;
 mod enroll;
 mod enrolment;

@@ -13,6 +13,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use link::channel::Carrier;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::FutureExt as _;
 use smol::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -20,7 +21,8 @@ use smol::lock::Mutex;
 use smol::{LocalExecutor, Task, Timer};
 use wire::limits::IN_FLIGHT_COUNT_MAX;
 
-use crate::dial::{CHUNK_BYTES_MAX, DialError, Resolver, Stream, dial};
+use crate::datagram;
+use crate::dial::{CHUNK_BYTES_MAX, DialError, Resolver, dial, open};
 use crate::enrolment::Enrolment;
 use crate::failure::Failure;
 use crate::keys::{Keys, Turn};
@@ -42,6 +44,7 @@ pub(crate) struct Link {
     connection: Option<Connection>,
     /// The number of the last connection.
     number: u32,
+    carrier: Carrier,
     resolver: Rc<Mutex<Resolver>>,
     lingering: Option<Task<()>>,
 }
@@ -53,9 +56,14 @@ struct Connection {
 }
 
 impl Link {
-    /// A port without a connection.
-    pub(crate) fn new(executor: &'static LocalExecutor<'static>, core: Sender<Message>, number: u32) -> Link {
-        Link { executor, core, connection: None, number, resolver: Rc::default(), lingering: None }
+    /// A port without a connection, and with what carries the next ones.
+    pub(crate) fn new(
+        executor: &'static LocalExecutor<'static>,
+        core: Sender<Message>,
+        number: u32,
+        carrier: Carrier,
+    ) -> Link {
+        Link { executor, core, connection: None, number, carrier, resolver: Rc::default(), lingering: None }
     }
 
     /// The number of the present connection, or of the last one.
@@ -63,21 +71,20 @@ impl Link {
         self.number
     }
 
-    /// Opens a connection to the hub of `enrolment`, with the one of `keys` whose turn it is.
+    /// Opens a connection to the hub of `enrolment`, with the one of `keys` whose turn it is; over datagrams when that is how the
+    /// hub is spoken with.
     pub(crate) fn dial(&mut self, enrolment: Enrolment, keys: Result<Option<Keys>, Failure>, turn: Turn) {
         self.number = self.number.wrapping_add(1);
         let (outgoing, queue) = bounded(QUEUE_COUNT_MAX);
-        let port = Port { core: self.core.clone(), connection: self.number };
-        let resolver = self.resolver.clone();
+        let port = Port::new(self.core.clone(), self.number);
+        let (resolver, carrier) = (self.resolver.clone(), self.carrier);
         let task = self.executor.spawn(async move {
-            let end = match connect(&resolver, &enrolment, keys, turn).await {
-                Ok(stream) => {
-                    port.tell(LinkEvent::Connected).await;
-                    LinkEvent::Disconnected(carry(stream, &port, queue).await.map(|error| error.to_string()))
-                }
+            let carried = carry_link(&resolver, carrier, &enrolment, (keys, turn), &port, queue).await;
+            port.tell(match carried {
+                Ok(ended) => LinkEvent::Disconnected(ended.map(|error| error.to_string())),
                 Err(refusal) => LinkEvent::NotConnected(refusal.log(&enrolment)),
-            };
-            port.tell(end).await;
+            })
+            .await;
         });
         self.connection = Some(Connection { outgoing, task });
     }
@@ -113,28 +120,46 @@ impl Link {
 }
 
 /// Where a connection tells the core what happens to it.
-struct Port {
+pub(crate) struct Port {
     core: Sender<Message>,
     connection: u32,
 }
 
 impl Port {
-    async fn tell(&self, event: LinkEvent) {
+    /// Of the connection with this number.
+    pub(crate) fn new(core: Sender<Message>, connection: u32) -> Port {
+        Port { core, connection }
+    }
+
+    pub(crate) async fn tell(&self, event: LinkEvent) {
         // The queue is closed only when the process ends.
         let _ = self.core.send(Message::Link { connection: self.connection, event }).await;
     }
 }
 
-async fn connect(
+/// Connects and carries everything until the end; then says why it ended, unless this end gave it up.
+async fn carry_link(
     resolver: &Mutex<Resolver>,
+    carrier: Carrier,
     enrolment: &Enrolment,
-    keys: Result<Option<Keys>, Failure>,
-    turn: Turn,
-) -> Result<Stream, Refusal> {
+    (keys, turn): (Result<Option<Keys>, Failure>, Turn),
+    port: &Port,
+    queue: Receiver<Vec<u8>>,
+) -> Result<Option<io::Error>, Refusal> {
     let no_key = || Failure::Failed("this device has no key any more: enroll it again".to_owned());
     let keys = keys.and_then(|keys| keys.ok_or_else(no_key)).map_err(Refusal::Key)?;
-    let mut resolver = resolver.lock().await;
-    dial(&mut resolver, &enrolment.address, keys.of(turn), &enrolment.pins).await.map_err(Refusal::Dial)
+    let Enrolment { address, pins, datagram_key, .. } = enrolment;
+    if let (Carrier::Datagram, Some(hub)) = (carrier, datagram_key) {
+        let socket = open(&mut *resolver.lock().await, address).await.map_err(Refusal::Dial)?;
+        port.tell(LinkEvent::Connected(Carrier::Datagram)).await;
+        return Ok(datagram::carry(&socket, keys.of(turn), *hub, port, queue).await);
+    }
+    if carrier == Carrier::Datagram {
+        log::warning("this device enrolled with a hub without datagrams: enroll it again; using tls", &[]);
+    }
+    let stream = dial(&mut *resolver.lock().await, address, keys.of(turn), pins).await.map_err(Refusal::Dial)?;
+    port.tell(LinkEvent::Connected(Carrier::Stream)).await;
+    Ok(carry(stream, port, queue).await)
 }
 
 /// Why there is no connection.
@@ -208,7 +233,7 @@ mod tests {
 
     fn port() -> (Port, Receiver<Message>) {
         let (core, messages) = bounded(64);
-        (Port { core, connection: 7 }, messages)
+        (Port::new(core, 7), messages)
     }
 
     #[test]
@@ -258,9 +283,10 @@ mod tests {
             device: wire::id::DeviceId(1),
             address: "192.0.2.1:7070".parse().unwrap(),
             pins: vec![wire::message::Fingerprint([1; 32])],
+            datagram_key: None,
         };
         smol::block_on(executor.run(async {
-            let mut link = Link::new(executor, core, 0);
+            let mut link = Link::new(executor, core, 0, Carrier::Stream);
             link.dial(enrolment, Ok(None), Turn::Current);
             let first = link.number();
             link.finish().await;

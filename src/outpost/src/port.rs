@@ -2,6 +2,8 @@
 
 use agent::probe::Reading;
 use agent::question::{Answer, Question};
+use link::channel::Carrier;
+use link::receipt::Number;
 use smol::channel::Sender;
 use wire::time::Instant;
 
@@ -48,12 +50,16 @@ pub(crate) enum Message {
 /// What happens to a connection.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
-    /// It stands.
-    Connected,
+    /// It stands, or datagrams can be sent.
+    Connected(Carrier),
+    /// A datagram arrived.
+    Datagram(Number, Vec<u8>),
     /// It is gone, and why, unless this end gave it up.
     Disconnected(Option<String>),
     /// It never came to be; why, which the log has already.
     NotConnected(String),
+    /// Somebody says that the hub has forgotten the session.
+    Forgotten,
     /// Bytes arrived.
     Received(Vec<u8>),
 }

@@ -12,6 +12,7 @@
 //! | `journal_bytes_max` | `512MiB` | how much room the journal may take |
 //! | `journal_shares` | `10 30 60` | what events, windows and ticks may count on of it, in percent |
 //! | `keep_raw`, `keep_minute`, `keep_five_minutes`, `keep_hour`, `keep_day` | `14d`, `30d`, `90d`, `730d`, `3650d` | how long ticks and windows are kept when there is room |
+//! | `carrier` | `tls` | `datagram` speaks Noise over UDP: a quarter of the bytes, where UDP passes |
 //! | `heartbeat` | `60s` | longest pause on the link; shorter keeps a NAT open, longer saves bytes |
 //! | `hostname` | the machine's | what the machine calls itself |
 //! | `root` | `/` | where `/proc` and `/sys` are |
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use agent::importance::{Class, Importance};
 use journal::journal::Settings as JournalSettings;
+use link::channel::Carrier;
 use wire::limits::HOSTNAME_BYTES_MAX;
 use wire::stream::{LANE_COUNT, Lane, STREAM_COUNT, Stream};
 use wire::time::Span;
@@ -33,8 +35,9 @@ use crate::failure::Failure;
 /// Bytes of a file of settings.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "batch_age",
+    "carrier",
     "class_bulk",
     "class_critical",
     "error_bulk",
@@ -79,6 +82,8 @@ pub(crate) struct Settings {
     pub(crate) keep: [Span; STREAM_COUNT],
     /// The longest pause between two words on the link.
     pub(crate) heartbeat: Span,
+    /// What carries the link.
+    pub(crate) carrier: Carrier,
     /// What the machine calls itself, if not what the kernel says.
     pub(crate) hostname: Option<String>,
     /// Where `/proc` and `/sys` are.
@@ -107,6 +112,7 @@ impl Default for Settings {
             journal_shares: JournalSettings::DEFAULT.shares,
             keep: JournalSettings::DEFAULT.keep,
             heartbeat: Span::seconds(60),
+            carrier: Carrier::Stream,
             hostname: None,
             root: PathBuf::from("/"),
         }
@@ -165,6 +171,13 @@ impl Settings {
                 if self.batch_age.0 > self.batch_age.1 {
                     return Err(format!("{key} of {value} runs backwards"));
                 }
+            }
+            "carrier" => {
+                self.carrier = match value {
+                    "datagram" => Carrier::Datagram,
+                    "tls" => Carrier::Stream,
+                    _ => return Err(format!("carrier is tls or datagram, and not {value:?}")),
+                };
             }
             "class_bulk" => self.importance.bulk = patterns(value),
             "class_critical" => self.importance.critical = patterns(value),
@@ -313,6 +326,7 @@ mod tests {
             interval=1s
             process_interval = off
             batch_age = 2m to 5m
+            carrier = datagram
             class_bulk = node_netstat_*, node_x,
             class_critical =
             error_critical = off
@@ -351,6 +365,7 @@ mod tests {
             journal_shares: [5, 15, 80],
             keep,
             heartbeat: Span::minutes(15),
+            carrier: Carrier::Datagram,
             hostname: Some("gw 17".to_owned()),
             root: PathBuf::from("/host"),
         };

@@ -63,7 +63,12 @@ impl Group {
     fn connect(&mut self, machine: usize) -> PeerId {
         self.peer_count += 1;
         let peer = PeerId(self.peer_count);
-        self.step_hub(HubInput::Connected { peer, key: self.machines[machine].key, carrier: Carrier::Stream });
+        self.step_hub(HubInput::Connected {
+            peer,
+            key: self.machines[machine].key,
+            datagram_key: None,
+            carrier: Carrier::Stream,
+        });
         peer
     }
 

@@ -91,6 +91,10 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+/// An X25519 public key, as which an end shows itself on datagrams. It follows from the Ed25519 key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DatagramKey(pub [u8; 32]);
+
 /// The first words of a gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -218,6 +222,8 @@ pub struct Enrolled {
     pub device: DeviceId,
     /// The device's name at the hub.
     pub name: String<HOSTNAME_BYTES_MAX>,
+    /// The hub's key on datagrams.
+    pub datagram_key: DatagramKey,
 }
 
 /// The device will speak with another key from its next connection on.
@@ -225,6 +231,8 @@ pub struct Enrolled {
 pub struct Rotate {
     /// The new key.
     pub key: Fingerprint,
+    /// The same on datagrams.
+    pub datagram_key: DatagramKey,
 }
 
 /// The last words on a link that one end gives up.

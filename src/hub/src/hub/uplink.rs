@@ -83,6 +83,9 @@ impl Hub {
         let session = self.sessions.get_mut(&peer).expect("the peer was admitted");
         session.who = Some(Who::new(device, hello.journal, &hello.heads));
         let key = session.key;
+        if let Some(datagram_key) = session.datagram_key {
+            self.fleet.learn_datagram_key(key, datagram_key);
+        }
         self.fleet.observe(device, |device| {
             device.journal = Some(hello.journal);
             device.backlog_count = hello.backlog.batch_count;
@@ -199,7 +202,7 @@ impl Hub {
             let detail = format!("machine speaks {first} to {last}, hub speaks {VERSION}");
             return self.close(peer, CloseReason::Version, &detail);
         }
-        let key = self.sessions[&peer].key;
+        let (key, datagram_key) = (self.sessions[&peer].key, self.sessions[&peer].datagram_key);
         let now = now.unix.unwrap_or_default();
         match self.fleet.enroll(key, &enroll.secret, &enroll.hostname, &enroll.agent, now) {
             Err(reason) => self.close(peer, reason, ""),
@@ -208,9 +211,14 @@ impl Hub {
                 let mut name = heapless::String::new();
                 // A name that does not fit is cut: the number is what counts.
                 device.name.chars().take_while(|character| name.push(*character).is_ok()).for_each(drop);
-                let answer = ErrandAnswer::Enrolled(Box::new(Enrolled { device: device.id, name }));
+                let answer = ErrandAnswer::Enrolled(Box::new(Enrolled {
+                    device: device.id,
+                    name,
+                    datagram_key: self.datagram_key,
+                }));
                 self.outputs.push_back(Output::Note(Note::Enrolled { device: device.id, name: device.name }));
-                self.commits.add_then(enrolment.changes, Then::Answer { peer, answer });
+                let learned = datagram_key.and_then(|datagram_key| self.fleet.learn_datagram_key(key, datagram_key));
+                self.commits.add_then(enrolment.changes.into_iter().chain(learned), Then::Answer { peer, answer });
             }
         }
     }
@@ -231,7 +239,9 @@ impl Hub {
             }
             assert!(device.keys.len() <= KEY_COUNT_MAX, "the present key and the next");
         });
-        self.commits.add_then([change], Then::Answer { peer, answer: ErrandAnswer::Done(Kind::Rotated) });
+        let learned = self.fleet.learn_datagram_key(rotate.key, rotate.datagram_key);
+        let changes = [change].into_iter().chain(learned);
+        self.commits.add_then(changes, Then::Answer { peer, answer: ErrandAnswer::Done(Kind::Rotated) });
     }
 
     fn leave(&mut self, peer: PeerId) {

@@ -7,6 +7,7 @@
 //! 0x03        enrolment, message 1    to the hub       e, payload
 //! 0x04        enrolment, message 2    to the device    e, s, payload
 //! 0x05        enrolment, message 3    to the hub       connection 3, s, payload
+//! 0x06        no such connection      to the device    connection 3
 //! 0x40        transport               to the hub       connection 3, counter 1, ciphertext, tag 16
 //!                                     to the device    counter 1, ciphertext, tag 16
 //! 0x80 0xc0   transport                                with 2 and 3 bytes of counter
@@ -43,6 +44,9 @@ pub(super) const ENROLMENT_1: u8 = 3;
 pub(super) const ENROLMENT_2: u8 = 4;
 pub(super) const ENROLMENT_3: u8 = 5;
 
+/// To the device: the hub does not know this connection.
+const UNKNOWN: u8 = 0x06;
+
 /// Below these two bits a transport packet's first byte is zero.
 const COUNTER_BYTES_SHIFT: u32 = 6;
 
@@ -61,6 +65,15 @@ pub enum ToHub {
     Handshake1,
     /// For the [`super::session::Session`] of this connection.
     Transport(ConnectionId),
+}
+
+impl ConnectionId {
+    /// What a hub says to a transport packet of a connection that it does not know, as after a restart. Anyone can say it, so it is a hint
+    /// for a device that hears nothing anyway. It is shorter than any packet that it answers.
+    pub fn unknown(self) -> [u8; 1 + CONNECTION_BYTES] {
+        let [a, b, c] = self.0;
+        [UNKNOWN, a, b, c]
+    }
 }
 
 impl ToHub {

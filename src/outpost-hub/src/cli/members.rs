@@ -121,6 +121,7 @@ mod tests {
             group: Some("pumps".into()),
             tags: BTreeMap::from([("site".into(), "north".into()), ("x".into(), "y".into())]),
             keys: Vec::new(),
+            datagram_keys: BTreeMap::new(),
             told_key: None,
             standing,
             enrolled: NOW,

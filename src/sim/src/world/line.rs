@@ -53,7 +53,7 @@ impl World {
             return self.gone(peer, End::Gateway);
         }
         let key = self.gateways[index].key;
-        self.step_hub(vec![HubInput::Connected { peer, key, carrier: Carrier::Stream }]);
+        self.step_hub(vec![HubInput::Connected { peer, key, datagram_key: None, carrier: Carrier::Stream }]);
         self.step_gateway(index, vec![AgentInput::Connected(Carrier::Stream)]);
     }
 
@@ -86,7 +86,7 @@ impl World {
         match (at, number) {
             (End::Hub, Some(0)) => {
                 let key = self.gateways[index].key;
-                let connected = HubInput::Connected { peer, key, carrier: Carrier::Datagram };
+                let connected = HubInput::Connected { peer, key, datagram_key: None, carrier: Carrier::Datagram };
                 self.step_hub(vec![connected, HubInput::Received { peer, number, bytes }]);
             }
             (End::Hub, _) => self.step_hub(vec![HubInput::Received { peer, number, bytes }]),
