@@ -22,6 +22,7 @@
 //! | [`lives`] | machines that live for minutes |
 //! | [`fit`] | what a recorded trace says of its series |
 //! | [`fitted`] | values that go on as the trace's did |
+//! | [`samples`] | the same as others would export them |
 //! | [`bench`](mod@bench) | what a day of them costs |
 #![forbid(unsafe_code)]
 
@@ -42,5 +43,6 @@ pub mod power;
 pub mod rescue;
 pub mod rest;
 pub mod rng;
+pub mod samples;
 pub mod scenario;
 pub mod world;

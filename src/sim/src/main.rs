@@ -2,10 +2,12 @@
 //!
 //! `cargo sim power --seeds N` runs a journal alone under power cuts, `cargo sim rest` one whose bytes change at rest;
 //! `cargo sim month` a calm month of the reference gateway, against the clock; `cargo sim fit` estimates a load from a trace,
-//! `cargo sim block` measures a day of the one that is built in, and `cargo sim journal` months of it without a link.
+//! `cargo sim block` measures a day of the one that is built in, `cargo sim journal` months of it without a link, and
+//! `cargo sim samples` writes it for the encoders of others.
 #![expect(clippy::disallowed_methods, reason = "this is a driver: it measures how long a simulated month takes")]
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{BufWriter, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant as Clock;
@@ -18,8 +20,8 @@ use sim::scenario;
 const HELP: &str = "\
 Runs simulated worlds of random faults and checks that nothing is lost, doubled or changed.
 
-usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill] [--seeds N] [--first K] [--kinds A,B] [--full]
-                 [--days N] [--out FOLDER]
+usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill|samples] [--seeds N] [--first K] [--kinds A,B] [--full]
+                 [--days N] [--interval SECONDS] [--out PATH]
 
   worlds   gateways and a hub under power cuts, outages, clock steps, disk errors (the default)
   power    a journal alone under power cuts of every kind
@@ -28,13 +30,15 @@ usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill] [--seeds N] [-
   block    a day of the load that is fitted to a busy host, as a block: its bytes, and the time to read one series
   journal  months of that load in a journal, without a link: its bytes, what flash bears, how fast it opens
   fill     a journal of 200 MB in a folder that is made, as a kill leaves it
+  samples  days of that load as node_exporter would export them: comma-separated, kinds and names first
   fit      estimates such a load from a trace on standard input (comma-separated: timestamp_ms, then integers)
 
   --seeds N   how many worlds (default 100)
   --first K   the first seed (default 0)
   --kinds A,B only worlds of these kinds of faults, such as PowerCut,HubRestored
-  --days N    how many days: of block 1 when nobody says, of journal 90
-  --out FOLDER where fill makes its journal
+  --days N    how many days: of block and samples 1 when nobody says, of journal 90
+  --interval SECONDS from one tick of samples to the next (default 10)
+  --out PATH  the folder in which fill makes its journal, the file that samples writes
 
 example: cargo sim --seeds 1 --first 4711     runs seed 4711 again
 ";
@@ -46,6 +50,7 @@ struct Arguments {
     is_full: bool,
     kinds: Vec<Kind>,
     days: Option<u64>,
+    interval_s: u64,
     out: Option<PathBuf>,
 }
 
@@ -57,6 +62,7 @@ fn arguments() -> Result<Arguments, String> {
         is_full: false,
         kinds: Kind::ALL.into(),
         days: None,
+        interval_s: 10,
         out: None,
     };
     let mut words = std::env::args().skip(1);
@@ -71,8 +77,11 @@ fn arguments() -> Result<Arguments, String> {
             "--full" => arguments.is_full = true,
             "--kinds" => arguments.kinds = kinds(&words.next().ok_or("--kinds needs a list")?)?,
             "--days" => arguments.days = Some(number("--days")?),
-            "--out" => arguments.out = Some(words.next().ok_or("--out needs a folder")?.into()),
-            "worlds" | "power" | "rest" | "month" | "block" | "fit" | "journal" | "fill" => arguments.what = word,
+            "--interval" => arguments.interval_s = number("--interval")?.max(1),
+            "--out" => arguments.out = Some(words.next().ok_or("--out needs a path")?.into()),
+            "worlds" | "power" | "rest" | "month" | "block" | "fit" | "journal" | "fill" | "samples" => {
+                arguments.what = word;
+            }
             "--help" | "-h" => {
                 print!("{HELP}");
                 std::process::exit(0);
@@ -121,6 +130,7 @@ fn main() -> ExitCode {
             }))
         }
         "month" => month(arguments.is_full),
+        "samples" => print(samples(&arguments)),
         "power" => every_seed(&arguments, " power", |seed| {
             let cut = Cut::ALL[(seed % Cut::ALL.len() as u64) as usize];
             sim::power::history(seed, cut, 20, 700)
@@ -175,6 +185,18 @@ fn every_seed(arguments: &Arguments, command: &str, run: impl Fn(u64) -> Result<
 fn fill(arguments: &Arguments) -> Result<String, String> {
     let folder = arguments.out.as_ref().ok_or("fill needs --out, a folder")?;
     sim::bench::fill(folder, arguments.first).map(|()| folder.display().to_string())
+}
+
+fn samples(arguments: &Arguments) -> Result<String, String> {
+    let path = arguments.out.as_ref().ok_or("samples needs --out, a file")?;
+    let said = |error: std::io::Error| format!("{}: {error}", path.display());
+    let (fit, interval_ms) = (Fit::host(), arguments.interval_s * 1000);
+    let tick_count = arguments.days.unwrap_or(1) * 86_400_000 / interval_ms;
+    let mut file = BufWriter::new(File::create(path).map_err(said)?);
+    sim::samples::write(&fit, arguments.first, tick_count, interval_ms, &mut file).map_err(said)?;
+    file.flush().map_err(said)?;
+    let series = fit.series.len();
+    Ok(format!("{{\"series\":{series},\"ticks\":{tick_count},\"samples\":{}}}", tick_count * series as u64))
 }
 
 fn month(is_full: bool) -> bool {
