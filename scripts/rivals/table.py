@@ -45,17 +45,22 @@ def main():
             is_ours = line["rival"] == OUTPOST
             line["bar"] = BYTES_PER_SAMPLE_BARS.get(line["batch_ticks"]) if is_ours else None
     rivals = [
-        (f"{line['rival']}, {line['batch_ticks']} ticks", line["bytes_per_sample"], "B a sample", line["bar"])
+        (title(line), line["bytes_per_sample"], "B a sample", line["bar"])
         for line in lines
         if "rival" in line
     ]
     show(("samples encoded, without what carries them", "figure", "unit", "bar"), rivals)
     days = [
-        (f"{line['rival']}, {line['batch_ticks']} ticks", line["bytes_per_day"] + line["overhead_bytes_per_day"], "B a day", None)
+        (title(line), line["bytes_per_day"] + line["overhead_bytes_per_day"], "B a day", None)
         for line in lines
         if "overhead_bytes_per_day" in line
     ]
     show(("a day of them, with an estimate of what carries them", "figure", "unit", "bar"), days)
+
+
+def title(line):
+    ticks = line["batch_ticks"]
+    return f"{line['rival']}, {ticks} tick{'s' if ticks > 1 else ''} a batch"
 
 
 def show(head, rows):
