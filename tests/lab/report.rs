@@ -28,21 +28,21 @@ const BOARD: &str = "pi4";
 
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     for machine in [BARE, BOARD] {
+        let network = Network::new(SATELLITE, options.mtu, options.seed)?;
         let scratch = Scratch::new()?;
-        reports(options, machine, &scratch)?;
+        reports(options, machine, &network, &scratch)?;
         scratch.remove();
     }
     Ok(())
 }
 
-fn reports(options: &Options, machine: &str, scratch: &Scratch) -> Result<(), String> {
-    let network = Network::new(SATELLITE, options.mtu, options.seed)?;
-    let hub = Hub::start(&network, &options.binaries, scratch, options.is_v6)?;
+fn reports(options: &Options, machine: &str, network: &Network, scratch: &Scratch) -> Result<(), String> {
+    let hub = Hub::start(network, &options.binaries, scratch, options.is_v6)?;
     let mut agent = Agent::new(&options.binaries, scratch)?;
     let root = root(machine, scratch.path())?;
 
     let begin = network.now();
-    agent.enroll(&network, &hub)?;
+    agent.enroll(network, &hub)?;
     let seconds = network.now() - begin;
     network.wait_for_quiet(QUIET)?;
     let mut found = totals(&network.seen(begin));
@@ -51,16 +51,16 @@ fn reports(options: &Options, machine: &str, scratch: &Scratch) -> Result<(), St
 
     // The first report carries the list of series, the next one does not.
     for which in ["first", "next"] {
-        sample(&network, &mut agent, &root)?;
+        sample(network, &mut agent, &root)?;
         agent.set(&settings("60m", &root))?;
         let begin = network.now();
-        agent.run(&network)?;
-        let acked = agent.wait_for_ack(&network, begin)?;
+        agent.run(network)?;
+        let acked = agent.wait_for_ack(network, begin)?;
         agent.wait_for_drain()?;
         network.wait_for_quiet(QUIET)?;
         show("report", &format!("{which}_connection_{machine}"), connection(&network.seen(begin), acked));
         if machine == BARE && which == "next" {
-            show("report", "heartbeat", heartbeat(&network)?);
+            show("report", "heartbeat", heartbeat(network)?);
         }
 
         let begin = network.now();

@@ -17,8 +17,8 @@ const STEP: Duration = Duration::from_secs(20);
 const UNDER_WAY: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    let scratch = Scratch::new()?;
     let network = Network::new(WIRED, options.mtu, options.seed)?;
+    let scratch = Scratch::new()?;
     let hub = Hub::start(&network, &options.binaries, &scratch, options.is_v6)?;
     let settings = ["interval = 1s", "batch_age = 5s", "process_interval = off", "heartbeat = 10s"];
     let mut agent = Agent::new(&options.binaries, &scratch)?;
