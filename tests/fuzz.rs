@@ -102,7 +102,7 @@ fn honest() -> Vec<Vec<u8>> {
     corpus.push(block);
 
     corpus.push(link::talk::frames(Kind::Hello, &hello()));
-    let welcome = Welcome { version: 0, hub: wire::time::UnixTime(1), progress: Default::default(), next_key: None };
+    let welcome = Welcome { wants_about: true, ..Welcome::default() };
     corpus.push(link::talk::frames(Kind::Welcome, &welcome));
     corpus.push(link::talk::close_frames(wire::message::CloseReason::Busy, "later"));
     corpus.push(tail_file());

@@ -235,7 +235,7 @@ fn history(mut bytes: &[u8]) {
 fn hub(bytes: &[u8]) {
     let Some((has_greeted, bytes)) = bytes.split_first() else { return };
     let key = Fingerprint([7; 32]);
-    let device = Device { keys: vec![key], ..Device::new(hello().device, "gw".into()) };
+    let device = Device { keys: vec![key], ..Device::new(DeviceId(1), "gw".into()) };
     let Change::Put { key: row, value } = Fleet::default().add_device(device) else {
         unreachable!("a device is a row")
     };
@@ -296,6 +296,7 @@ fn messages(bytes: &[u8]) {
     let Some((number, bytes)) = bytes.split_first() else { return };
     let Some(kind) = Kind::from_number(*number) else { return };
     match kind {
+        Kind::About => check::<message::About>(kind, bytes),
         Kind::Ack => check::<message::Ack>(kind, bytes),
         Kind::Close => check::<message::Close>(kind, bytes),
         Kind::Enroll => check::<message::Enroll>(kind, bytes),
@@ -488,17 +489,7 @@ fn file(folder: &Arc<dyn Directory>, name: &str, bytes: &[u8]) -> Box<dyn disk::
 
 /// What a device says first.
 pub(super) fn hello() -> Hello {
-    Hello {
-        versions: (0, 0),
-        device: DeviceId(1),
-        journal: JournalId(1),
-        now: Stamp::default(),
-        heartbeat: Span::seconds(60),
-        heads: Default::default(),
-        backlog: Default::default(),
-        agent: Default::default(),
-        hostname: Default::default(),
-    }
+    Hello { journal: JournalId(1), heartbeat: Span::seconds(60), ..Hello::default() }
 }
 
 /// A batch of windows, with and without knowing what its slots are.

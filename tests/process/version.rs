@@ -9,26 +9,16 @@ use identity::token::Token;
 use identity::{key_file, tls};
 use link::talk::{self, Listener};
 use rustls::{ClientConnection, ServerConnection, Stream};
-use wire::id::{DeviceId, JournalId};
+use wire::id::JournalId;
 use wire::message::{Close, CloseReason, Enroll, Fingerprint, Hello, Kind};
-use wire::time::{Span, Stamp};
+use wire::time::Span;
 
 use super::stage::{Agent, Hub, Scratch, eventually};
 
 const QUICK: [&str; 3] = ["interval = 1s", "batch_age = 1s", "process_interval = off"];
 
 fn hello(versions: (u16, u16)) -> Vec<u8> {
-    let hello = Hello {
-        versions,
-        device: DeviceId(1),
-        journal: JournalId(1),
-        now: Stamp::default(),
-        heartbeat: Span::seconds(60),
-        heads: Default::default(),
-        backlog: Default::default(),
-        agent: Default::default(),
-        hostname: Default::default(),
-    };
+    let hello = Hello { versions, journal: JournalId(1), heartbeat: Span::seconds(60), ..Hello::default() };
     talk::frames(Kind::Hello, &hello)
 }
 

@@ -21,11 +21,11 @@ use wire::batch;
 use wire::event::{self, Event};
 use wire::id::{DeviceId, Seq};
 use wire::limits::RECORD_BYTES_MAX;
-use wire::message::{Backlog, Fingerprint, Head, Hello, Ping, Welcome};
+use wire::message::{About, Backlog, Fingerprint, Head, Hello, Ping, Welcome, progress_checksum};
 use wire::metric::Metric;
 use wire::ranges::RangeSet;
 use wire::stream::Stream;
-use wire::time::{Instant, Span, Stamp};
+use wire::time::{Instant, Span, Stamp, UnixTime};
 
 use crate::history;
 use crate::importance::Importance;
@@ -45,6 +45,9 @@ const WINDOWS_BYTES_MAX: usize = RECORD_BYTES_MAX - 1024;
 /// How far civil time may drift against the boot's clock between two steps before it counts as a step of the clock. NTP
 /// slews by 500 ppm at most (RFC 5905), half a second in a quarter of an hour.
 const CLOCK_STEP_MS: u64 = 2000;
+
+/// By how much a clock that is shown at the hub may be off before it is worth eight bytes.
+const CLOCK_NEWS_MS: u64 = 250;
 
 /// How long a process that is asked to end waits for its last batches to be acked: a machine that goes with its process has no
 /// other chance to send them.
@@ -158,6 +161,8 @@ pub struct Agent {
     /// Civil time less uptime, when last seen.
     clock_offset_ms: Option<i64>,
     hub_offset_ms: Option<i64>,
+    /// Civil time less uptime, when the hub was last told.
+    told_offset_ms: Option<i64>,
     acked_at: Option<Instant>,
     /// Why the last link ended, in words.
     link_ended: Option<String>,
@@ -236,6 +241,7 @@ impl Agent {
             started: now.uptime,
             clock_offset_ms: offset_ms(now),
             hub_offset_ms: None,
+            told_offset_ms: None,
             acked_at: None,
             link_ended: None,
             known: Estimate::default(),
@@ -273,6 +279,7 @@ impl Agent {
                 Input::Missed(count) => self.miss(count),
                 Input::Connected(carrier) => {
                     let hello = self.hello(now);
+                    self.told_offset_ms = offset_ms(now);
                     let connected = LinkInput::Connected { carrier, known: self.known, hello: &hello };
                     self.client.handle_input(now.uptime, connected);
                 }
@@ -593,28 +600,41 @@ impl Agent {
     }
 
     fn hello(&self, now: Stamp) -> Hello {
-        let mut hello = Hello {
+        let journal = &self.journal;
+        let waits = |stream: &Stream| journal.next(*stream).0 > journal.done(*stream).count();
+        let head = |stream| Head { stream, next: journal.next(stream) };
+        Hello {
             versions: (wire::message::VERSION, wire::message::VERSION),
-            device: self.settings.device,
-            journal: self.journal.id(),
+            journal: journal.id(),
             now,
             heartbeat: self.settings.link.heartbeat,
-            heads: heapless::Vec::new(),
-            backlog: self.backlog(),
-            agent: heapless::String::new(),
-            hostname: heapless::String::new(),
-        };
-        for stream in Stream::ALL {
-            let head = Head { stream, next: self.journal.next(stream) };
-            hello.heads.push(head).expect("as many heads as streams");
+            progress: progress_checksum(Stream::ALL.map(|stream| (stream, journal.done(stream)))),
+            heads: Stream::ALL.into_iter().filter(waits).map(head).collect(),
+            about: self.about().checksum(),
         }
-        self.settings.version.chars().take_while(|character| hello.agent.push(*character).is_ok()).for_each(drop);
-        self.settings.hostname.chars().take_while(|character| hello.hostname.push(*character).is_ok()).for_each(drop);
-        hello
+    }
+
+    fn about(&self) -> About {
+        let mut about = About::default();
+        // What does not fit is cut: it is for people.
+        self.settings.version.chars().take_while(|character| about.agent.push(*character).is_ok()).for_each(drop);
+        self.settings.hostname.chars().take_while(|character| about.hostname.push(*character).is_ok()).for_each(drop);
+        about
     }
 
     fn backlog(&self) -> Backlog {
         Backlog { batch_count: self.journal.backlog_count() }
+    }
+
+    /// What the hub has to hear of this machine's clock, if it does not go on as the hub was told.
+    fn news_of_clock(&mut self, now: Stamp) -> Option<UnixTime> {
+        let offset_ms = offset_ms(now)?;
+        let is_known = self.told_offset_ms.is_some_and(|told_ms| told_ms.abs_diff(offset_ms) < CLOCK_NEWS_MS);
+        if is_known {
+            return None;
+        }
+        self.told_offset_ms = Some(offset_ms);
+        now.unix
     }
 
     /// Carries out what the client wants, until it wants nothing.
@@ -638,11 +658,12 @@ impl Agent {
                     }
                 }
                 LinkOutput::PingDue => {
-                    let ping = Ping { now, backlog: self.backlog(), wants_acks: false };
+                    let ping = Ping { now: self.news_of_clock(now), backlog: self.backlog(), wants_acks: false };
                     self.client.ping(now.uptime, &ping);
                 }
-                LinkOutput::HubTime(pong) => {
-                    self.hub_offset_ms = now.unix.map(|unix| pong.hub.0 as i64 - unix.0 as i64)
+                LinkOutput::HubTime(hub, asked_at) => {
+                    let answered_ms = hub.received.0.saturating_add(hub.held.0) + (now.uptime - asked_at).0 / 2;
+                    self.hub_offset_ms = now.unix.map(|unix| answered_ms.wrapping_sub(unix.0) as i64);
                 }
             }
         }
@@ -650,14 +671,18 @@ impl Agent {
 
     fn link_up(&mut self, now: Stamp, welcome: &Welcome) {
         for stream in Stream::ALL {
-            let progress = welcome.progress.iter().find(|progress| progress.stream == stream);
+            let Some(progress) = &welcome.progress else { break };
+            let progress = progress.iter().find(|progress| progress.stream == stream);
             let held = progress.map(|progress| progress.held.clone()).unwrap_or_default();
             if let Some(last) = held.iter().next_back() {
                 self.journal.skip_to(stream, Seq(last.last.0.saturating_add(1)));
             }
             self.journal.adopt(now, stream, &held);
         }
-        self.hub_offset_ms = now.unix.map(|unix| welcome.hub.0 as i64 - unix.0 as i64);
+        if welcome.wants_about {
+            let about = self.about();
+            self.client.about(&about);
+        }
         if let Some(key) = welcome.next_key {
             self.outputs.push_back(Output::Pin(key));
         }

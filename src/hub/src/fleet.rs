@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use store::change::Change;
 use wire::id::{DeviceId, JournalId};
-use wire::message::{CloseReason, DatagramKey, Fingerprint};
+use wire::message::{Checksum, CloseReason, DatagramKey, Fingerprint};
 use wire::time::{Span, UnixTime};
 
 /// Keys that one device may speak with: the present one and, while it rotates, the next.
@@ -77,6 +77,8 @@ pub struct Device {
     pub backlog_count: u64,
     /// Its clock less the hub's in ms, when it last said; none when it did not know the time.
     pub clock_offset_ms: Option<i64>,
+    /// The checksum of what it said of itself, once it did.
+    pub about: Option<Checksum>,
     /// Its agent's version.
     pub version: String,
     /// What the machine calls itself.
@@ -100,6 +102,7 @@ impl Device {
             journal: None,
             backlog_count: 0,
             clock_offset_ms: None,
+            about: None,
             version: String::new(),
             hostname: String::new(),
         }

@@ -4,10 +4,10 @@ use link::channel::Carrier;
 use link::server::Server;
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::limits::ACK_RANGES_MAX;
-use wire::message::{Ack, DatagramKey, Fingerprint, Head, Progress, Want};
+use wire::message::{Ack, Checksum, DatagramKey, Fingerprint, Hello, Progress, Want, progress_checksum};
 use wire::ranges::{RangeSet, SeqRange};
 use wire::stream::{STREAM_COUNT, Stream};
-use wire::time::Instant;
+use wire::time::{Instant, Stamp};
 
 /// One connection, as the driver numbers it. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +41,14 @@ pub struct Who {
     pub device: DeviceId,
     /// The life of its journal.
     pub journal: JournalId,
+    /// When it said hello, on the hub's clock.
+    pub greeted: Stamp,
+    /// The checksum of what it has to say of itself.
+    pub about: Checksum,
+    /// The checksum of what it takes the hub to hold, and whether it is right.
+    believes: (Checksum, bool),
+    /// The checksums of the highest that is held, by stream, when it said hello.
+    tips: [Option<Checksum>; STREAM_COUNT],
     /// By stream: what is durable, or known to be lost. Empty until the store has said.
     held: [RangeSet; STREAM_COUNT],
     /// By stream: the number that the next batch will have, as far as is known.
@@ -72,31 +80,44 @@ impl Session {
 
 impl Who {
     /// A device that just said hello, and how far its journal reaches.
-    pub fn new(device: DeviceId, journal: JournalId, heads: &[Head]) -> Who {
+    pub fn new(now: Stamp, device: DeviceId, hello: &Hello) -> Who {
         let mut who = Who {
             device,
-            journal,
+            journal: hello.journal,
+            greeted: now,
+            about: hello.about,
+            believes: (hello.progress, false),
+            tips: [None; STREAM_COUNT],
             held: Default::default(),
             heads: [Seq(0); STREAM_COUNT],
             unacked: [false; STREAM_COUNT],
             acked: [false; STREAM_COUNT],
             waiting_count: 0,
         };
-        heads.iter().for_each(|head| who.heads[head.stream.index()] = head.next);
+        hello.heads.iter().for_each(|head| who.heads[head.stream.index()] = head.next);
         who
     }
 
-    /// Takes what the store holds, beside what was committed while it answered.
-    pub fn learn(&mut self, progress: &[Progress]) {
-        for progress in progress {
-            self.held[progress.stream.index()].insert_all(&progress.held);
+    /// Takes what the store holds, in the order of streams, beside what was committed while it answered.
+    pub fn learn(&mut self, progress: Vec<Progress>) {
+        let (believed, is_right) = &mut self.believes;
+        *is_right = *believed == progress_checksum(progress.iter().map(|progress| (progress.stream, &progress.held)));
+        for Progress { stream, held, tip } in progress {
+            self.tips[stream.index()] = tip;
+            let head = &mut self.heads[stream.index()];
+            *head = held.iter().next_back().map_or(*head, |range| (*head).max(Seq(range.last.0.saturating_add(1))));
+            self.held[stream.index()].insert_all(&held);
         }
     }
 
-    /// What is held, by stream; nothing of a stream that was never seen.
-    pub fn progress(&self) -> impl Iterator<Item = Progress> {
-        let of = |stream: Stream| Progress { stream, held: self.held[stream.index()].clone() };
-        Stream::ALL.into_iter().map(of).filter(|progress| !progress.held.is_empty())
+    /// What is held, by stream, and nothing of a stream that was never seen; `None` when the device knows.
+    pub fn progress(&self) -> Option<heapless::Vec<Progress, STREAM_COUNT>> {
+        let of = |stream: Stream| {
+            let (held, tip) = (self.held[stream.index()].clone(), self.tips[stream.index()]);
+            Progress { stream, held, tip }
+        };
+        let progress = || Stream::ALL.into_iter().map(of).filter(|progress| !progress.held.is_empty()).collect();
+        (!self.believes.1).then(progress)
     }
 
     /// Makes every ack of this link due again: one was lost.
@@ -137,11 +158,26 @@ impl Who {
 
 #[cfg(test)]
 mod tests {
+    use wire::message::Head;
+    use wire::time::Span;
+
     use super::*;
+
+    fn hello(heads: &[Head]) -> Hello {
+        Hello {
+            versions: (0, 0),
+            journal: JournalId(1),
+            now: Stamp::default(),
+            heartbeat: Span::seconds(60),
+            progress: Checksum::default(),
+            heads: heads.iter().copied().collect(),
+            about: Checksum::default(),
+        }
+    }
 
     #[test]
     fn an_ack_carries_the_newest_ranges_when_there_are_too_many() {
-        let mut who = Who::new(DeviceId(1), JournalId(1), &[]);
+        let mut who = Who::new(Stamp::default(), DeviceId(1), &hello(&[]));
         let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
         who.settled(Stream::Raw, range(0, 4));
         for index in 1..=10 {
@@ -155,19 +191,19 @@ mod tests {
 
     #[test]
     fn what_was_committed_while_the_store_answered_is_held() {
-        let mut who = Who::new(DeviceId(1), JournalId(1), &[]);
+        let mut who = Who::new(Stamp::default(), DeviceId(1), &hello(&[]));
         let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
         who.settled(Stream::Raw, range(3, 3));
         let mut held = RangeSet::default();
         held.insert_range(range(0, 2)).unwrap();
-        who.learn(&[Progress { stream: Stream::Raw, held }]);
+        who.learn(vec![Progress { stream: Stream::Raw, held, tip: None }]);
         assert_eq!(who.poll_ack().unwrap().cumulative, Seq(4));
     }
 
     #[test]
     fn the_backlog_shrinks_with_what_is_held_and_grows_with_what_is_new() {
         let heads = [Head { stream: Stream::Raw, next: Seq(10) }, Head { stream: Stream::Event, next: Seq(2) }];
-        let mut who = Who::new(DeviceId(1), JournalId(1), &heads);
+        let mut who = Who::new(Stamp::default(), DeviceId(1), &hello(&heads));
         let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
         assert_eq!(who.backlog_count(), 12);
         who.settled(Stream::Raw, range(8, 9));

@@ -7,7 +7,7 @@ use link::channel::Carrier;
 use link::talk::{self, Listener};
 use store::change::Change;
 use wire::id::{DeviceId, JournalId, Seq};
-use wire::message::{Backlog, Enroll, Enrolled, Fingerprint, Hello, Kind, VERSION};
+use wire::message::{Checksum, Enroll, Enrolled, Fingerprint, Hello, Kind, VERSION};
 use wire::record::{Header, seal};
 use wire::stream::{Lane, Stream};
 use wire::time::{Instant, Span, Stamp, UnixTime};
@@ -88,18 +88,16 @@ impl Stage {
 
     /// The link of a device of which nothing is held, once it is online.
     pub(crate) fn greet(&mut self, key: u8) -> PeerId {
-        let device = self.enroll(key);
+        self.enroll(key);
         let peer = PeerId(100 + u64::from(key));
         let hello = Hello {
             versions: (VERSION, VERSION),
-            device,
             journal: JournalId(7),
             now: self.now,
             heartbeat: Span::seconds(60),
+            progress: Checksum::default(),
             heads: Default::default(),
-            backlog: Backlog { batch_count: 0 },
-            agent: "0.1.0".try_into().unwrap(),
-            hostname: "gw".try_into().unwrap(),
+            about: Checksum::default(),
         };
         let bytes = talk::frames(Kind::Hello, &hello);
         let outputs = self.settle([connected(peer, key), received(peer, bytes)]);

@@ -8,9 +8,10 @@ use heapless::Deque;
 use wire::frame::{FrameError, Framed};
 use wire::id::Seq;
 use wire::limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_COUNT_MAX};
-use wire::message::{Ack, Close, CloseReason, Hello, Kind, Ping, Pong, VERSION, Want, Welcome};
+use wire::message::{About, Ack, Close, CloseReason, Hello, HubTime, Kind, Ping, Pong, VERSION, Want, Welcome};
+use wire::record;
 use wire::stream::{Lane, Stream};
-use wire::time::{Instant, Span};
+use wire::time::{Instant, Span, Stamp};
 
 use crate::backoff::Backoff;
 use crate::channel::{Carrier, Channel};
@@ -89,8 +90,8 @@ pub enum Output {
     Wanted(Want),
     /// A ping is due: say how things stand with [`Client::ping`].
     PingDue,
-    /// The hub told its time.
-    HubTime(Pong),
+    /// The hub told its time, in answer to a question that left at this moment.
+    HubTime(HubTime, Instant),
 }
 
 /// Why a link ended.
@@ -159,6 +160,10 @@ pub struct Client {
     state: State,
     backoff: Backoff,
     channel: Option<Box<Channel>>,
+    /// The stamp of the hello, against which records are packed.
+    greeted: Stamp,
+    /// When the question left that a welcome or a pong answers.
+    asked_at: Instant,
     in_flight: heapless::Vec<InFlight, IN_FLIGHT_COUNT_MAX>,
     in_flight_bytes: usize,
     batch_count: Tag,
@@ -184,6 +189,8 @@ impl Client {
             state: State::Down { dial_at: now },
             backoff: Backoff::new(seed),
             channel: None,
+            greeted: Stamp::default(),
+            asked_at: now,
             in_flight: heapless::Vec::new(),
             in_flight_bytes: 0,
             batch_count: 0,
@@ -253,12 +260,14 @@ impl Client {
         assert!(self.can_send(stream.lane()), "the caller asks first");
         self.owe(now);
         self.batch_count = self.batch_count.wrapping_add(1).max(1);
-        let (tag, bytes) = (self.batch_count, record.len() as u32);
+        let mut packed = Vec::with_capacity(record.len());
+        record::pack(record, &self.greeted, &mut packed);
+        let (tag, bytes) = (self.batch_count, packed.len() as u32);
         let in_flight = InFlight { stream, seq, bytes, tag, left_bytes: bytes, arrived_at: None };
         self.in_flight.push(in_flight).expect("can_send leaves room");
-        self.in_flight_bytes += record.len();
+        self.in_flight_bytes += packed.len();
         if let Some(channel) = &mut self.channel {
-            channel.send_tagged(stream.lane(), Kind::Batch, record.to_vec(), tag);
+            channel.send_tagged(stream.lane(), Kind::Batch, packed, tag);
         }
     }
 
@@ -267,10 +276,18 @@ impl Client {
         if self.is_online() {
             let ping = Ping { wants_acks: !self.in_flight.is_empty(), ..*ping };
             self.owe(now);
-            self.is_pinged = true;
+            // An answer may be to any question since the last one: that to the first is the safe guess.
+            if !core::mem::replace(&mut self.is_pinged, true) {
+                self.asked_at = now;
+            }
             self.pinged_at = now;
             self.say(Lane::Urgent, Kind::Ping, talk::body(&ping));
         }
+    }
+
+    /// Says what the hub asked for in its welcome.
+    pub fn about(&mut self, about: &About) {
+        self.say(Lane::Urgent, Kind::About, talk::body(about));
     }
 
     /// The hub owes an answer from now on, and this is a sign of life.
@@ -299,6 +316,8 @@ impl Client {
             (State::Dialling { .. }, Input::Connected { carrier, known, hello }) => {
                 self.state = State::Greeting { until: now + self.timing.greet };
                 self.channel = Some(Box::new(Channel::new(now, carrier, known)));
+                self.greeted = hello.now;
+                self.asked_at = now;
                 self.say(Lane::Urgent, Kind::Hello, talk::body(hello));
             }
             (State::Greeting { .. } | State::Online { .. }, Input::Received(bytes)) => {
@@ -355,11 +374,12 @@ impl Client {
                 if welcome.version != VERSION {
                     return Err(DownReason::Version(welcome.version));
                 }
-                if welcome.progress.iter().any(|progress| !progress.held.is_valid()) {
+                if welcome.progress.iter().flatten().any(|progress| !progress.held.is_valid()) {
                     return Err(unexpected);
                 }
                 self.state = State::Online { since: now, ping_at: now + self.timing.heartbeat };
                 self.answered_at = now;
+                self.tell(Output::HubTime(welcome.hub, self.asked_at));
                 self.tell(Output::Up(welcome));
                 Ok(())
             }
@@ -372,13 +392,15 @@ impl Client {
                 Ok(())
             }
             (State::Online { .. }, Some(Kind::Pong)) => {
-                let pong = talk::read(bytes).ok_or(unexpected)?;
-                self.is_pinged = false;
+                let pong: Pong = talk::read(bytes).ok_or(unexpected)?;
+                let is_first = core::mem::take(&mut self.is_pinged);
                 // A hub that answers pings and acks nothing is as good as none: batches in flight keep their deadline.
                 if self.in_flight.is_empty() {
                     self.answered_at = now;
                 }
-                self.tell(Output::HubTime(pong));
+                if is_first {
+                    self.tell(Output::HubTime(pong.hub, self.asked_at));
+                }
                 Ok(())
             }
             (State::Online { .. }, Some(Kind::Want)) => {

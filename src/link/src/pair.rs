@@ -2,9 +2,10 @@
 
 use alloc::vec::Vec;
 
-use wire::id::{DeviceId, JournalId, Seq};
-use wire::message::{Ack, Backlog, CloseReason, Hello, Ping, Pong, Progress, Welcome};
+use wire::id::{JournalId, Seq};
+use wire::message::{Ack, Backlog, Checksum, CloseReason, Hello, HubTime, Ping, Pong, Progress, Welcome};
 use wire::ranges::RangeSet;
+use wire::record::{Header, Record, seal};
 use wire::stream::Stream;
 use wire::time::{Instant, Span, Stamp, UnixTime};
 
@@ -17,25 +18,32 @@ use crate::server::{Heard, Problem, Server};
 fn hello() -> Hello {
     Hello {
         versions: (0, 0),
-        device: DeviceId(7),
         journal: JournalId(1),
         now: Stamp::default(),
         heartbeat: Timing::default().heartbeat,
+        progress: Checksum::default(),
         heads: heapless::Vec::new(),
-        backlog: Backlog::default(),
-        agent: "0.1.0".try_into().unwrap(),
-        hostname: "gw-1".try_into().unwrap(),
+        about: Checksum::default(),
     }
 }
 
 fn welcome() -> Welcome {
-    let progress = Progress { stream: Stream::Raw, held: RangeSet::new() };
+    let progress = Progress { stream: Stream::Raw, held: RangeSet::new(), tip: None };
     Welcome {
         version: 0,
-        hub: UnixTime(1_700_000_000_000),
-        progress: heapless::Vec::from_slice(&[progress]).unwrap(),
+        hub: HubTime { received: UnixTime(1_700_000_000_000), held: Span(0) },
+        progress: Some(heapless::Vec::from_slice(&[progress]).unwrap()),
         next_key: None,
+        wants_about: false,
     }
+}
+
+/// A record of so many bytes or a few more.
+fn record(seq: u64, bytes: usize) -> Vec<u8> {
+    let mut record = Vec::new();
+    let header = Header { stream: Stream::Raw, seq: Seq(seq), run: Seq(seq), stamp: Stamp::default() };
+    seal(&header, &alloc::vec![seq as u8; bytes], false, &mut record);
+    record
 }
 
 /// Client and server with what is between them carried at once: the bytes of a stream one at a time, or datagrams.
@@ -62,6 +70,7 @@ impl Pair {
         pair.server.welcome(&welcome());
         pair.carry();
         assert!(matches!(pair.told.pop(), Some(Output::Up(_))));
+        assert!(matches!(pair.told.pop(), Some(Output::HubTime(..))));
         pair
     }
 
@@ -157,8 +166,8 @@ impl Pair {
         }
     }
 
-    fn send(&mut self, stream: Stream, seq: u64, record: &[u8]) {
-        self.client.send_batch(self.now, stream, Seq(seq), record);
+    fn send(&mut self, seq: u64, bytes: usize) {
+        self.client.send_batch(self.now, Stream::Raw, Seq(seq), &record(seq, bytes));
         self.carry();
     }
 }
@@ -171,8 +180,8 @@ fn ack(cumulative: u64) -> Ack {
 fn a_batch_is_in_flight_until_it_is_acked() {
     for carrier in [Carrier::Stream, Carrier::Datagram] {
         let mut pair = Pair::online_over(carrier);
-        pair.send(Stream::Raw, 0, &[9; 3000]);
-        assert_eq!(pair.heard.pop(), Some(Heard::Batch([9; 3000].to_vec())));
+        pair.send(0, 3000);
+        assert_eq!(pair.heard.pop(), Some(Heard::Batch(record(0, 3000))));
         assert_eq!(pair.client.in_flight_count(), 1);
         pair.answer(|server| server.ack(&ack(1)));
         assert_eq!(pair.told, [Output::Acked(alloc::boxed::Box::new(ack(1)))]);
@@ -190,11 +199,12 @@ fn what_is_urgent_goes_with_the_hello() {
         Input::Connected { carrier: Carrier::Datagram, known: Estimate::default(), hello: &hello() },
     );
     assert!(client.can_send(Stream::Event.lane()) && !client.can_send(Stream::Raw.lane()));
-    client.send_batch(now, Stream::Event, Seq(4), b"fire");
+    let fire = record(4, 4);
+    client.send_batch(now, Stream::Event, Seq(4), &fire);
     let mut server = Server::new(now, Carrier::Datagram);
     let mut heard = Vec::new();
     server.receive(now, Some(0), &client.poll_packet(now).unwrap(), |message| heard.push(message)).unwrap();
-    assert_eq!(heard, [Heard::Hello(hello()), Heard::Batch(b"fire".to_vec())]);
+    assert_eq!(heard, [Heard::Hello(hello()), Heard::Batch(fire)]);
     assert!(!client.can_send(Stream::Event.lane()) && !server.is_confirmed());
 }
 
@@ -202,7 +212,7 @@ fn what_is_urgent_goes_with_the_hello() {
 fn a_link_that_swallows_a_batch_is_half_open_and_given_up() {
     for carrier in [Carrier::Stream, Carrier::Datagram] {
         let mut pair = Pair::online_over(carrier);
-        pair.client.send_batch(pair.now, Stream::Raw, Seq(0), b"batch");
+        pair.client.send_batch(pair.now, Stream::Raw, Seq(0), &record(0, 9));
         assert!(pair.client.poll_packet(pair.now).is_some());
         while pair.told.is_empty() {
             let at = pair.client.poll_timeout().unwrap();
@@ -221,7 +231,7 @@ fn a_link_that_swallows_a_batch_is_half_open_and_given_up() {
 #[test]
 fn a_hub_that_takes_a_batch_and_never_acks_it_is_given_up() {
     let mut pair = Pair::online();
-    pair.send(Stream::Raw, 0, b"batch");
+    pair.send(0, 9);
     pair.pass(Span(20));
     pair.pass(Timing::default().answer);
     assert_eq!(pair.told, [Output::HangUp(DownReason::Silent)]);
@@ -232,13 +242,14 @@ fn an_idle_link_is_pinged_and_an_unanswered_ping_ends_it() {
     let mut pair = Pair::online();
     pair.pass(Timing::default().heartbeat);
     assert_eq!(pair.told.pop(), Some(Output::PingDue));
-    let ping = Ping { now: Stamp::default(), backlog: Backlog { batch_count: 3 }, wants_acks: false };
+    let ping = Ping { backlog: Backlog { batch_count: 3 }, ..Ping::default() };
     pair.client.ping(pair.now, &ping);
     pair.carry();
     assert_eq!(pair.heard.pop(), Some(Heard::Ping(ping)));
-    let pong = Pong { hub: UnixTime(5) };
+    let pong = Pong { hub: HubTime { received: UnixTime(5), held: Span(2) } };
+    let asked_at = pair.now;
     pair.answer(|server| server.pong(&pong));
-    assert_eq!(pair.told.pop(), Some(Output::HubTime(pong)));
+    assert_eq!(pair.told.pop(), Some(Output::HubTime(pong.hub, asked_at)));
     pair.client.ping(pair.now, &ping);
     pair.pass(Span(20));
     pair.pass(Timing::default().answer);
@@ -251,14 +262,14 @@ fn the_window_closes_until_what_is_on_its_way_has_arrived() {
         let mut pair = Pair::online_over(carrier);
         let mut seq = 0;
         while pair.client.can_send(Stream::Raw.lane()) {
-            pair.client.send_batch(pair.now, Stream::Raw, Seq(seq), &[1; 400]);
+            pair.client.send_batch(pair.now, Stream::Raw, Seq(seq), &record(seq, 400));
             while pair.client.poll_packet(pair.now).is_some() {}
             seq += 1;
         }
         assert!((3..9).contains(&seq), "{seq}");
         // An alert does not wait.
         assert!(pair.client.can_send(Stream::Event.lane()));
-        pair.client.send_batch(pair.now, Stream::Event, Seq(0), b"fire");
+        pair.client.send_batch(pair.now, Stream::Event, Seq(0), &record(0, 4));
         assert!(pair.client.poll_packet(pair.now).is_some());
     }
 }
@@ -277,22 +288,22 @@ fn whatever_is_lost_every_batch_arrives() {
         let (mut seq, mut acked) = (0, 0);
         while acked < 60 {
             while seq < 60 && pair.client.can_send(Stream::Raw.lane()) {
-                pair.client.send_batch(pair.now, Stream::Raw, Seq(seq), &[seq as u8; 900]);
+                pair.client.send_batch(pair.now, Stream::Raw, Seq(seq), &record(seq, 900));
                 seq += 1;
             }
             pair.wait(Span(700));
             for heard in pair.heard.split_off(0) {
                 match heard {
                     Heard::Batch(record) => {
-                        assert!(record.len() == 900 && record.iter().all(|byte| *byte == record[0]));
+                        let Seq(seq) = Record::open(&record).unwrap().header.seq;
                         // Parts come in any order, but nothing overtakes so far that the set could not be cumulative here.
-                        acked = acked.max(u64::from(record[0]) + 1);
+                        acked = acked.max(seq + 1);
                         pair.server.ack(&ack(acked));
                     }
                     Heard::Ping(ping) => {
                         assert!(ping.wants_acks);
                         pair.server.ack(&ack(acked));
-                        pair.server.pong(&Pong { hub: UnixTime(5) });
+                        pair.server.pong(&Pong::default());
                     }
                     other => panic!("{other:?}"),
                 }
@@ -300,10 +311,9 @@ fn whatever_is_lost_every_batch_arrives() {
             for told in pair.told.split_off(0) {
                 match told {
                     Output::PingDue => {
-                        let ping = Ping { now: Stamp::default(), backlog: Backlog::default(), wants_acks: false };
-                        pair.client.ping(pair.now, &ping);
+                        pair.client.ping(pair.now, &Ping::default());
                     }
-                    Output::Acked(_) | Output::HubTime(_) => {}
+                    Output::Acked(_) | Output::HubTime(..) => {}
                     other => panic!("{other:?} after {:?}", pair.now),
                 }
             }
@@ -314,7 +324,7 @@ fn whatever_is_lost_every_batch_arrives() {
 #[test]
 fn an_ack_for_a_batch_never_sent_is_told_and_takes_nothing_out_of_flight() {
     let mut pair = Pair::online();
-    pair.send(Stream::Raw, 5, b"batch");
+    pair.send(5, 9);
     pair.answer(|server| server.ack(&ack(5)));
     assert_eq!(pair.client.in_flight_count(), 1);
 }

@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 
 use serde::Serialize;
 use wire::frame::{FrameError, Framed};
-use wire::message::{Ack, Close, CloseReason, Enroll, Enrolled, Hello, Kind, Ping, Pong, Rotate, Want, Welcome};
+use wire::message::{About, Ack, Close, CloseReason, Enroll, Enrolled, Hello, Kind, Ping, Pong, Rotate, Want, Welcome};
+use wire::record;
 use wire::stream::Lane;
-use wire::time::{Instant, Span};
+use wire::time::{Instant, Span, Stamp};
 
 use crate::channel::{Carrier, Channel};
 use crate::estimator::Estimate;
@@ -31,6 +32,8 @@ const ANSWER_BYTES_MIN: usize = 3 * 97 - 52;
 pub enum Heard {
     /// A gateway says who it is.
     Hello(Hello),
+    /// What a device says of itself.
+    About(About),
     /// A sealed record, not looked into yet.
     Batch(Vec<u8>),
     /// A sign of life.
@@ -66,6 +69,8 @@ enum State {
 #[derive(Debug)]
 pub struct Server {
     state: State,
+    /// The stamp of the hello, against which records were packed.
+    greeted: Stamp,
     silent_at: Instant,
     channel: Channel,
     /// Whether the peer has shown that it hears this end: a recorded greeting can be played again by anyone.
@@ -78,6 +83,7 @@ impl Server {
     pub fn new(now: Instant, carrier: Carrier) -> Server {
         Server {
             state: State::Greeting,
+            greeted: Stamp::default(),
             silent_at: now + GREET,
             channel: Channel::new(now, carrier, Estimate::default()),
             is_confirmed: carrier == Carrier::Stream,
@@ -99,9 +105,9 @@ impl Server {
         if self.state == State::Closed {
             return Ok(());
         }
-        let Server { state, silent_at, skipped_count, .. } = self;
+        let Server { state, greeted, silent_at, skipped_count, .. } = self;
         let mut hear = |framed: Framed| {
-            let Some(heard) = hear(state, &framed)? else {
+            let Some(heard) = hear(state, greeted, framed)? else {
                 *skipped_count += 1;
                 return Ok(());
             };
@@ -199,26 +205,32 @@ impl Server {
 }
 
 /// What a message says; none when it is of a kind that may be passed over.
-fn hear(state: &mut State, framed: &Framed) -> Result<Option<Heard>, Problem> {
-    let nonsense = || Problem::Protocol(format!("message of kind {} is malformed", framed.kind));
+fn hear(state: &mut State, greeted: &mut Stamp, framed: Framed) -> Result<Option<Heard>, Problem> {
+    let number = framed.kind;
+    let nonsense = || Problem::Protocol(format!("message of kind {number} is malformed"));
     let bytes = &framed.bytes;
     Ok(Some(match (*state, Kind::from_number(framed.kind)) {
         (State::Greeting, Some(Kind::Hello)) => {
             let hello: Hello = talk::read(bytes).ok_or_else(nonsense)?;
             *state = State::Waiting { heartbeat: hello.heartbeat };
+            *greeted = hello.now;
             Heard::Hello(hello)
         }
         (State::Greeting, Some(Kind::Enroll)) => Heard::Enroll(talk::read(bytes).ok_or_else(nonsense)?),
         (State::Greeting, Some(Kind::Rotate)) => Heard::Rotate(talk::read(bytes).ok_or_else(nonsense)?),
         (State::Greeting, Some(Kind::Leave)) => Heard::Leave,
-        (State::Waiting { .. } | State::Online { .. }, Some(Kind::Batch)) => Heard::Batch(bytes.clone()),
+        (State::Waiting { .. } | State::Online { .. }, Some(Kind::Batch)) => {
+            let record = record::unpack(framed.bytes, greeted);
+            Heard::Batch(record.map_err(|error| Problem::Protocol(format!("{error}")))?)
+        }
+        (State::Online { .. }, Some(Kind::About)) => Heard::About(talk::read(bytes).ok_or_else(nonsense)?),
         (State::Waiting { .. } | State::Online { .. }, Some(Kind::Ping)) => {
             Heard::Ping(talk::read(bytes).ok_or_else(nonsense)?)
         }
         (_, Some(Kind::Close)) => Heard::Close(talk::read(bytes).ok_or_else(nonsense)?),
         (_, None) if framed.skippable => return Ok(None),
         (_, kind) => {
-            let kind = kind.map_or(format!("{}", framed.kind), |kind| format!("{kind:?}"));
+            let kind = kind.map_or(format!("{number}"), |kind| format!("{kind:?}"));
             return Err(Problem::Protocol(format!("message {kind} out of place")));
         }
     }))

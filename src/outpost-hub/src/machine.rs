@@ -19,7 +19,7 @@ use wire::batch::{DictionaryHash, DictionaryMark, put_dictionary, put_event, put
 use wire::event::Event;
 use wire::id::{DeviceId, JournalId, Seq, SeriesId};
 use wire::limits::SERIES_COUNT_MAX;
-use wire::message::{Ack, Backlog, Close, CloseReason, Enroll, Enrolled, Fingerprint, Hello, Kind, VERSION};
+use wire::message::{Ack, Close, CloseReason, Enroll, Enrolled, Fingerprint, Hello, Kind, VERSION};
 use wire::record::{Header, seal};
 use wire::series::Series;
 use wire::stream::{Lane, STREAM_COUNT, Stream};
@@ -139,17 +139,7 @@ impl Machine {
     }
 
     pub(crate) fn hello(&self) -> Hello {
-        Hello {
-            versions: (VERSION, VERSION),
-            device: self.device(),
-            journal: JournalId(7),
-            now: Stamp::default(),
-            heartbeat: Span::seconds(60),
-            heads: heapless::Vec::new(),
-            backlog: Backlog { batch_count: 2 },
-            agent: text("0.1.0"),
-            hostname: text("gw"),
-        }
+        Hello { versions: (VERSION, VERSION), journal: JournalId(7), heartbeat: Span::seconds(60), ..Hello::default() }
     }
 }
 

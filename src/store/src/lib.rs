@@ -49,7 +49,7 @@ use disk::Folder;
 use disk::table::Live;
 use redb::{Database, ReadableDatabase, StorageBackend};
 use wire::id::{DeviceId, JournalId};
-use wire::message::Progress;
+use wire::message::{Checksum, Progress};
 use wire::stream::{STREAM_COUNT, Stream};
 
 use crate::change::{Change, Refused};
@@ -156,7 +156,12 @@ impl Store {
         for stream in Stream::ALL {
             if let Some(bytes) = view.progress.get((device.0, journal.0, u8::from(stream)))? {
                 let held = ProgressRow::unpack(bytes.value())?.held;
-                progress.push(Progress { stream, held }).expect("one for each stream");
+                let highest = held.iter().next_back().map(|range| range.last.0).unwrap_or_default();
+                let record = view.record.get((device.0, journal.0, u8::from(stream), highest))?;
+                // Its checksum stands first in a record. What is lost has none.
+                let crc = record.and_then(|record| record.value().first_chunk().copied());
+                let tip = crc.map(Checksum::from);
+                progress.push(Progress { stream, held, tip }).expect("one for each stream");
             }
         }
         Ok(progress)

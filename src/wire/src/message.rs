@@ -2,18 +2,19 @@
 //!
 //! ```text
 //! gateway                                     hub
-//!   Hello   who, journal, clock, heads   ->
+//!   Hello   journal, clock, heads        ->
 //!                                        <-   Welcome  what is known, the time     or  Close  why not
 //!   Batch   one sealed record            ->
 //!                                        <-   Ack      durable: cumulative and ranges
-//!   Ping    backlog, clock               ->
-//!                                        <-   Pong
+//!   About   version, name, if asked for  ->
+//!   Ping    backlog                      ->
+//!                                        <-   Pong     the time
 //!                                        <-   Want     send that generation of the dictionary again
 //!   Enroll / Rotate / Leave              ->
 //!                                        <-   Enrolled / Rotated / Left
 //! ```
 //!
-//! `Batch` is the sealed record itself (see [`crate::record`]); every other body is postcard. Numbers are fixed: a
+//! `Batch` is the sealed record, [packed](crate::record::pack); every other body is postcard. Numbers are fixed: a
 //! field may be added at the end only together with a version.
 
 use core::fmt;
@@ -64,20 +65,25 @@ pub enum Kind {
     Close = 14,
     /// What arrived, packet by packet: see the link.
     Receipt = 15,
+    /// [`About`]
+    About = 16,
 }
 
 impl Kind {
     /// The kind with this number.
     pub fn from_number(number: u8) -> Option<Kind> {
         use Kind::*;
-        [Hello, Welcome, Batch, Ack, Ping, Pong, Want, Enroll, Enrolled, Rotate, Rotated, Leave, Left, Close, Receipt]
-            .into_iter()
-            .find(|kind| *kind as u8 == number)
+        [
+            Hello, Welcome, Batch, Ack, Ping, Pong, Want, Enroll, Enrolled, Rotate, Rotated, Leave, Left, Close,
+            Receipt, About,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == number)
     }
 
     /// Whether its sender must hear that it arrived. What is an answer, or gets one, is asked for again by whoever misses it.
     pub fn wants_receipt(self) -> bool {
-        matches!(self, Kind::Hello | Kind::Batch | Kind::Ping | Kind::Want)
+        matches!(self, Kind::About | Kind::Hello | Kind::Batch | Kind::Ping | Kind::Want)
     }
 }
 
@@ -96,26 +102,74 @@ impl fmt::Display for Fingerprint {
 pub struct DatagramKey(pub [u8; 32]);
 
 /// The first words of a gateway.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// Lowest and highest version that the gateway speaks.
     pub versions: (u16, u16),
-    /// Who is speaking; the hub checks it against the key.
-    pub device: DeviceId,
     /// Whose sequence numbers these are.
     pub journal: JournalId,
-    /// The gateway's clock as it spoke.
+    /// The gateway's clock as it spoke. The [header of a record](crate::record::pack) is shorter against it.
     pub now: Stamp,
     /// The longest pause between two of its words; a longer silence means that it is gone.
     pub heartbeat: Span,
-    /// What its journal holds, by stream.
+    /// The [checksum](progress_checksum) of what it takes the hub to hold.
+    pub progress: Checksum,
+    /// Where streams stand in its journal of which something waits.
     pub heads: Vec<Head, STREAM_COUNT>,
-    /// What is waiting.
-    pub backlog: Backlog,
+    /// The checksum of its [`About`].
+    pub about: Checksum,
+}
+
+/// What a gateway says of itself when the hub does not know it yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
     /// The agent's version.
     pub agent: String<VERSION_BYTES_MAX>,
     /// What the machine calls itself.
     pub hostname: String<HOSTNAME_BYTES_MAX>,
+}
+
+impl About {
+    /// What a hello says of it.
+    pub fn checksum(&self) -> Checksum {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(self.agent.as_bytes());
+        // No version and no name holds this byte, so that the two cannot be taken for one another.
+        hasher.update(&[0xff]);
+        hasher.update(self.hostname.as_bytes());
+        Checksum(hasher.finalize())
+    }
+}
+
+/// A crc32 (IEEE). On the wire it has four bytes, least significant first: a varint would mostly have five.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "[u8; 4]", from = "[u8; 4]")]
+pub struct Checksum(pub u32);
+
+impl From<Checksum> for [u8; 4] {
+    fn from(checksum: Checksum) -> [u8; 4] {
+        checksum.0.to_le_bytes()
+    }
+}
+
+impl From<[u8; 4]> for Checksum {
+    fn from(bytes: [u8; 4]) -> Checksum {
+        Checksum(u32::from_le_bytes(bytes))
+    }
+}
+
+/// The checksum of what is held of each stream, in their order: of each range of each stream, the stream's number and the first and
+/// last number, least significant byte first.
+pub fn progress_checksum<'a>(held: impl IntoIterator<Item = (Stream, &'a RangeSet)>) -> Checksum {
+    let mut hasher = crc32fast::Hasher::new();
+    for (stream, held) in held {
+        for range in held.iter() {
+            hasher.update(&[stream.into()]);
+            hasher.update(&range.first.0.to_le_bytes());
+            hasher.update(&range.last.0.to_le_bytes());
+        }
+    }
+    Checksum(hasher.finalize())
 }
 
 /// Where a stream stands in the gateway's journal.
@@ -134,17 +188,29 @@ pub struct Backlog {
     pub batch_count: u64,
 }
 
+/// The second and third of the four timestamps of an exchange (RFC 5905 section 8); the gateway has the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubTime {
+    /// The hub's clock when the question arrived.
+    pub received: UnixTime,
+    /// How long the answer took.
+    pub held: Span,
+}
+
 /// The hub's answer to [`Hello`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The version that both will speak.
     pub version: u16,
-    /// The hub's clock as it answered.
-    pub hub: UnixTime,
-    /// What the hub holds of this journal, by stream; nothing for a stream it has never seen.
-    pub progress: Vec<Progress, STREAM_COUNT>,
+    /// The hub's clock.
+    pub hub: HubTime,
+    /// What the hub holds of this journal, by stream, nothing for a stream it has never seen; `None` when it is what the gateway
+    /// takes it to be.
+    pub progress: Option<Vec<Progress, STREAM_COUNT>>,
     /// The key that the hub will change to, for the gateway to pin beside the present one.
     pub next_key: Option<Fingerprint>,
+    /// Whether the hub asks for the gateway's [`About`].
+    pub wants_about: bool,
 }
 
 /// What the hub holds of one stream.
@@ -154,6 +220,8 @@ pub struct Progress {
     pub stream: Stream,
     /// Batches that are durable at the hub, or known to be lost.
     pub held: RangeSet,
+    /// The checksum of the highest of them, unless it is lost: the gateway's own is the same, or somebody else has its numbers.
+    pub tip: Option<Checksum>,
 }
 
 /// Batches of one stream are durable at the hub.
@@ -168,10 +236,10 @@ pub struct Ack {
 }
 
 /// Sign of life, and what the hub shows of an idle gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ping {
-    /// The gateway's clock.
-    pub now: Stamp,
+    /// The gateway's clock, when it has not gone on as the hub knows it.
+    pub now: Option<UnixTime>,
     /// What is waiting.
     pub backlog: Backlog,
     /// Whether batches have arrived and their acks have not: the hub says them again.
@@ -179,10 +247,10 @@ pub struct Ping {
 }
 
 /// The answer to [`Ping`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
     /// The hub's clock.
-    pub hub: UnixTime,
+    pub hub: HubTime,
 }
 
 /// The hub lacks a part of the dictionary and asks for all its batches again.

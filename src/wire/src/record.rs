@@ -15,6 +15,15 @@
 //!         unix     varint          ms + 1, 0 when unknown
 //!         payload  the rest        wire::batch
 //! ```
+//!
+//! On the link it is *packed*: what its stamp shares with the one in the hello is left out. Unpacking gives the same bytes, and the
+//! checksum says so.
+//!
+//! ```text
+//! 5       flags    u8              bit 7: packed
+//!         drift    varint          instead of boot, uptime and unix: zigzag of what civil time gained on uptime since the hello, ms
+//!         uptime   varint
+//! ```
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -134,6 +143,60 @@ pub fn seal(header: &Header, payload: &[u8], text: bool, out: &mut Vec<u8>) {
 }
 
 const FLAG_LZ4: u8 = 1;
+const FLAG_PACKED: u8 = 1 << 7;
+
+/// Where the numbers of a record begin.
+const NUMBERS_AT: usize = CRC_BYTES + 2;
+
+/// Appends a sealed record as it travels behind a hello with the stamp `hello`: some nine bytes shorter when both are of one boot that
+/// knows the time, else as it is.
+///
+/// Panics: when the bytes are no record of ours.
+pub fn pack(record: &[u8], hello: &Stamp, out: &mut Vec<u8>) {
+    let opened = Record::open(record).expect("records that are sent were checked when they were read");
+    let stamp = opened.header.stamp;
+    let drift = stamp.unix.zip(hello.unix).map(|(unix, hello_unix)| {
+        let gained = unix.0.wrapping_sub(stamp.uptime.0);
+        gained.wrapping_sub(hello_unix.0.wrapping_sub(hello.uptime.0)) as i64
+    });
+    let Some(drift) = drift.filter(|_| stamp.boot == hello.boot) else { return out.extend_from_slice(record) };
+    let (seq, behind) = (opened.header.seq.0, opened.header.seq.0 - opened.header.run.0);
+    let numbers = NUMBERS_AT + varint::len(seq) + varint::len(behind);
+    out.extend_from_slice(&record[..numbers]);
+    let flags = out.len() - numbers + NUMBERS_AT - 1;
+    out[flags] |= FLAG_PACKED;
+    varint::put(out, varint::zigzag(drift));
+    varint::put(out, stamp.uptime.0);
+    out.extend_from_slice(opened.stored);
+}
+
+/// The sealed record that was [packed](pack). What was not packed comes back as it is; its checksum is for [`Record::open`] to check.
+///
+/// Errors: [`RecordError::Header`] when the bytes behind the flag make no sense, [`RecordError::Size`] when they are too many.
+pub fn unpack(packed: Vec<u8>, hello: &Stamp) -> Result<Vec<u8>, RecordError> {
+    let Some(flags) = packed.get(NUMBERS_AT - 1).copied().filter(|flags| flags & FLAG_PACKED != 0) else {
+        return Ok(packed);
+    };
+    if packed.len() > RECORD_BYTES_MAX {
+        return Err(RecordError::Size { bytes: packed.len() });
+    }
+    let mut rest = &packed[NUMBERS_AT..];
+    let mut number = || varint::take(&mut rest).map_err(|_| RecordError::Header);
+    let (_seq, _behind) = (number()?, number()?);
+    let numbers = packed.len() - rest.len();
+    let mut number = || varint::take(&mut rest).map_err(|_| RecordError::Header);
+    let (drift, uptime) = (varint::unzigzag(number()?), number()?);
+    let hello_unix = hello.unix.ok_or(RecordError::Header)?;
+    let gained = hello_unix.0.wrapping_sub(hello.uptime.0).wrapping_add_signed(drift);
+    let mut out = Vec::with_capacity(packed.len() + 12);
+    out.extend_from_slice(&packed[..numbers]);
+    out[NUMBERS_AT - 1] = flags & !FLAG_PACKED;
+    out.extend_from_slice(&hello.boot.0.to_le_bytes());
+    varint::put(&mut out, uptime);
+    varint::put(&mut out, gained.wrapping_add(uptime).saturating_add(1));
+    out.extend_from_slice(rest);
+    Ok(out)
+}
 
 impl<'a> Record<'a> {
     /// Checks and reads what [`seal`] wrote.
@@ -227,6 +290,30 @@ mod tests {
         let text = b"node_cpu_seconds_total".repeat(20);
         assert!(check(HEADER, &text, true) < 100);
         assert!(check(HEADER, &text, false) > 440);
+    }
+
+    #[test]
+    fn a_record_travels_without_what_the_hello_has_said() {
+        let unix = |ms: u64| Some(UnixTime(1_700_000_000_000 + ms));
+        let hello = Stamp { boot: BootId(9), uptime: Instant(50_000), unix: unix(0) };
+        let check = |stamp: Stamp, saved_bytes: usize| {
+            let (mut record, mut packed) = (Vec::new(), Vec::new());
+            seal(&Header { stamp, ..HEADER }, b"some payload", false, &mut record);
+            pack(&record, &hello, &mut packed);
+            assert_eq!(record.len() - packed.len(), saved_bytes, "{stamp:?}");
+            assert_eq!(unpack(packed, &hello), Ok(record));
+        };
+        check(Stamp { uptime: Instant(80_000), unix: unix(30_000), ..hello }, 9);
+        check(Stamp { uptime: Instant(80_000), unix: unix(30_700), ..hello }, 8);
+        check(Stamp { uptime: Instant(3), unix: unix(0), ..hello }, 7);
+        check(Stamp { boot: BootId(8), ..hello }, 0);
+        check(Stamp { unix: None, ..hello }, 0);
+        assert_eq!(unpack(b"short".to_vec(), &hello), Ok(b"short".to_vec()));
+        let nonsense = [0, 0, 0, 0, 6, 0x80, 0xff].to_vec();
+        assert_eq!(unpack(nonsense.clone(), &hello), Err(RecordError::Header));
+        let whole = [0, 0, 0, 0, 6, 0x80, 1, 0, 4, 9].to_vec();
+        assert!(unpack(whole.clone(), &hello).is_ok());
+        assert_eq!(unpack(whole, &Stamp { unix: None, ..hello }), Err(RecordError::Header));
     }
 
     #[test]

@@ -6,11 +6,13 @@ use store::change::Change;
 use wire::batch;
 use wire::event::Event;
 use wire::id::DeviceId;
-use wire::message::{CloseReason, Enroll, Enrolled, Hello, Kind, Ping, Pong, Rotate, VERSION, Want, Welcome};
+use wire::message::{
+    About, CloseReason, Enroll, Enrolled, Hello, HubTime, Kind, Ping, Pong, Rotate, VERSION, Want, Welcome,
+};
 use wire::ranges::{RangeSet, SeqRange};
 use wire::record::Record;
 use wire::stream::{STREAM_COUNT, Stream};
-use wire::time::Stamp;
+use wire::time::{Span, Stamp, UnixTime};
 
 use super::commit::{ErrandAnswer, Then};
 use super::{Hub, Note, Output, Query, Rows, Ticket};
@@ -36,6 +38,7 @@ impl Hub {
             }
             match heard {
                 Heard::Hello(hello) => self.hello(now, peer, &hello),
+                Heard::About(about) => self.about(peer, &about),
                 Heard::Batch(record) => self.batch(now, peer, record),
                 Heard::Ping(ping) => self.ping(now, peer, &ping),
                 Heard::Enroll(enroll) => self.enroll(now, peer, &enroll),
@@ -76,22 +79,15 @@ impl Hub {
             Ok(device) => device.id,
             Err(reason) => return self.close(peer, reason, ""),
         };
-        if device != hello.device {
-            let detail = format!("the key is that of {device}, the gateway says it is {}", hello.device);
-            return self.close(peer, CloseReason::UnknownKey, &detail);
-        }
         let session = self.sessions.get_mut(&peer).expect("the peer was admitted");
-        session.who = Some(Who::new(device, hello.journal, &hello.heads));
+        session.who = Some(Who::new(now, device, hello));
         let key = session.key;
         if let Some(datagram_key) = session.datagram_key {
             self.fleet.learn_datagram_key(key, datagram_key);
         }
         self.fleet.observe(device, |device| {
             device.journal = Some(hello.journal);
-            device.backlog_count = hello.backlog.batch_count;
-            device.clock_offset_ms = clock_offset_ms(hello.now, now);
-            device.version = hello.agent.as_str().into();
-            device.hostname = hello.hostname.as_str().into();
+            device.clock_offset_ms = hello.now.unix.and_then(|unix| clock_offset_ms(unix, now));
             device.heard = now.unix;
             // Speaking with the newer key ends the older one.
             if let Some(index) = device.keys.iter().position(|known| *known == key) {
@@ -129,7 +125,7 @@ impl Hub {
         let Some(Rows::Progress { progress, missing_generations }) = rows else {
             return self.close(peer, CloseReason::Busy, "the hub's store does not answer");
         };
-        who.learn(&progress);
+        who.learn(progress);
         session.owes_welcome = true;
         let wants = missing_generations.into_iter().map(|generation| Want { generation });
         session.wants = wants.collect();
@@ -143,18 +139,23 @@ impl Hub {
             return;
         };
         session.owes_welcome = false;
+        let device = self.fleet.device(who.device);
         let welcome = Welcome {
             version: VERSION,
-            hub: self.now.unix.unwrap_or_default(),
-            progress: who.progress().collect(),
+            hub: HubTime { received: who.greeted.unix.unwrap_or_default(), held: self.now.uptime - who.greeted.uptime },
+            progress: who.progress(),
             next_key: self.next_key,
+            wants_about: device.is_none_or(|device| device.about != Some(who.about)),
         };
         session.server.welcome(&welcome);
         for want in session.wants.drain(..) {
             session.server.want(&want);
         }
-        let (device, next_key) = (who.device, self.next_key);
-        self.fleet.observe(device, |device| device.told_key = next_key);
+        let (device, next_key, backlog_count) = (who.device, self.next_key, who.backlog_count());
+        self.fleet.observe(device, |device| {
+            device.told_key = next_key;
+            device.backlog_count = backlog_count;
+        });
         let name = self.fleet.device(device).map(|device| device.name.clone()).unwrap_or_default();
         self.outputs.push_back(Output::Note(Note::Online { name }));
         self.touched.insert(peer);
@@ -187,13 +188,26 @@ impl Hub {
         let Some(who) = &mut session.who else { return };
         self.fleet.observe(who.device, |device| {
             device.backlog_count = ping.backlog.batch_count;
-            device.clock_offset_ms = clock_offset_ms(ping.now, now);
+            if let Some(theirs) = ping.now {
+                device.clock_offset_ms = clock_offset_ms(theirs, now);
+            }
         });
         if ping.wants_acks {
             who.ack_again();
         }
-        session.server.pong(&Pong { hub: now.unix.unwrap_or_default() });
+        let hub = HubTime { received: now.unix.unwrap_or_default(), held: Span(0) };
+        session.server.pong(&Pong { hub });
         self.send_acks(peer);
+    }
+
+    fn about(&mut self, peer: PeerId, about: &About) {
+        let Some(who) = self.sessions.get(&peer).and_then(|session| session.who.as_ref()) else { return };
+        let change = self.fleet.change(who.device, |device| {
+            device.about = Some(about.checksum());
+            device.version = about.agent.as_str().into();
+            device.hostname = about.hostname.as_str().into();
+        });
+        self.commits.add([change]);
     }
 
     fn enroll(&mut self, now: Stamp, peer: PeerId, enroll: &Enroll) {
@@ -294,9 +308,9 @@ impl Hub {
     }
 }
 
-fn clock_offset_ms(theirs: Stamp, ours: Stamp) -> Option<i64> {
+fn clock_offset_ms(theirs: UnixTime, ours: Stamp) -> Option<i64> {
     // What they say may be any number, and the difference wraps to the right one.
-    Some(theirs.unix?.0.wrapping_sub(ours.unix?.0) as i64)
+    Some(theirs.0.wrapping_sub(ours.unix?.0) as i64)
 }
 
 /// What the events of a record say will never come, joined: no more than the store has room for, whatever they say.
@@ -320,16 +334,15 @@ mod tests {
     use wire::id::Seq;
     use wire::limits::RANGES_COUNT_MAX;
     use wire::record::{Header, seal};
-    use wire::time::{Span, UnixTime};
 
     use super::*;
 
     #[test]
     fn a_clock_may_say_anything() {
         let stamp = |unix| Stamp { unix: Some(UnixTime(unix)), ..Stamp::default() };
-        assert_eq!(clock_offset_ms(stamp(5), stamp(7)), Some(-2));
-        assert_eq!(clock_offset_ms(stamp(1 << 63), stamp(1)), Some(i64::MAX));
-        assert_eq!(clock_offset_ms(Stamp::default(), stamp(1)), None);
+        assert_eq!(clock_offset_ms(UnixTime(5), stamp(7)), Some(-2));
+        assert_eq!(clock_offset_ms(UnixTime(1 << 63), stamp(1)), Some(i64::MAX));
+        assert_eq!(clock_offset_ms(UnixTime(5), Stamp::default()), None);
     }
 
     #[test]

@@ -129,6 +129,7 @@ mod tests {
             journal: None,
             backlog_count: 3,
             clock_offset_ms: Some(-40),
+            about: None,
             version: "0.1.0".into(),
             hostname: name.into(),
         };
