@@ -270,7 +270,7 @@ fn talk_to(hub: &mut Hub, key: Fingerprint, words: &[u8]) {
 /// The bytes stand in both tail files and in a volume: the journal opens all the same.
 fn journal(bytes: &[u8]) {
     let folder = SimDisk::new(Rng::new(1)).folder();
-    for name in ["tail.a", "tail.b", "v00000000-raw-0000000000000000-0000000000000003-00000000.redb"] {
+    for name in ["tail.a", "tail.b", "v00000000-raw-00000000-00000000-06.0000000000000000.0000000000000003.redb"] {
         file(&folder, name, bytes);
     }
     // Whoever only looks gets to an end as well, and before anything is repaired.
@@ -426,16 +426,17 @@ fn volume(bytes: &[u8]) {
     file(&folder, &name.to_file_name(), &damaged);
     let mut record = Vec::new();
     if let Ok(volume) = volume::Reader::open(&folder, *name) {
-        let SeqRange { first, last } = name.range;
-        for seq in first.0..=last.0 {
-            if let Ok(true) = volume.read(Seq(seq), &mut record) {
-                let _ = Record::open(&record);
+        for (stream, SeqRange { first, last }) in name.ranges() {
+            for seq in first.0..=last.0 {
+                if let Ok(true) = volume.read(stream, Seq(seq), &mut record) {
+                    assert!(Record::open(&record).is_ok());
+                }
             }
         }
         let _ = volume.verify();
     }
-    let _ = volume::carve(&folder, *name, entry::Unreadable::Refused, |record| {
-        let _ = Record::open(record);
+    let _ = volume::carve(&folder, *name, entry::Unreadable::Refused, |bytes, record| {
+        assert_eq!(Record::open(bytes), Ok(record));
     });
     check_journal(folder);
 }

@@ -1,10 +1,10 @@
-//! The checked unit of the tail log and of the volumes.
+//! The checked unit of the tail log, and the search for entries behind damage.
 //!
 //! ```text
 //! offset  field       type
 //! 0       magic       4 bytes     "OPJ\xf0"
-//! 4       generation  u32 LE      of the tail; 0 in a volume
-//! 8       commit      u32 LE      which commit wrote it; 0 in a volume
+//! 4       generation  u32 LE      of the tail
+//! 8       commit      u32 LE      which commit wrote it
 //! 12      kind        u8          Kind; bit 7: last of its commit, bit 6: first
 //! 13      length      u24 LE      of the body
 //! 16      check       u32 LE      crc32 over bytes 4 to 15 and the body
@@ -22,7 +22,11 @@ pub const HEAD_BYTES: usize = 20;
 /// Bytes of a body at the most: a record.
 pub const BODY_BYTES_MAX: usize = RECORD_BYTES_MAX;
 
-const MAGIC: [u8; 4] = *b"OPJ\xf0";
+const MAGIC: [u8; 4] = [MAGIC_FIRST, b'P', b'J', 0xf0];
+
+/// What every entry begins with, here and in a volume.
+pub(crate) const MAGIC_FIRST: u8 = b'O';
+
 const LAST: u8 = 0x80;
 const FIRST: u8 = 0x40;
 
@@ -135,6 +139,20 @@ pub enum Unreadable {
 
 /// Hands every whole entry of `file` to `each`, with its offset, wherever it lies. Returns how many bytes could not be read.
 pub fn scan(file: &dyn File, unreadable: Unreadable, mut each: impl FnMut(u64, Head, &[u8])) -> std::io::Result<u64> {
+    search(file, unreadable, |offset, bytes| {
+        let (head, body) = parse(bytes)?;
+        each(offset, head, body);
+        Some(head.entry_bytes() as usize)
+    })
+}
+
+/// Looks at every place of `file` that an entry may begin at. `look` is handed its offset and what lies there, and says how many
+/// bytes it took for a whole entry, if it is one: at most a head and [`BODY_BYTES_MAX`]. Returns how many bytes could not be read.
+pub(crate) fn search(
+    file: &dyn File,
+    unreadable: Unreadable,
+    mut look: impl FnMut(u64, &[u8]) -> Option<usize>,
+) -> std::io::Result<u64> {
     const WINDOW_BYTES: usize = 2 * (HEAD_BYTES + BODY_BYTES_MAX);
     let end = file.len()?;
     let mut lost_bytes = 0;
@@ -160,7 +178,7 @@ pub fn scan(file: &dyn File, unreadable: Unreadable, mut each: impl FnMut(u64, H
                 }
             }
         }
-        let Some(skipped) = window[at..].iter().position(|byte| *byte == MAGIC[0]) else {
+        let Some(skipped) = window[at..].iter().position(|byte| *byte == MAGIC_FIRST) else {
             if base + window.len() as u64 >= end {
                 return Ok(lost_bytes);
             }
@@ -168,11 +186,8 @@ pub fn scan(file: &dyn File, unreadable: Unreadable, mut each: impl FnMut(u64, H
             continue;
         };
         at += skipped;
-        match parse(&window[at..]) {
-            Some((head, body)) => {
-                each(base + at as u64, head, body);
-                at += head.entry_bytes() as usize;
-            }
+        match look(base + at as u64, &window[at..]) {
+            Some(entry_bytes) => at += entry_bytes,
             // A magic near the window's end is looked at again when the window has moved.
             None if window.len() - at < HEAD_BYTES + BODY_BYTES_MAX && base + (window.len() as u64) < end => {}
             None => at += 1,

@@ -29,12 +29,12 @@ use disk::Folder;
 use wire::id::{JournalId, Seq};
 use wire::ranges::SeqRange;
 use wire::record::Record;
-use wire::stream::Stream;
+use wire::stream::{Shelf, Stream};
 use wire::time::Stamp;
 
 use self::tail::{Batch, Tail};
 use crate::entry::Unreadable;
-use crate::volume::{Name, Reader, VolumeError, carve};
+use crate::volume::{Name, Reader, Total, VolumeError, carve};
 use crate::wear::Wear;
 
 /// How often a tail that changes is read. A fold writes each of its files once, and is over by then.
@@ -50,7 +50,7 @@ pub struct Inspection {
     unreadable: Unreadable,
     id: JournalId,
     tail: Tail,
-    /// By stream, then by first number.
+    /// By shelf, then by number.
     volumes: Vec<Volume>,
 }
 
@@ -69,9 +69,7 @@ pub struct Stat {
     pub first: Option<Seq>,
     /// The highest.
     pub last: Option<Seq>,
-    /// How many volumes there are.
-    pub volume_count: usize,
-    /// Bytes of their files.
+    /// Bytes of the batches in volumes, with what lies around each of them.
     pub volume_bytes: u64,
     /// Bytes of the batches in the tail, heads included, counted once.
     pub tail_bytes: u64,
@@ -151,7 +149,14 @@ impl Inspection {
 
     /// Bytes that walks through all streams read.
     pub fn held_bytes(&self) -> u64 {
-        self.volumes.iter().map(|volume| volume.bytes).sum::<u64>() + self.tail.bytes.len() as u64
+        let of_volumes = self.volumes.iter().map(|volume| volume.name.ranges().count() as u64 * volume.bytes);
+        of_volumes.sum::<u64>() + self.tail.bytes.len() as u64
+    }
+
+    /// How many volumes a shelf has, and the bytes of their files.
+    pub fn volumes(&self, shelf: Shelf) -> (usize, u64) {
+        let of_shelf = self.volumes.iter().filter(|volume| volume.name.shelf == shelf);
+        of_shelf.fold((0, 0), |(count, bytes), volume| (count + 1, bytes + volume.bytes))
     }
 
     /// What there is of `stream`. Batches of a volume are counted as it says; none is read.
@@ -166,22 +171,21 @@ impl Inspection {
             tail_bytes: batches.iter().map(Batch::entry_bytes).sum(),
             ..Stat::default()
         };
-        for Volume { name, bytes } in self.volumes.iter().filter(|volume| volume.name.stream == stream) {
-            let count = match Reader::open(&self.folder, *name).and_then(|reader| reader.count()) {
-                Ok(count) => count,
-                Err(VolumeError::Damaged) => match Contents::read(&self.folder, *name, self.unreadable)? {
-                    Some(contents) => contents.whole.len() as u64,
+        for (range, Volume { name, .. }) in of(&self.volumes, stream) {
+            let total = match Reader::open(&self.folder, name).and_then(|reader| reader.total(stream)) {
+                Ok(total) => total,
+                Err(VolumeError::Damaged) => match Contents::read(&self.folder, name, stream, self.unreadable)? {
+                    Some(contents) => contents.total(),
                     None => continue,
                 },
                 Err(VolumeError::Io(error)) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(VolumeError::Io(_)) if self.unreadable == Unreadable::Lost => 0,
+                Err(VolumeError::Io(_)) if self.unreadable == Unreadable::Lost => Total::default(),
                 Err(VolumeError::Io(error)) => return Err(error),
             };
-            stat.batch_count += count;
-            stat.first = Some(stat.first.map_or(name.range.first, |first| first.min(name.range.first)));
-            stat.last = stat.last.max(Some(name.range.last));
-            stat.volume_count += 1;
-            stat.volume_bytes += bytes;
+            stat.batch_count += total.batch_count;
+            stat.first = Some(stat.first.map_or(range.first, |first| first.min(range.first)));
+            stat.last = stat.last.max(Some(range.last));
+            stat.volume_bytes += total.bytes;
         }
         Ok(stat)
     }
@@ -191,9 +195,9 @@ impl Inspection {
     ///
     /// Errors: the disk refuses to read.
     pub fn run_before(&self, stream: Stream, before: impl Fn(Stamp) -> bool) -> io::Result<Seq> {
-        let volumes = self.volumes.iter().filter(|volume| volume.name.stream == stream);
         let of_tail = self.tail.of(stream).first().map(|batch| batch.seq);
-        let mut starts: Vec<Seq> = volumes.map(|volume| volume.name.range.first).chain(of_tail).collect();
+        let of_volumes = of(&self.volumes, stream).into_iter().map(|(range, _)| range.first);
+        let mut starts: Vec<Seq> = of_volumes.chain(of_tail).collect();
         starts.sort();
         while let Some(start) = starts.pop() {
             let mut run = None;
@@ -219,18 +223,15 @@ impl Inspection {
     ///
     /// Errors: what `each` says, at once; or the disk refuses to read.
     pub fn walk(&self, stream: Stream, from: Seq, each: &mut dyn FnMut(Step<'_>) -> io::Result<()>) -> io::Result<()> {
-        let of_stream = |volumes: &[Volume]| -> Vec<Volume> {
-            volumes.iter().filter(|of| of.name.stream == stream && of.name.journal == self.id).copied().collect()
-        };
         let tail = self.tail.of(stream);
-        let mut volumes = of_stream(&self.volumes);
+        let mut volumes = of(&self.volumes, stream);
         let (mut position, mut in_tail, mut listing_count, mut is_in_tail) = (from, 0, 0, false);
         loop {
-            volumes.retain(|volume| volume.name.range.last >= position);
+            volumes.retain(|(range, _)| range.last >= position);
             in_tail += tail[in_tail..].partition_point(|batch| batch.seq < position);
             match (volumes.first().copied(), tail.get(in_tail)) {
                 (None, None) => return Ok(()),
-                (volume, Some(batch)) if volume.is_none_or(|volume| batch.seq < volume.name.range.first) => {
+                (volume, Some(batch)) if volume.is_none_or(|(range, _)| batch.seq < range.first) => {
                     if !is_in_tail {
                         let bytes = tail.iter().map(Batch::entry_bytes).sum();
                         each(Step::Open { source: Source::Tail, bytes })?;
@@ -241,17 +242,19 @@ impl Inspection {
                     position = Seq(batch.seq.0.saturating_add(1));
                     in_tail += 1;
                 }
-                (Some(volume), _) => {
+                (Some((range, volume)), _) => {
                     volumes.remove(0);
                     is_in_tail = false;
-                    if !self.walk_volume(volume, &mut position, each)? {
+                    if !self.walk_volume(volume, stream, &mut position, each)? {
                         listing_count += 1;
                         if listing_count > LISTING_COUNT_MAX {
                             let why = "volumes go faster than they can be read: try again";
                             return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
                         }
-                        each(Step::Gone(volume.name.range))?;
-                        volumes = of_stream(&list(&self.folder)?);
+                        each(Step::Gone(range))?;
+                        let mut listed = list(&self.folder)?;
+                        listed.retain(|volume| volume.name.journal == self.id);
+                        volumes = of(&listed, stream);
                     }
                 }
                 (None, Some(_)) => unreachable!("without a volume the tail is next"),
@@ -259,14 +262,15 @@ impl Inspection {
         }
     }
 
-    /// Walks one volume and moves `position` behind what was seen. `false` when it is gone.
+    /// Walks one stream of a volume and moves `position` behind what was seen. `false` when it is gone.
     fn walk_volume(
         &self,
         Volume { name, bytes }: Volume,
+        stream: Stream,
         position: &mut Seq,
         each: &mut dyn FnMut(Step<'_>) -> io::Result<()>,
     ) -> io::Result<bool> {
-        let Some(contents) = Contents::read(&self.folder, name, self.unreadable)? else { return Ok(false) };
+        let Some(contents) = Contents::read(&self.folder, name, stream, self.unreadable)? else { return Ok(false) };
         each(Step::Open { source: Source::Volume(name), bytes })?;
         if contents.is_broken {
             each(Step::Broken)?;
@@ -283,7 +287,7 @@ impl Inspection {
     }
 }
 
-/// Volumes by stream, then by first number.
+/// Volumes by shelf, then by number.
 fn list(folder: &Folder) -> io::Result<Vec<Volume>> {
     let mut volumes = Vec::new();
     for name in folder.list()?.iter().filter_map(|name| Name::parse(name)) {
@@ -294,11 +298,19 @@ fn list(folder: &Folder) -> io::Result<Vec<Volume>> {
             Err(_) => volumes.push(Volume { name, bytes: 0 }),
         }
     }
-    volumes.sort_by_key(|volume| (volume.name.stream, volume.name.range.first, volume.name.range.last));
+    volumes.sort_by_key(|volume| (volume.name.shelf, volume.name.number));
     Ok(volumes)
 }
 
-/// What a volume yields. A page that is damaged may hide whole batches from redb, so its bytes are searched as well.
+/// Those with batches of one stream, and which numbers of it: lowest first.
+fn of(volumes: &[Volume], stream: Stream) -> Vec<(SeqRange, Volume)> {
+    let ranges = volumes.iter().filter_map(|volume| Some((volume.name.range(stream)?, *volume)));
+    let mut found: Vec<(SeqRange, Volume)> = ranges.collect();
+    found.sort_by_key(|(range, _)| (range.first, range.last));
+    found
+}
+
+/// What a volume yields of one stream. A page that is damaged may hide whole batches from redb, so its bytes are searched as well.
 struct Contents {
     /// Every whole batch in its bytes.
     whole: BTreeMap<Seq, Vec<u8>>,
@@ -310,17 +322,16 @@ struct Contents {
 
 impl Contents {
     /// `None` when the volume is gone.
-    fn read(folder: &Folder, name: Name, unreadable: Unreadable) -> io::Result<Option<Contents>> {
+    fn read(folder: &Folder, name: Name, stream: Stream, unreadable: Unreadable) -> io::Result<Option<Contents>> {
         let mut contents =
             Contents { whole: BTreeMap::new(), seqs: BTreeSet::new(), is_broken: false, is_unread: false };
-        let searched = carve(folder, name, unreadable, |body| {
-            let opened = Record::open(body).ok().map(|record| record.header);
-            if let Some(header) = opened.filter(|of| of.stream == name.stream && is_in(name.range, of.seq)) {
-                contents.whole.entry(header.seq).or_insert_with(|| body.to_vec());
+        let searched = carve(folder, name, unreadable, |bytes, record| {
+            if record.header.stream == stream {
+                contents.whole.entry(record.header.seq).or_insert_with(|| bytes.to_vec());
             }
         });
         let listed = match searched.map_err(VolumeError::Io) {
-            Ok(()) => contents.list(folder, name),
+            Ok(()) => contents.list(folder, name, stream),
             Err(error) => Err(error),
         };
         match listed {
@@ -336,12 +347,18 @@ impl Contents {
     }
 
     /// Asks redb for every number.
-    fn list(&mut self, folder: &Folder, name: Name) -> Result<(), VolumeError> {
+    fn list(&mut self, folder: &Folder, name: Name, stream: Stream) -> Result<(), VolumeError> {
         let mut listed = Vec::new();
         let result = Reader::open(folder, name).and_then(|reader| reader.list(&mut listed));
-        let is_ours = listed.iter().all(|seq| is_in(name.range, *seq));
-        self.seqs.extend(listed.into_iter().filter(|seq| is_in(name.range, *seq)));
+        let count = listed.len();
+        listed.retain(|(of, seq)| name.covers(*of, *seq));
+        let is_ours = listed.len() == count;
+        self.seqs.extend(listed.into_iter().filter(|(of, _)| *of == stream).map(|(_, seq)| seq));
         if is_ours { result } else { Err(VolumeError::Damaged) }
+    }
+
+    fn total(&self) -> Total {
+        self.whole.values().fold(Total::default(), |total, record| total.with(record))
     }
 }
 
@@ -372,13 +389,15 @@ mod tests {
         assert_eq!(walked(&inspection, Stream::Event, 500), appended(500..994));
         let stat = inspection.stat(Stream::Event).unwrap();
         assert_eq!((stat.batch_count, stat.first, stat.last), (994, Some(Seq(0)), Some(Seq(993))));
-        assert_eq!((stat.volume_count, stat.volume_bytes), (journal.stat().volume_count, journal.stat().volume_bytes));
-        assert!(stat.volume_count > 2 && stat.tail_bytes > 0, "{stat:?}");
+        let (volume_count, volume_bytes) = inspection.volumes(Shelf::Event);
+        assert_eq!((volume_count, volume_bytes), (journal.stat().volume_count, journal.stat().volume_bytes));
+        assert!(volume_count > 2 && stat.tail_bytes > 0 && stat.volume_bytes > 100 << 10, "{stat:?}");
+        assert!(stat.volume_bytes < volume_bytes);
         assert_eq!(inspection.stat(Stream::Raw).unwrap(), Stat::default());
         let (verdict, parts) = verified(&inspection);
         assert!(verdict.is_sound, "{verdict:?} {parts:?}");
-        assert_eq!((verdict.whole_count, verdict.volume_count), (994, stat.volume_count as u64));
-        assert_eq!(parts.len(), stat.volume_count + 1);
+        assert_eq!((verdict.whole_count, verdict.volume_count), (994, volume_count as u64));
+        assert_eq!(parts.len(), volume_count + 1);
         assert_eq!(image(&memory), before);
         drop(journal);
     }
@@ -388,7 +407,7 @@ mod tests {
         let memory = Arc::new(Memory::default());
         let mut journal = journal(&memory, 1000);
         let inspection = inspection(&memory);
-        let evicted = first_volume(&memory).range;
+        let evicted = first_volume(&memory).range(Stream::Event).unwrap();
         let (mut seen, mut gone, mut number) = (Vec::new(), Vec::new(), 1000);
         inspection
             .walk(Stream::Event, Seq(0), &mut |step| {
@@ -427,11 +446,11 @@ mod tests {
         assert_eq!(before(10_000), of_tail);
         assert_eq!(
             before(of_tail.0),
-            Seq(Name::parse(memory.list().unwrap().iter().rfind(|name| name.starts_with('v')).unwrap())
+            Name::parse(memory.list().unwrap().iter().rfind(|name| name.starts_with('v')).unwrap())
                 .unwrap()
-                .range
+                .range(Stream::Event)
+                .unwrap()
                 .first
-                .0)
         );
     }
 

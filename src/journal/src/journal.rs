@@ -18,7 +18,7 @@ use wire::event::{Event, LossReason};
 use wire::id::{JournalId, Seq};
 use wire::ranges::{RangeSet, SeqRange};
 use wire::record::{self, Header, Record};
-use wire::stream::{LANE_COUNT, STREAM_COUNT, Stream};
+use wire::stream::{LANE_COUNT, SHELF_COUNT, STREAM_COUNT, Shelf, Stream};
 use wire::time::{Instant, Span, Stamp};
 
 use crate::entry::Kind;
@@ -35,8 +35,9 @@ pub const SLOT_COUNT: usize = 8;
 /// Batches in the tail: at 24 bytes of index each, 96 KiB.
 pub const TAIL_BATCH_COUNT_MAX: usize = 4096;
 
-/// Bytes of the batches in one volume: redb's smallest file, of a little over a MiB, just holds so many.
-pub(crate) const VOLUME_BYTES_MAX: u64 = 940 << 10;
+/// Bytes of the batches in one volume. redb's smallest file takes a little over a MiB, of which 960 KiB can be used; behind that it
+/// grows in smaller steps, and of a file of two MiB a twentieth is redb's.
+pub(crate) const VOLUME_BYTES_MAX: u64 = 1950 << 10;
 
 /// Volumes in the folder: 4 GiB.
 pub const VOLUME_COUNT_MAX: usize = 4096;
@@ -62,15 +63,15 @@ pub struct Settings {
     pub bytes_max: u64,
     /// Each of the two tail files.
     pub tail_bytes_max: u64,
-    /// A stream is folded into a volume when so much of it is in the tail. A volume takes a MiB, whatever is in it.
+    /// A shelf is folded into a volume when so much of it is in the tail. A volume takes a MiB, whatever is in it.
     pub fold_bytes_min: u64,
     /// Volumes of which everything is done.
     pub done_bytes_max: u64,
     /// What each lane may count on of the whole, in percent. Room that a lane does not use is there for the others.
     pub shares: [u8; LANE_COUNT],
-    /// How much recorded time of each stream is kept. Time in which nothing was recorded does not count, so that no clock
-    /// that jumps and no year on a shelf empties a journal. Urgent streams are kept until the hub holds them, whatever this says.
-    pub keep: [Span; STREAM_COUNT],
+    /// How much recorded time of each shelf is kept. Time in which nothing was recorded does not count, so that no clock
+    /// that jumps and no year in a drawer empties a journal. What is urgent is kept until the hub holds them, whatever this says.
+    pub keep: [Span; SHELF_COUNT],
 }
 
 const fn days(count: u64) -> Span {
@@ -86,11 +87,11 @@ impl Settings {
         done_bytes_max: 16 << 20,
         shares: [10, 30, 60],
         keep: {
-            let mut keep = [days(3650); STREAM_COUNT];
-            keep[Stream::Raw.index()] = days(14);
-            keep[Stream::Minute.index()] = days(30);
-            keep[Stream::FiveMinutes.index()] = days(90);
-            keep[Stream::Hour.index()] = days(730);
+            let mut keep = [days(3650); SHELF_COUNT];
+            keep[Shelf::Raw.index()] = days(14);
+            keep[Shelf::Minute.index()] = days(30);
+            keep[Shelf::FiveMinutes.index()] = days(90);
+            keep[Shelf::Hour.index()] = days(730);
             keep
         },
     };
@@ -195,7 +196,7 @@ pub struct Journal {
     id: JournalId,
     tail: Tail,
     lines: [Line; STREAM_COUNT],
-    /// By stream, then by first number.
+    /// By shelf, then by number.
     volumes: Vec<Volume>,
     slots: [Slot; SLOT_COUNT],
     reader: Option<Reader>,
@@ -502,11 +503,11 @@ impl Journal {
                 Err(error) => return Err(error),
             }
         }
-        let Some(index) = self.volumes.iter().position(|volume| covers(volume, stream, seq)) else {
+        let Some(index) = self.volumes.iter().position(|volume| volume.name.covers(stream, seq)) else {
             return Ok(false);
         };
         let name = self.volumes[index].name;
-        match self.read_volume(name, seq, record) {
+        match self.read_volume(name, stream, seq, record) {
             Ok(is_found) if is_found || self.done(stream).contains(seq) => {
                 self.volumes[index].failing_since = None;
                 return Ok(is_found);
@@ -524,19 +525,19 @@ impl Journal {
             Err(VolumeError::Damaged) => {}
         }
         self.quarantine(now, name)?;
-        let Some(volume) = self.volumes.iter().find(|volume| covers(volume, stream, seq)) else {
+        let Some(volume) = self.volumes.iter().find(|volume| volume.name.covers(stream, seq)) else {
             return Ok(false);
         };
-        Ok(self.read_volume(volume.name, seq, record).unwrap_or(false))
+        Ok(self.read_volume(volume.name, stream, seq, record).unwrap_or(false))
     }
 
-    fn read_volume(&mut self, name: Name, seq: Seq, record: &mut Vec<u8>) -> Result<bool, VolumeError> {
+    fn read_volume(&mut self, name: Name, stream: Stream, seq: Seq, record: &mut Vec<u8>) -> Result<bool, VolumeError> {
         if self.reader.as_ref().is_none_or(|reader| reader.name != name) {
             self.reader = None;
             self.reader = Some(Reader::open(&self.folder, name)?);
         }
         let reader = self.reader.as_ref().expect("opened above");
-        reader.read(seq, record)
+        reader.read(stream, seq, record)
     }
 
     /// Closes what reading opened. Reading opens it again.
@@ -559,16 +560,14 @@ impl Journal {
 
     /// The lowest number that the journal still holds of `stream`, done or not.
     pub fn oldest(&self, stream: Stream) -> Seq {
-        let volume = self.volumes.iter().find(|volume| volume.name.stream == stream);
         let line = &self.lines[stream.index()];
-        let first = volume.map(|volume| volume.name.range.first).or(line.tail.first().map(|batch| batch.seq));
-        first.unwrap_or(line.next)
+        let of_volumes = self.ranges(stream).next().map(|range| range.first);
+        of_volumes.or(line.tail.first().map(|batch| batch.seq)).unwrap_or(line.next)
     }
 
     /// What the journal holds of `stream`, done or not, lowest first. Inside the range of a volume there may be holes.
     pub fn held(&self, stream: Stream) -> Vec<SeqRange> {
-        let volumes = self.volumes.iter().filter(|volume| volume.name.stream == stream);
-        let mut held: Vec<SeqRange> = volumes.map(|volume| volume.name.range).collect();
+        let mut held: Vec<SeqRange> = self.ranges(stream).collect();
         for batch in self.lines[stream.index()].tail.iter().filter(|batch| batch.seq < self.durable(stream)) {
             match held.last_mut() {
                 Some(range) if range.last.0 + 1 == batch.seq.0 => range.last = batch.seq,
@@ -576,6 +575,11 @@ impl Journal {
             }
         }
         held
+    }
+
+    /// What the volumes hold of a stream, lowest first.
+    fn ranges(&self, stream: Stream) -> impl Iterator<Item = SeqRange> {
+        self.volumes.iter().filter_map(move |volume| volume.name.range(stream))
     }
 }
 
@@ -585,8 +589,4 @@ fn sealed_event(seq: Seq, now: Stamp, event: &Event) -> Vec<u8> {
     batch::put_event(Span(0), event, &mut payload);
     record::seal(&Header { stream: Stream::Event, seq, run: seq, stamp: now }, &payload, false, &mut record);
     record
-}
-
-fn covers(volume: &Volume, stream: Stream, seq: Seq) -> bool {
-    volume.name.stream == stream && volume.name.range.first <= seq && seq <= volume.name.range.last
 }

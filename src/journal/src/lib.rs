@@ -3,7 +3,7 @@
 //! ```text
 //! append(batch) ->  tail log A, sync  ->  tail log B, sync  ->  durable      two preallocated files of checked entries
 //! fold          ->  volume.tmp (one redb transaction, closed, synced) -> rename -> sync folder -> next generation of the tail
-//! open          ->  tail, slots, names and the newest volume of each stream are checked; other volumes when first read
+//! open          ->  tail, slots, names and the newest volume of each shelf are checked; other volumes when first read
 //! ```
 //!
 //! Cards lie about power: a block in flight may garble its synced neighbours. So the newest batches live twice, in

@@ -27,7 +27,7 @@ use journal::wear::Wear;
 use query::render::json;
 use query::unit::{Shown, Unit};
 use wire::id::Seq;
-use wire::stream::{Lane, Stream};
+use wire::stream::{Lane, Shelf, Stream};
 
 use crate::failure::{Failure, remedy};
 use crate::state::StateFolder;
@@ -64,6 +64,8 @@ pub(crate) struct Held {
     folder_bytes: u64,
     wear: Wear,
     streams: Vec<(Stream, Stat)>,
+    /// Of each shelf, how many volumes there are and the bytes of their files.
+    volumes: Vec<(Shelf, usize, u64)>,
     /// Bytes written since its start, and batches that wait, as a running agent says.
     agent: Option<(u64, u64)>,
 }
@@ -79,6 +81,10 @@ pub(crate) fn held(path: &Path, inspection: &Inspection, status: Option<&Status>
         folder_bytes: inspection.folder_bytes()?,
         wear: *inspection.wear(),
         streams: streams.collect::<io::Result<_>>()?,
+        volumes: Shelf::ALL
+            .map(|shelf| (shelf, inspection.volumes(shelf)))
+            .map(|(shelf, (count, bytes))| (shelf, count, bytes))
+            .into(),
         agent: status.map(|status| (status.written_bytes, status.backlog_count)),
     })
 }
@@ -89,6 +95,9 @@ impl Held {
         let mut out = format!("journal   {} in {}\n", self.journal, self.folder);
         // Writing to a string does not fail.
         let _ = writeln!(out, "folder    {} in all", bytes(self.folder_bytes));
+        let (count, volume_bytes) =
+            self.volumes.iter().fold((0, 0), |(count, sum), (_, of, bytes)| (count + of, sum + bytes));
+        let _ = writeln!(out, "volumes   {count}, {} in all", bytes(volume_bytes));
         let Wear { written_bytes, day_ms, day_bytes, last_day_bytes, .. } = self.wear;
         let _ = writeln!(
             out,
@@ -128,14 +137,19 @@ impl Held {
         let streams = self.streams.iter().map(|(stream, stat)| {
             let (first, last) = (or_null(stat.first.map(|seq| seq.0)), or_null(stat.last.map(|seq| seq.0)));
             format!(
-                "{{\"stream\":\"{stream}\",\"batch_count\":{},\"first\":{first},\"last\":{last},\"volume_count\":{},\
-                 \"volume_bytes\":{},\"tail_bytes\":{}}}",
-                stat.batch_count, stat.volume_count, stat.volume_bytes, stat.tail_bytes
+                "{{\"stream\":\"{stream}\",\"batch_count\":{},\"first\":{first},\"last\":{last},\"volume_bytes\":{},\
+                 \"tail_bytes\":{}}}",
+                stat.batch_count, stat.volume_bytes, stat.tail_bytes
             )
         });
+        let volumes = self
+            .volumes
+            .iter()
+            .map(|(shelf, count, bytes)| format!("{{\"shelf\":\"{shelf}\",\"count\":{count},\"bytes\":{bytes}}}"));
         format!(
             "{{\"journal\":\"{}\",\"folder\":{},\"folder_bytes\":{},\"flash\":{{\"day_ms\":{},\"day_bytes\":{},\
-             \"last_day_bytes\":{},\"all_bytes\":{}}},\"written_bytes\":{},\"backlog_count\":{},\"streams\":[{}]}}\n",
+             \"last_day_bytes\":{},\"all_bytes\":{}}},\"written_bytes\":{},\"backlog_count\":{},\"streams\":[{}],\
+             \"volumes\":[{}]}}\n",
             self.journal,
             quoted(&self.folder),
             self.folder_bytes,
@@ -145,7 +159,8 @@ impl Held {
             self.wear.written_bytes,
             or_null(self.agent.map(|(written_bytes, _)| written_bytes)),
             or_null(self.agent.map(|(_, backlog_count)| backlog_count)),
-            streams.collect::<Vec<_>>().join(",")
+            streams.collect::<Vec<_>>().join(","),
+            volumes.collect::<Vec<_>>().join(",")
         )
     }
 }
@@ -182,14 +197,14 @@ mod tests {
         let screen = super::held(&path, &inspection, None).unwrap().screen();
         let rows: Vec<Vec<&str>> = screen
             .lines()
-            .skip(5)
+            .skip(6)
             .map(|line| line.split_whitespace().take(4).collect())
             .filter(|row: &Vec<&str>| row[1] != "0")
             .collect();
         assert_eq!(rows, [["event", "1", "0", "0"], ["dictionary", "2", "0", "1"], ["raw", "3", "0", "2"]]);
         assert!(!screen.contains("agent"), "{screen}");
         let json = super::held(&path, &inspection, None).unwrap().json();
-        let first = r#""written_bytes":null,"backlog_count":null,"streams":[{"stream":"event","batch_count":1,"first":0,"last":0,"volume_count":0,"volume_bytes":0,"tail_bytes":"#;
+        let first = r#""written_bytes":null,"backlog_count":null,"streams":[{"stream":"event","batch_count":1,"first":0,"last":0,"volume_bytes":0,"tail_bytes":"#;
         assert!(json.contains(first), "{json}");
         let with_agent = Held { agent: Some((1 << 20, 1)), ..super::held(&path, &inspection, None).unwrap() };
         assert!(with_agent.screen().contains("agent     1.00 MiB written since its start, 1 batch waiting\n"));

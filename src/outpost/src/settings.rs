@@ -26,7 +26,7 @@ use agent::importance::{Class, Importance};
 use journal::journal::Settings as JournalSettings;
 use link::channel::Carrier;
 use wire::limits::HOSTNAME_BYTES_MAX;
-use wire::stream::{LANE_COUNT, Lane, STREAM_COUNT, Stream};
+use wire::stream::{LANE_COUNT, Lane, SHELF_COUNT, Shelf};
 use wire::time::Span;
 
 use crate::address::{Address, AddressError};
@@ -79,7 +79,7 @@ pub(crate) struct Settings {
     /// What each lane may count on of it.
     pub(crate) journal_shares: [u8; LANE_COUNT],
     /// How long each stream is kept.
-    pub(crate) keep: [Span; STREAM_COUNT],
+    pub(crate) keep: [Span; SHELF_COUNT],
     /// The longest pause between two words on the link.
     pub(crate) heartbeat: Span,
     /// What carries the link.
@@ -202,8 +202,8 @@ impl Settings {
                 }
             }
             "journal_shares" => self.journal_shares = shares(key, value)?,
-            _ if let Some(stream) = kept_stream(key) => {
-                self.keep[stream.index()] = span(Span::minutes(60), Span::minutes(3650 * 24 * 60))?;
+            _ if let Some(shelf) = kept_shelf(key) => {
+                self.keep[shelf.index()] = span(Span::minutes(60), Span::minutes(3650 * 24 * 60))?;
             }
             "process_interval" if value == "off" => self.process_interval = None,
             "process_interval" => self.process_interval = Some(span(Span::seconds(1), Span::minutes(24 * 60))?),
@@ -243,10 +243,10 @@ fn unquoted(value: &str) -> &str {
     value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }
 
-/// The stream that a key such as `keep_raw` is about.
-fn kept_stream(key: &str) -> Option<Stream> {
+/// The shelf that a key such as `keep_raw` is about.
+fn kept_shelf(key: &str) -> Option<Shelf> {
     let word = key.strip_prefix("keep_")?;
-    Stream::ALL.into_iter().find(|stream| stream.lane() != Lane::Urgent && stream.name() == word)
+    Shelf::ALL.into_iter().find(|shelf| shelf.lane() != Lane::Urgent && shelf.name() == word)
 }
 
 fn patterns(value: &str) -> Vec<String> {
@@ -345,10 +345,10 @@ mod tests {
             root = /host
         ";
         let mut keep = Settings::default().keep;
-        for (index, stream) in
-            [Stream::Raw, Stream::Minute, Stream::FiveMinutes, Stream::Hour, Stream::Day].into_iter().enumerate()
+        for (index, shelf) in
+            [Shelf::Raw, Shelf::Minute, Shelf::FiveMinutes, Shelf::Hour, Shelf::Day].into_iter().enumerate()
         {
-            keep[stream.index()] = Span::minutes((index as u64 + 1) * 24 * 60);
+            keep[shelf.index()] = Span::minutes((index as u64 + 1) * 24 * 60);
         }
         let expected = Settings {
             hub: Some("hub.example.com:7070".parse().unwrap()),

@@ -120,9 +120,8 @@ fn check(
             return Err(format!("{stream} {seq} would be given out again"));
         }
         if !journal.read(now, *stream, *seq, &mut record).map_err(|error| error.to_string())? {
-            let holds = |name: &Name| name.stream == *stream && name.range.first <= *seq && *seq <= name.range.last;
             // A volume's range may have holes of an earlier loss.
-            if gone.insert((*stream, *seq)) && volumes.iter().any(holds) {
+            if gone.insert((*stream, *seq)) && volumes.iter().any(|name| name.covers(*stream, *seq)) {
                 return Err(format!("{stream} {seq} was in a volume and went with the tail"));
             }
             continue;

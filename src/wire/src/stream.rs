@@ -37,6 +37,76 @@ impl Lane {
     }
 }
 
+/// Streams that stand together in a journal: they share its volumes and are kept equally long. The order is that of what a batch is
+/// worth when there is no room for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shelf {
+    /// What happened.
+    Event = 0,
+    /// Which series there are.
+    Dictionary = 1,
+    /// Windows of a day.
+    Day = 2,
+    /// Windows of an hour.
+    Hour = 3,
+    /// Windows of five minutes.
+    FiveMinutes = 4,
+    /// Windows of a minute.
+    Minute = 5,
+    /// Samples at the sampling interval.
+    Raw = 6,
+}
+
+/// How many shelves there are.
+pub const SHELF_COUNT: usize = 7;
+
+/// How many streams a shelf has at the most.
+pub const SHELF_STREAM_COUNT: usize = 1;
+
+impl Shelf {
+    /// Every shelf, most urgent first.
+    pub const ALL: [Shelf; SHELF_COUNT] =
+        [Shelf::Event, Shelf::Dictionary, Shelf::Day, Shelf::Hour, Shelf::FiveMinutes, Shelf::Minute, Shelf::Raw];
+
+    /// The lane that the shelf's batches travel in.
+    pub const fn lane(self) -> Lane {
+        match self {
+            Shelf::Event | Shelf::Dictionary => Lane::Urgent,
+            Shelf::Day | Shelf::Hour | Shelf::FiveMinutes | Shelf::Minute => Lane::Summary,
+            Shelf::Raw => Lane::Raw,
+        }
+    }
+
+    /// Its streams, most urgent first: [`SHELF_STREAM_COUNT`] at the most.
+    pub fn streams(self) -> impl Iterator<Item = Stream> + Clone {
+        Stream::ALL.into_iter().filter(move |stream| stream.shelf() == self)
+    }
+
+    /// The shelf's place in tables of [`SHELF_COUNT`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The shelf's word in settings and file names.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Shelf::Event => "event",
+            Shelf::Dictionary => "dictionary",
+            Shelf::Day => "day",
+            Shelf::Hour => "hour",
+            Shelf::FiveMinutes => "five_minutes",
+            Shelf::Minute => "minute",
+            Shelf::Raw => "raw",
+        }
+    }
+}
+
+impl fmt::Display for Shelf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// A sequence of batches with numbers of its own. The numbers are those on the wire and on the disk, and the order is that of
 /// what a batch is worth when there is no room for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,13 +147,22 @@ impl Stream {
         Stream::Raw,
     ];
 
+    /// Where the stream's batches stand.
+    pub const fn shelf(self) -> Shelf {
+        match self {
+            Stream::Event => Shelf::Event,
+            Stream::Dictionary => Shelf::Dictionary,
+            Stream::Day => Shelf::Day,
+            Stream::Hour => Shelf::Hour,
+            Stream::FiveMinutes => Shelf::FiveMinutes,
+            Stream::Minute => Shelf::Minute,
+            Stream::Raw => Shelf::Raw,
+        }
+    }
+
     /// The lane that the stream's batches travel in.
     pub const fn lane(self) -> Lane {
-        match self {
-            Stream::Event | Stream::Dictionary => Lane::Urgent,
-            Stream::Day | Stream::Hour | Stream::FiveMinutes | Stream::Minute => Lane::Summary,
-            Stream::Raw => Lane::Raw,
-        }
+        self.shelf().lane()
     }
 
     /// The stream's place in tables of [`STREAM_COUNT`].
@@ -91,17 +170,9 @@ impl Stream {
         self as usize
     }
 
-    /// The stream's word in file names and tables.
+    /// The stream's word in tables.
     pub const fn name(self) -> &'static str {
-        match self {
-            Stream::Event => "event",
-            Stream::Dictionary => "dictionary",
-            Stream::Day => "day",
-            Stream::Hour => "hour",
-            Stream::FiveMinutes => "five_minutes",
-            Stream::Minute => "minute",
-            Stream::Raw => "raw",
-        }
+        self.shelf().name()
     }
 }
 

@@ -14,8 +14,9 @@ use wire::window::WindowReader;
 
 use super::tail::TailHealth;
 use super::{Inspection, Source, Step, is_in};
+use crate::volume::Name;
 
-/// What [`Inspection::verify`] found in one volume, or of one stream in the tail.
+/// What [`Inspection::verify`] found of one stream in one volume, or in the tail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     /// The stream.
@@ -69,7 +70,7 @@ pub struct Verdict {
 }
 
 impl Inspection {
-    /// Reads every batch, checks it and decodes it, and hands `each` what was found in each volume, and of each stream in the tail.
+    /// Reads every batch, checks it and decodes it, and hands `each` what was found of each stream in each volume, and in the tail.
     ///
     /// Errors: the disk refuses to read, and that was not to be passed over.
     pub fn verify(&self, mut each: impl FnMut(&Part)) -> io::Result<Verdict> {
@@ -82,11 +83,15 @@ impl Inspection {
             missing: Vec::new(),
             is_sound: self.tail.health.is_sound(),
         };
+        // Streams share them.
+        let mut volumes = BTreeSet::new();
         for stream in Stream::ALL {
             let mut check = Check::new(stream, self.tail.lines[stream.index()].as_ref());
             let mut end_part = |check: &mut Check<'_>| {
                 let Some(part) = check.part.take() else { return };
-                verdict.volume_count += u64::from(part.source != Source::Tail);
+                if let Source::Volume(Name { shelf, number, .. }) = part.source {
+                    volumes.insert((shelf, number));
+                }
                 verdict.whole_count += part.whole_count;
                 verdict.damaged_count += part.damaged.iter().map(SeqRange::count).sum::<u64>();
                 verdict.undecodable_count += part.cuts.iter().map(|cut| cut.range.count()).sum::<u64>();
@@ -103,6 +108,7 @@ impl Inspection {
             end_part(&mut check);
             verdict.missing.extend(check.finish().into_iter().map(|range| (stream, range)));
         }
+        verdict.volume_count = volumes.len() as u64;
         verdict.is_sound &= verdict.missing.is_empty();
         Ok(verdict)
     }
@@ -323,12 +329,13 @@ mod tests {
         let name = first_volume(&memory);
         let held = walked(&inspection(&memory), Stream::Event, 0);
         let reader = Reader::open(&(memory.clone() as Folder), name).unwrap();
-        let mut kept = (name.range.first.0..=name.range.last.0).filter(|seq| !(20..30).contains(seq));
+        let range = name.range(Stream::Event).unwrap();
+        let mut kept = (range.first.0..=range.last.0).filter(|seq| !(20..30).contains(seq));
         let folder: Folder = memory.clone();
         volume::write(&folder, name, |record| {
             let Some(seq) = kept.next() else { return Ok(None) };
-            assert!(reader.read(Seq(seq), record).unwrap());
-            Ok(Some(Seq(seq)))
+            assert!(reader.read(Stream::Event, Seq(seq), record).unwrap());
+            Ok(Some((Stream::Event, Seq(seq))))
         })
         .unwrap();
         let (verdict, _) = verified(&inspection(&memory));

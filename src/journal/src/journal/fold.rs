@@ -6,12 +6,36 @@ use wire::event::{Event, LossReason};
 use wire::id::Seq;
 use wire::ranges::{RangeSet, SeqRange};
 use wire::record::Record;
-use wire::stream::{Lane, STREAM_COUNT, Stream};
+use wire::stream::{Lane, STREAM_COUNT, Shelf, Stream};
 use wire::time::Stamp;
 
 use super::{Batch, Journal, SLOT_COUNT, TAIL_BATCH_COUNT_MAX, VOLUME_BYTES_MAX, Volume, sealed_event};
 use crate::entry::{HEAD_BYTES, Kind};
+use crate::page::BESIDE_BYTES;
 use crate::volume::{self, Name};
+
+/// Batches that a volume takes, by stream and then by number.
+type Volumeful = Vec<(Stream, Batch)>;
+
+/// What lies in the tail, or a part of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    bytes: u64,
+    count: usize,
+}
+
+impl Load {
+    fn of<'a>(batches: impl IntoIterator<Item = &'a Batch>) -> Load {
+        batches.into_iter().fold(Load::default(), |load, batch| Load {
+            bytes: load.bytes + HEAD_BYTES as u64 + u64::from(batch.place.length),
+            count: load.count + 1,
+        })
+    }
+
+    fn less(self, other: Load) -> Load {
+        Load { bytes: self.bytes.saturating_sub(other.bytes), count: self.count.saturating_sub(other.count) }
+    }
+}
 
 impl Journal {
     /// Moves the tail's batches into volumes where there are enough of them, and starts the tail's next generation.
@@ -19,26 +43,22 @@ impl Journal {
         self.commit_tail()?;
         self.reader = None;
         let mut failure = None;
-        for stream in Stream::ALL {
-            loop {
-                let count = self.foldable(stream);
-                if count == 0 {
-                    break;
-                }
-                if let Err(error) = self.fold_stream(now, stream, count) {
+        for shelf in Shelf::ALL {
+            while let Some(batches) = self.foldable(shelf) {
+                if let Err(error) = self.fold_shelf(now, shelf, &batches) {
                     failure = Some(error);
                     break;
                 }
             }
         }
-        // Many streams, of which none has enough by itself.
-        while failure.is_none() && self.carried_bytes() > self.tail.bytes_max() / 2 {
-            let Some((stream, count)) = self.largest_closed() else { break };
-            failure = self.fold_stream(now, stream, count).err();
+        // Many shelves, of which none has enough by itself.
+        while failure.is_none() && self.is_crowded(self.load()) {
+            let Some((shelf, batches)) = self.largest() else { break };
+            failure = self.fold_shelf(now, shelf, &batches).err();
         }
         let shed = self.shed();
         if let (true, Some(error)) = (shed.is_empty(), failure)
-            && self.carried_bytes() > self.tail.bytes_max() / 2
+            && self.is_crowded(self.load())
         {
             return Err(error);
         }
@@ -47,45 +67,84 @@ impl Journal {
         self.restart(now, &shed)
     }
 
-    /// How many of the oldest batches of `stream` in the tail make a volume: whole runs, none that still grows, and enough of them in
-    /// bytes or in number to be worth a file.
-    fn foldable(&self, stream: Stream) -> usize {
-        let batches = &self.lines[stream.index()].tail;
-        let is_enough = |batches: &[Batch]| {
-            let bytes: u64 = batches.iter().map(|batch| u64::from(batch.place.length)).sum();
-            // When the tail is full by number, one stream at least has its share of it.
-            bytes >= self.settings.fold_bytes_min || batches.len() >= TAIL_BATCH_COUNT_MAX / STREAM_COUNT
+    fn load(&self) -> Load {
+        Load::of(self.lines.iter().flat_map(|line| &line.tail))
+    }
+
+    /// How full of a load the tail would be, by bytes or by number, in thousandths.
+    fn fullness(&self, load: Load) -> u64 {
+        (load.bytes * 1000 / self.tail.bytes_max()).max((load.count * 1000 / TAIL_BATCH_COUNT_MAX) as u64)
+    }
+
+    /// Whether the next generation would begin more than half full with so much.
+    fn is_crowded(&self, load: Load) -> bool {
+        self.fullness(load) > 500
+    }
+
+    /// The batches of a shelf's next volume, when it has enough to be worth a file: of runs that no longer grow.
+    fn foldable(&self, shelf: Shelf) -> Option<Volumeful> {
+        let is_enough = |end: &fn(&[Batch]) -> usize| {
+            let lines = shelf.streams().map(|stream| &self.lines[stream.index()].tail);
+            let batches = lines.flat_map(|tail| &tail[..end(tail)]);
+            batches.map(|batch| u64::from(batch.place.length)).sum::<u64>() >= self.settings.fold_bytes_min
         };
-        let open = closed_count(batches);
-        // A run that fills the tail by itself is cut: better in two volumes than in none.
-        let end = [open, batches.len()].into_iter().find(|end| is_enough(&batches[..*end])).unwrap_or(0);
-        whole_volume(&batches[..end])
+        // Runs that fill the tail by themselves are cut: better in two volumes than in none.
+        let ends: [fn(&[Batch]) -> usize; 2] = [closed_count, <[Batch]>::len];
+        ends.into_iter().find(is_enough).map(|end| self.volumeful(shelf, end))
     }
 
-    /// The stream with the most bytes in runs that no longer grow, and how many of its batches those are. The dictionary is short,
-    /// and stays where no eviction gets to it.
-    fn largest_closed(&self) -> Option<(Stream, usize)> {
-        let streams = Stream::ALL.into_iter().filter(|stream| *stream != Stream::Dictionary);
-        let closed = streams.map(|stream| {
-            let batches = &self.lines[stream.index()].tail;
-            let count = closed_count(batches);
-            let count = whole_volume(&batches[..count]);
-            (batches[..count].iter().map(|batch| u64::from(batch.place.length)).sum::<u64>(), (stream, count))
-        });
-        closed.filter(|(bytes, _)| *bytes > 0).max().map(|(_, found)| found)
+    /// What fills the tail most of all that one shelf has for a volume, and which one it is. The dictionary is short, and stays where no eviction gets to it.
+    fn largest(&self) -> Option<(Shelf, Volumeful)> {
+        let largest = |end: fn(&[Batch]) -> usize| {
+            let shelves = Shelf::ALL.into_iter().filter(|shelf| *shelf != Shelf::Dictionary);
+            let volumefuls = shelves.map(|shelf| (shelf, self.volumeful(shelf, end)));
+            volumefuls
+                .filter(|(_, batches)| !batches.is_empty())
+                .max_by_key(|(_, batches)| self.fullness(Load::of(batches.iter().map(|(_, batch)| batch))))
+        };
+        largest(closed_count).or_else(|| largest(<[Batch]>::len))
     }
 
-    fn fold_stream(&mut self, now: Stamp, stream: Stream, count: usize) -> io::Result<()> {
-        let batches: Vec<Batch> = self.lines[stream.index()].tail[..count].to_vec();
-        let range = SeqRange { first: batches[0].seq, last: batches[count - 1].seq };
-        let name = Name { journal: self.id, stream, range, span_s: self.span_s(&batches)? };
+    /// What the next volume of a shelf takes of the batches before `end` of each of its streams: whole runs, those first that were begun
+    /// first. A run that is too long for any volume is cut.
+    fn volumeful(&self, shelf: Shelf, end: impl Fn(&[Batch]) -> usize) -> Volumeful {
+        let lines = shelf.streams().map(|stream| (stream, &self.lines[stream.index()].tail));
+        let mut rest: Vec<(Stream, &[Batch])> = lines.map(|(stream, tail)| (stream, &tail[..end(tail)])).collect();
+        let (mut taken, mut bytes) = (Volumeful::new(), 0);
+        // Where a batch lies in the tail says when it was appended.
+        while let Some((stream, rest)) =
+            rest.iter_mut().filter(|(_, rest)| !rest.is_empty()).min_by_key(|(_, rest)| rest[0].place.offset)
+        {
+            let (run, after) = rest.split_at(rest.partition_point(|batch| batch.run <= rest[0].run));
+            let fitting = run.iter().take_while(|batch| {
+                bytes += BESIDE_BYTES as u64 + u64::from(batch.place.length);
+                bytes <= VOLUME_BYTES_MAX
+            });
+            let fits = fitting.count();
+            if fits == run.len() || taken.is_empty() {
+                taken.extend(run[..fits.max(1)].iter().map(|batch| (*stream, *batch)));
+            }
+            if fits < run.len() {
+                break;
+            }
+            *rest = after;
+        }
+        taken.sort_by_key(|(stream, batch)| (*stream, batch.seq));
+        taken
+    }
+
+    fn fold_shelf(&mut self, now: Stamp, shelf: Shelf, batches: &Volumeful) -> io::Result<()> {
+        let newest = self.volumes.iter().rfind(|volume| volume.name.shelf == shelf);
+        let number = newest.map_or(0, |newest| newest.name.number.wrapping_add(1));
+        let name = Name::new(self.id, shelf, number, self.span_s(batches)?);
+        let name = name.holding(batches.iter().map(|(stream, batch)| (*stream, batch.seq)));
         loop {
             let mut rest = batches.iter();
             let tail = &self.tail;
             let written = volume::write(&self.folder, name, |record| {
-                for batch in rest.by_ref() {
+                for (stream, batch) in rest.by_ref() {
                     match tail.read(batch.place, record) {
-                        Ok(()) => return Ok(Some(batch.seq)),
+                        Ok(()) => return Ok(Some((*stream, batch.seq))),
                         // Found missing when it is read, and said then.
                         Err(error) if error.kind() == io::ErrorKind::InvalidData => continue,
                         Err(error) => return Err(error),
@@ -96,7 +155,9 @@ impl Journal {
             match written {
                 Ok(bytes) => {
                     self.add_volume(Volume::new(name, bytes));
-                    self.lines[stream.index()].tail.drain(..count);
+                    for stream in shelf.streams() {
+                        self.lines[stream.index()].tail.retain(|batch| !name.covers(stream, batch.seq));
+                    }
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => {
@@ -109,36 +170,36 @@ impl Journal {
         }
     }
 
-    /// Recorded time of consecutive batches: from stamp to stamp, as long as it is the same boot's.
-    fn span_s(&self, batches: &[Batch]) -> io::Result<u32> {
-        let (mut span_ms, mut before, mut body) = (0, None::<Stamp>, Vec::new());
-        for batch in batches {
+    /// Recorded time of a volume's batches: of the stream that has most of it, from stamp to stamp, as long as it is the same boot's.
+    fn span_s(&self, batches: &Volumeful) -> io::Result<u32> {
+        let (mut span_ms, mut longest_ms, mut before, mut body) = (0, 0, None::<(Stream, Stamp)>, Vec::new());
+        for (stream, batch) in batches {
             match self.tail.read(batch.place, &mut body) {
                 Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
                 _ => {}
             }
             let Ok(record) = Record::open(&body) else { continue };
             let stamp = record.header.stamp;
-            if let Some(before) = before.filter(|before| before.boot == stamp.boot) {
-                span_ms += (stamp.uptime - before.uptime).0;
+            match before {
+                Some((of, before)) if of == *stream && before.boot == stamp.boot => {
+                    span_ms += (stamp.uptime - before.uptime).0;
+                }
+                Some((of, _)) if of == *stream => {}
+                _ => span_ms = 0,
             }
-            before = Some(stamp);
+            longest_ms = longest_ms.max(span_ms);
+            before = Some((*stream, stamp));
         }
-        Ok(u32::try_from(span_ms / 1000).unwrap_or(u32::MAX))
-    }
-
-    fn carried_bytes(&self) -> u64 {
-        let batches = self.lines.iter().flat_map(|line| &line.tail);
-        batches.map(|batch| HEAD_BYTES as u64 + u64::from(batch.place.length)).sum()
+        Ok(u32::try_from(longest_ms / 1000).unwrap_or(u32::MAX))
     }
 
     /// What must leave the tail so that its next generation begins at most half full, although no volume took it: the oldest,
     /// bulk before urgent, and of what is urgent nothing that is unsent. Returns, per stream, how many of its oldest batches go.
     fn shed(&self) -> Vec<(Stream, usize)> {
-        let mut excess = self.carried_bytes().saturating_sub(self.tail.bytes_max() / 2);
+        let mut load = self.load();
         let mut shed = Vec::new();
         for stream in Stream::ALL.into_iter().rev() {
-            if excess == 0 {
+            if !self.is_crowded(load) {
                 break;
             }
             let mut count = 0;
@@ -149,11 +210,11 @@ impl Journal {
                     break;
                 }
                 // The rest of a cut run could not be decoded.
-                if excess == 0 && last_run != Some(batch.run) {
+                if !self.is_crowded(load) && last_run != Some(batch.run) {
                     break;
                 }
                 last_run = Some(batch.run);
-                excess = excess.saturating_sub(HEAD_BYTES as u64 + u64::from(batch.place.length));
+                load = load.less(Load::of([batch]));
                 count += 1;
             }
             if count > 0 {
@@ -212,21 +273,24 @@ impl Journal {
         sealed: &[Vec<u8>],
     ) -> io::Result<[Vec<Batch>; STREAM_COUNT]> {
         let slots: Vec<Vec<u8>> = (0..SLOT_COUNT).map(|number| self.slot_body(number)).collect();
-        let kept = || self.lines.iter().zip(skip).flat_map(|(line, skip)| &line.tail[skip..]);
-        let mut restart = self.tail.restart(&self.id.0.to_le_bytes(), kept().map(|batch| batch.place))?;
+        let lines = self.lines.iter().zip(skip).enumerate();
+        let mut kept: Vec<(usize, Batch)> = lines
+            .flat_map(|(index, (line, skip))| line.tail[skip..].iter().map(move |batch| (index, *batch)))
+            .collect();
+        // The order in which they were appended stays that in which they lie there.
+        kept.sort_by_key(|(_, batch)| batch.place.offset);
+        let mut restart = self.tail.restart(&self.id.0.to_le_bytes(), kept.iter().map(|(_, batch)| batch.place))?;
         for slot in slots.iter().filter(|slot| slot.len() > 1) {
             restart.put(Kind::Slot, slot)?;
         }
         let mut tails: [Vec<Batch>; STREAM_COUNT] = Default::default();
         let mut body = Vec::new();
-        for (index, line) in self.lines.iter().enumerate() {
-            for batch in &line.tail[skip[index]..] {
-                match restart.carry(batch.place, &mut body) {
-                    Ok(place) => tails[index].push(Batch { place, ..*batch }),
-                    // Damaged in both files: found missing later, and said then.
-                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
-                    Err(error) => return Err(error),
-                }
+        for (index, batch) in kept {
+            match restart.carry(batch.place, &mut body) {
+                Ok(place) => tails[index].push(Batch { place, ..batch }),
+                // Damaged in both files: found missing later, and said then.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                Err(error) => return Err(error),
             }
         }
         for (seq, bytes) in (first_event.0..).map(Seq).zip(sealed) {
@@ -235,22 +299,6 @@ impl Journal {
         }
         restart.finish()?;
         Ok(tails)
-    }
-}
-
-/// How many of these batches one volume takes: whole runs, if one of them ends inside it.
-fn whole_volume(batches: &[Batch]) -> usize {
-    let mut bytes = 0;
-    let fits = batches.partition_point(|batch| {
-        bytes += HEAD_BYTES as u64 + u64::from(batch.place.length);
-        bytes <= VOLUME_BYTES_MAX
-    });
-    match batches.get(fits) {
-        None => fits,
-        Some(next) => match batches.partition_point(|batch| batch.run < next.run) {
-            0 => fits.max(1),
-            whole => whole,
-        },
     }
 }
 

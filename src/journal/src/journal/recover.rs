@@ -8,10 +8,10 @@ use wire::event::LossReason;
 use wire::id::{JournalId, Seq};
 use wire::ranges::{RangeSet, SeqRange, subtract};
 use wire::record::{Header, Record};
-use wire::stream::{STREAM_COUNT, Stream};
+use wire::stream::{STREAM_COUNT, Shelf, Stream};
 use wire::time::Stamp;
 
-use super::{Batch, Journal, OpenError, SLOT_BYTES_MAX, SLOT_COUNT, STATE_SLOT, Settings, Volume, WEAR_SLOT, covers};
+use super::{Batch, Journal, OpenError, SLOT_BYTES_MAX, SLOT_COUNT, STATE_SLOT, Settings, Volume, WEAR_SLOT};
 use crate::entry::{HEAD_BYTES, Kind, Unreadable};
 use crate::tail::{Place, Tail};
 use crate::volume::{Name, Reader, VolumeError};
@@ -61,7 +61,7 @@ impl Journal {
             let bytes = folder.open(&name.to_file_name()).and_then(|file| file.len()).unwrap_or(0);
             volumes.push(Volume::new(name, bytes));
         }
-        volumes.sort_by_key(|volume| (volume.name.stream, volume.name.range.first));
+        volumes.sort_by_key(|volume| (volume.name.shelf, volume.name.number));
 
         let recovery = match Tail::open(&folder, settings.tail_bytes_max, unreadable)? {
             Some(recovery) => recovery,
@@ -179,7 +179,7 @@ impl Journal {
         carved.slots.iter().for_each(|body| self.recover_slot(body));
         self.slots.iter_mut().for_each(|slot| slot.is_dirty = !slot.value.is_empty());
         for ((stream, seq), body) in &carved.batches {
-            let is_covered = self.volumes.iter().any(|volume| covers(volume, *stream, *seq));
+            let is_covered = self.volumes.iter().any(|volume| volume.name.covers(*stream, *seq));
             if !is_covered && self.tail.fits(body.len() + RESCUE_ROOM_BYTES) {
                 let place = self.tail.append(Kind::Batch, body);
                 self.recover_batch(place, body);
@@ -244,21 +244,21 @@ impl Journal {
     /// Puts recovered numbers in order: what a volume holds already is not in the tail, and all of it is durable.
     fn settle(&mut self) {
         for stream in Stream::ALL {
-            let volumes = self.volumes.iter().filter(|volume| volume.name.stream == stream);
-            let last = volumes.clone().map(|volume| volume.name.range.last.0 + 1).max().unwrap_or(0);
+            let end = self.ranges(stream).map(|range| range.last.0.saturating_add(1)).max().unwrap_or(0);
+            let volumes = &self.volumes;
             let line = &mut self.lines[stream.index()];
             line.tail.sort_by_key(|batch| batch.seq);
             line.tail.dedup_by_key(|batch| batch.seq);
-            line.tail.retain(|batch| !volumes.clone().any(|volume| covers(volume, stream, batch.seq)));
-            line.next = line.next.max(Seq(last));
+            line.tail.retain(|batch| !volumes.iter().any(|volume| volume.name.covers(stream, batch.seq)));
+            line.next = line.next.max(Seq(end));
             line.durable = line.next;
         }
     }
 
-    /// Opens the newest volume of each stream; the rest are checked when they are first read.
+    /// Opens the newest volume of each shelf; the rest are checked when they are first read.
     fn check_newest(&mut self, now: Stamp) {
-        for stream in Stream::ALL {
-            let newest = self.volumes.iter().rposition(|volume| volume.name.stream == stream);
+        for shelf in Shelf::ALL {
+            let newest = self.volumes.iter().rposition(|volume| volume.name.shelf == shelf);
             let Some(index) = newest else { continue };
             let name = self.volumes[index].name;
             let checked = Reader::open(&self.folder, name).and_then(|reader| reader.verify());
@@ -282,8 +282,7 @@ impl Journal {
     pub(super) fn holes(&self, stream: Stream) -> Vec<SeqRange> {
         let line = &self.lines[stream.index()];
         let Some(last) = line.durable.0.checked_sub(1) else { return Vec::new() };
-        let volumes = self.volumes.iter().filter(|volume| volume.name.stream == stream);
-        let mut known: Vec<SeqRange> = volumes.map(|volume| volume.name.range).chain(line.done.iter()).collect();
+        let mut known: Vec<SeqRange> = self.ranges(stream).chain(line.done.iter()).collect();
         known.extend(line.tail.iter().map(|batch| SeqRange { first: batch.seq, last: batch.seq }));
         known.sort_by_key(|range| range.first);
         subtract(SeqRange { first: Seq(0), last: Seq(last) }, known.into_iter())

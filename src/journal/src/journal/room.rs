@@ -1,13 +1,13 @@
 //! What leaves the folder: what is older than it is kept, the least valuable when there is too much, and what is damaged.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::io;
 
 use wire::event::{self, Event, LossReason};
 use wire::id::Seq;
 use wire::ranges::{SeqRange, subtract};
-use wire::record::Record;
-use wire::stream::{Lane, Stream};
+use wire::stream::{Lane, Shelf, Stream};
 use wire::time::Stamp;
 
 use super::{Journal, VOLUME_COUNT_MAX, Volume};
@@ -30,7 +30,7 @@ impl Journal {
         }
         while self.done_bytes() > self.settings.done_bytes_max {
             // Without the dictionary nothing else can be read, and a hub that was restored asks for it.
-            let is_spare = |volume: &Volume| self.is_done(volume) && volume.name.stream != Stream::Dictionary;
+            let is_spare = |volume: &Volume| self.is_done(volume) && volume.name.shelf != Shelf::Dictionary;
             let done = (0..self.volumes.len()).filter(|index| is_spare(&self.volumes[*index]));
             let Some(index) = done.min_by_key(|index| worth(&self.volumes[*index])) else { break };
             self.remove_volume(index)?;
@@ -43,21 +43,23 @@ impl Journal {
     }
 
     fn is_done(&self, volume: &Volume) -> bool {
-        let done = &self.lines[volume.name.stream.index()].done;
-        done.range_of(volume.name.range.first).is_some_and(|range| range.last >= volume.name.range.last)
+        volume.name.ranges().all(|(stream, range)| {
+            let done = &self.lines[stream.index()].done;
+            done.range_of(range.first).is_some_and(|of| of.last >= range.last)
+        })
     }
 
     fn done_bytes(&self) -> u64 {
         self.volumes.iter().filter(|volume| self.is_done(volume)).map(|volume| volume.bytes).sum()
     }
 
-    /// The oldest volume of a stream of which newer volumes cover all the time that is to be kept.
+    /// The oldest volume of a shelf of which newer volumes cover all the time that is to be kept.
     fn expired(&self) -> Option<usize> {
-        Stream::ALL.into_iter().filter(|stream| stream.lane() != Lane::Urgent).find_map(|stream| {
-            let mut of_stream = self.volumes.iter().enumerate().filter(|(_, volume)| volume.name.stream == stream);
-            let (oldest, _) = of_stream.next()?;
-            let newer_s: u64 = of_stream.map(|(_, volume)| u64::from(volume.name.span_s)).sum();
-            (newer_s * 1000 >= self.settings.keep[stream.index()].0).then_some(oldest)
+        Shelf::ALL.into_iter().filter(|shelf| shelf.lane() != Lane::Urgent).find_map(|shelf| {
+            let mut of_shelf = self.volumes.iter().enumerate().filter(|(_, volume)| volume.name.shelf == shelf);
+            let (oldest, _) = of_shelf.next()?;
+            let newer_s: u64 = of_shelf.map(|(_, volume)| u64::from(volume.name.span_s)).sum();
+            (newer_s * 1000 >= self.settings.keep[shelf.index()].0).then_some(oldest)
         })
     }
 
@@ -67,18 +69,18 @@ impl Journal {
     pub(super) fn evict_one(&mut self, now: Stamp) -> io::Result<bool> {
         let over = Lane::ALL.map(|lane| {
             let bytes =
-                self.volumes.iter().filter(|volume| volume.name.stream.lane() == lane).map(|volume| volume.bytes);
+                self.volumes.iter().filter(|volume| volume.name.shelf.lane() == lane).map(|volume| volume.bytes);
             let share = self.budget_bytes() * u64::from(self.settings.shares[lane.index()]) / 100;
             bytes.sum::<u64>() as i64 - share as i64
         });
         let key = |volume: &Volume| {
             let is_done = self.is_done(volume);
-            let over = if is_done { 0 } else { over[volume.name.stream.lane().index()] };
+            let over = if is_done { 0 } else { over[volume.name.shelf.lane().index()] };
             (!is_done, Reverse(over), worth(volume))
         };
-        let may_go = |volume: &Volume| match volume.name.stream {
-            Stream::Dictionary => self.is_done(volume) && over[Lane::Urgent.index()] > 0,
-            Stream::Event => self.is_done(volume),
+        let may_go = |volume: &Volume| match volume.name.shelf {
+            Shelf::Dictionary => self.is_done(volume) && over[Lane::Urgent.index()] > 0,
+            Shelf::Event => self.is_done(volume),
             _ => true,
         };
         let candidates = (0..self.volumes.len()).filter(|index| may_go(&self.volumes[*index]));
@@ -90,12 +92,12 @@ impl Journal {
 
     /// Removes a volume, when there is room to say what is lost with it.
     fn drop_volume(&mut self, now: Stamp, index: usize, reason: LossReason) -> io::Result<bool> {
-        let Name { stream, range, .. } = self.volumes[index].name;
-        let unsent = subtract(range, self.lines[stream.index()].done.iter());
+        let ranges = self.volumes[index].name.ranges();
+        let unsent: Vec<(Stream, SeqRange)> = ranges.flat_map(|(stream, range)| self.unsent(stream, range)).collect();
         if !self.has_room_for_events(unsent.len()) {
             return Ok(false);
         }
-        for range in unsent {
+        for (stream, range) in unsent {
             self.say_lost(now, stream, range, reason);
         }
         // The loss is on record before it happens.
@@ -104,11 +106,16 @@ impl Journal {
         Ok(true)
     }
 
+    fn unsent(&self, stream: Stream, range: SeqRange) -> Vec<(Stream, SeqRange)> {
+        let unsent = subtract(range, self.lines[stream.index()].done.iter());
+        unsent.into_iter().map(|range| (stream, range)).collect()
+    }
+
     /// Takes a volume in that was just written.
     pub(super) fn add_volume(&mut self, volume: Volume) {
         self.volume_written_bytes += block_bytes(0, volume.bytes);
-        let key = (volume.name.stream, volume.name.range.first);
-        let at = self.volumes.partition_point(|other| (other.name.stream, other.name.range.first) < key);
+        let key = (volume.name.shelf, volume.name.number);
+        let at = self.volumes.partition_point(|other| (other.name.shelf, other.name.number) < key);
         self.volumes.insert(at, volume);
     }
 
@@ -130,18 +137,12 @@ impl Journal {
         if !self.has_room_for_events(2) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let mut saved: Vec<(Seq, Vec<u8>)> = Vec::new();
+        let mut saved: BTreeMap<(Stream, Seq), Vec<u8>> = BTreeMap::new();
         let mut volume = self.volumes.iter_mut().find(|volume| volume.name == name);
         let is_given_up = volume.as_ref().is_some_and(|volume| volume.is_given_up(now));
         let unreadable = if is_given_up { Unreadable::Lost } else { Unreadable::Refused };
-        let carved = volume::carve(&self.folder, name, unreadable, |body| {
-            if let Ok(record) = Record::open(body)
-                && record.header.stream == name.stream
-                && name.range.first <= record.header.seq
-                && record.header.seq <= name.range.last
-            {
-                saved.push((record.header.seq, body.to_vec()));
-            }
+        let carved = volume::carve(&self.folder, name, unreadable, |bytes, record| {
+            saved.entry((record.header.stream, record.header.seq)).or_insert_with(|| bytes.to_vec());
         });
         // A file that never opens again yields nothing.
         if let Err(error) = carved
@@ -152,20 +153,17 @@ impl Journal {
             }
             return Err(error);
         }
-        saved.sort_by_key(|(seq, _)| *seq);
-        saved.dedup_by_key(|(seq, _)| *seq);
         let mut replacement = None;
-        if let (Some((first, _)), Some((last, _))) = (saved.first(), saved.last()) {
-            let range = SeqRange { first: *first, last: *last };
-            let mut rest = saved.iter();
+        if !saved.is_empty() {
             // The name differs from the damaged one's unless both ends were saved: then it replaces it in one rename.
-            let written = volume::write(&self.folder, Name { range, ..name }, |record| {
-                let Some((seq, bytes)) = rest.next() else { return Ok(None) };
-                record.clear();
-                record.extend_from_slice(bytes);
-                Ok(Some(*seq))
+            let name = name.holding(saved.keys().copied());
+            let mut rest = saved.iter();
+            let written = volume::write(&self.folder, name, |record| {
+                let Some((key, bytes)) = rest.next() else { return Ok(None) };
+                record.clone_from(bytes);
+                Ok(Some(*key))
             });
-            replacement = Some(Volume::new(Name { range, ..name }, written?));
+            replacement = Some(Volume::new(name, written?));
         }
         self.volumes.retain(|volume| volume.name != name && Some(volume.name) != replacement.map(|saved| saved.name));
         if let Some(volume) = replacement {
@@ -173,11 +171,14 @@ impl Journal {
         }
         let text = event::text(&name.to_file_name());
         self.append_event(now, &Event::Quarantined { volume: text, saved_count: saved.len() as u32 });
-        let saved = saved.iter().map(|(seq, _)| SeqRange { first: *seq, last: *seq });
-        let mut known: Vec<SeqRange> = self.lines[name.stream.index()].done.iter().chain(saved).collect();
-        known.sort_by_key(|range| range.first);
-        for range in subtract(name.range, known.into_iter()) {
-            self.say_lost(now, name.stream, range, LossReason::Damaged);
+        for (stream, range) in name.ranges() {
+            let saved =
+                saved.keys().filter(|(of, _)| *of == stream).map(|(_, seq)| SeqRange { first: *seq, last: *seq });
+            let mut known: Vec<SeqRange> = self.lines[stream.index()].done.iter().chain(saved).collect();
+            known.sort_by_key(|range| range.first);
+            for range in subtract(range, known.into_iter()) {
+                self.say_lost(now, stream, range, LossReason::Damaged);
+            }
         }
         self.commit_tail()?;
         if self.volumes.iter().all(|volume| volume.name != name) {
@@ -189,8 +190,8 @@ impl Journal {
 }
 
 /// Of two volumes of which neither matters more to the hub, the lesser goes first.
-fn worth(volume: &Volume) -> (Reverse<Stream>, Seq) {
-    (Reverse(volume.name.stream), volume.name.range.first)
+fn worth(volume: &Volume) -> (Reverse<Shelf>, u32) {
+    (Reverse(volume.name.shelf), volume.name.number)
 }
 
 #[cfg(test)]
@@ -200,7 +201,8 @@ mod tests {
     use disk::memory::Memory;
     use wire::batch;
     use wire::id::JournalId;
-    use wire::stream::STREAM_COUNT;
+    use wire::record::Record;
+    use wire::stream::SHELF_COUNT;
     use wire::time::{Instant, Span, UnixTime};
 
     use super::*;
@@ -211,7 +213,7 @@ mod tests {
         tail_bytes_max: 64 << 10,
         fold_bytes_min: 16 << 10,
         done_bytes_max: 4 << 20,
-        keep: [Span(u64::MAX); STREAM_COUNT],
+        keep: [Span(u64::MAX); SHELF_COUNT],
         ..Settings::DEFAULT
     };
 
@@ -274,7 +276,7 @@ mod tests {
         }
 
         fn volume_bytes(&self, of: Lane) -> u64 {
-            self.journal.volumes.iter().filter(|v| v.name.stream.lane() == of).map(|volume| volume.bytes).sum()
+            self.journal.volumes.iter().filter(|v| v.name.shelf.lane() == of).map(|volume| volume.bytes).sum()
         }
     }
 
@@ -282,7 +284,7 @@ mod tests {
     fn what_is_older_than_it_is_kept_goes_and_the_unsent_of_it_is_said() {
         let mut settings = SETTINGS;
         settings.bytes_max = 64 << 20;
-        settings.keep[Stream::Raw.index()] = Span::minutes(300);
+        settings.keep[Shelf::Raw.index()] = Span::minutes(300);
         let mut bench = Bench::new(settings, u64::MAX);
         (0..1000).for_each(|_| bench.append(Stream::Raw, &[7; 400]));
         let held = bench.held_count(Stream::Raw);

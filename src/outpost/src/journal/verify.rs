@@ -35,7 +35,7 @@ pub(crate) fn verified(
 fn place(part: &Part) -> String {
     match part.source {
         Source::Tail => format!("tail, {} stream", part.stream),
-        Source::Volume(name) => name.to_file_name(),
+        Source::Volume(name) => format!("{}, {} stream", name.to_file_name(), part.stream),
     }
 }
 
@@ -169,7 +169,6 @@ mod tests {
     use wire::record::{Header, seal};
     use wire::stream::{Lane, Stream};
 
-    use super::*;
     use crate::args::Form;
     use crate::journal::fixture::{at, exported, opened, put_list, run, verified};
     use crate::journal::{FOLDER, look};
@@ -183,15 +182,16 @@ mod tests {
         journal.commit(at(1)).unwrap();
         let values: Vec<[Option<i64>; 1]> = (0..5).map(|value| [Some(value * 3)]).collect();
         let payloads = run(mark, 10, &values.iter().map(|values| &values[..]).collect::<Vec<_>>());
-        let range = SeqRange { first: Seq(0), last: Seq(4) };
-        let name = Name { journal: journal.id(), stream: Stream::Raw, range, span_s: 0 };
-        let mut rest = [0, 1, 3, 4].into_iter();
+        let held_seqs = [0, 1, 3, 4].map(Seq);
+        let name = Name::new(journal.id(), Stream::Raw.shelf(), 0, 0);
+        let name = name.holding(held_seqs.map(|seq| (Stream::Raw, seq)));
+        let mut rest = held_seqs.into_iter();
         volume::write(&(held as disk::Folder), name, |record| {
             let Some(seq) = rest.next() else { return Ok(None) };
             record.clear();
-            let header = Header { stream: Stream::Raw, seq: Seq(seq), run: Seq(0), stamp: at(10 + seq) };
-            seal(&header, &payloads[seq as usize], false, record);
-            Ok(Some(Seq(seq)))
+            let header = Header { stream: Stream::Raw, seq, run: Seq(0), stamp: at(10 + seq.0) };
+            seal(&header, &payloads[seq.0 as usize], false, record);
+            Ok(Some((Stream::Raw, seq)))
         })
         .unwrap();
         name
@@ -203,7 +203,7 @@ mod tests {
         let name = cut(folder);
         let (text, is_sound) = verified(folder);
         let expected = format!(
-            "{}: CUT: batches 3 to 4 of the run that begins with 0 cannot be decoded without 2\n\
+            "{}, raw stream: CUT: batches 3 to 4 of the run that begins with 0 cannot be decoded without 2\n\
              raw stream: MISSING: batch 2, and the journal does not know\n\
              1 volume and the tail: 5 batches whole, 2 of them not to be decoded; 0 damaged\n",
             name.to_file_name()
@@ -230,11 +230,11 @@ mod tests {
         let path = folder.file(FOLDER).join(name.to_file_name());
         let mut bytes = fs::read(&path).unwrap();
         // In the body of the first entry that lies there.
-        let entry = bytes.windows(4).position(|window| window == b"OPJ\xf0").unwrap();
-        bytes[entry + 25] ^= 1;
+        let entry = bytes.windows(4).position(|window| window == b"OPB\xf0").unwrap();
+        bytes[entry + 12] ^= 1;
         fs::write(&path, &bytes).unwrap();
         let (text, is_sound) = verified(folder);
-        assert!(!is_sound && text.contains(&format!("{}: DAMAGED: batch ", name.to_file_name())), "{text}");
+        assert!(!is_sound && text.contains(&format!("{}, raw stream: DAMAGED: batch ", name.to_file_name())), "{text}");
         let (_, lacks) = exported(folder, Lane::Raw, None, Form::Csv);
         assert!(lacks.failure().unwrap().contains("damaged in 1 place"), "{lacks:?}");
     }

@@ -18,7 +18,7 @@ use journal::journal::Settings;
 use wire::event::{self, Event};
 use wire::id::Seq;
 use wire::metric::Metric;
-use wire::stream::{Lane, STREAM_COUNT, Stream};
+use wire::stream::{LANE_COUNT, Lane, SHELF_COUNT, Shelf, Stream};
 use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
 
 use crate::disk::SimDisk;
@@ -119,7 +119,7 @@ fn stamp(tick: u64) -> Stamp {
 pub fn journal(fit: &Fit, seed: u64, day_count: u64, mut progress: impl FnMut(u64)) -> Result<String, String> {
     let disk = SimDisk::new(Rng::new(seed));
     let mut settings = Settings { bytes_max: 4 << 30, ..Settings::DEFAULT };
-    settings.keep[Stream::Raw.index()] = Span(DAY.0 * (day_count + 1));
+    settings.keep[Shelf::Raw.index()] = Span(DAY.0 * (day_count + 1));
     let mut gateway = Gateway::new(fit, seed, disk.folder(), settings)?;
     let (begun, mut worst_day_bytes) = (Clock::now(), 0);
     for day in 0..day_count {
@@ -135,31 +135,40 @@ pub fn journal(fit: &Fit, seed: u64, day_count: u64, mut progress: impl FnMut(u6
     drop(gateway);
 
     let inspection = Inspection::open(disk.folder(), Unreadable::Lost).map_err(|error| error.to_string())?;
-    let lane_bytes = |lane: Lane| -> io::Result<u64> {
-        let stats = Stream::ALL.into_iter().filter(|stream| stream.lane() == lane).map(|of| inspection.stat(of));
-        stats.map(|stat| stat.map(|stat| stat.volume_bytes + stat.tail_bytes)).sum()
+    let shelf_bytes = |shelf: Shelf| -> io::Result<u64> {
+        let stats = shelf.streams().map(|stream| inspection.stat(stream));
+        let tail_bytes = stats.map(|stat| stat.map(|stat| stat.tail_bytes)).sum::<io::Result<u64>>()?;
+        Ok(inspection.volumes(shelf).1 + tail_bytes)
     };
-    let megabytes = |lane| lane_bytes(lane).map(|bytes| bytes as f64 / MEGABYTE).map_err(|error| error.to_string());
-    let (raw, summary) = (megabytes(Lane::Raw)?, megabytes(Lane::Summary)?);
-    let mut by_stream = Vec::new();
+    let megabytes = |bytes: u64| bytes as f64 / MEGABYTE;
+    let (mut by_lane, mut by_shelf, mut by_stream) = ([0; LANE_COUNT], Vec::new(), Vec::new());
+    for shelf in Shelf::ALL {
+        let bytes = shelf_bytes(shelf).map_err(|error| error.to_string())?;
+        by_lane[shelf.lane().index()] += bytes;
+        by_shelf.push(format!("\"{shelf}\":{:.2}", megabytes(bytes)));
+    }
+    let (raw, summary) = (megabytes(by_lane[Lane::Raw.index()]), megabytes(by_lane[Lane::Summary.index()]));
+    let mut raw_batches = 0;
     for stream in Stream::ALL {
         let stat = inspection.stat(stream).map_err(|error| error.to_string())?;
-        by_stream.push(format!("\"{stream}\":{:.2}", (stat.volume_bytes + stat.tail_bytes) as f64 / MEGABYTE));
+        let bytes = megabytes(stat.volume_bytes + stat.tail_bytes);
+        by_stream.push(format!("\"{stream}\":{{\"mb\":{bytes:.2},\"batches\":{}}}", stat.batch_count));
+        raw_batches += if stream.shelf() == Shelf::Raw { stat.batch_count } else { 0 };
     }
-    let raw_batches = inspection.stat(Stream::Raw).map_err(|error| error.to_string())?.batch_count.max(1);
     let lost_batches = lost_by_damage(&disk, seed)?;
     let series_count = fit.series.len() as u64;
-    let samples_per_batch = (ticks * series_count) as f64 / raw_batches as f64;
+    let samples_per_batch = (ticks * series_count) as f64 / raw_batches.max(1) as f64;
     let opened = open_after_kill(seed)?;
     Ok(format!(
         "{{\"days\":{day_count},\"series\":{series_count},\"samples\":{},\"seconds\":{seconds:.1},\
          \"raw_mb\":{{\"figure\":{raw:.1},\"bar\":180}},\"summary_mb\":{{\"figure\":{summary:.1},\"bar\":40}},\
          \"flash_mb_per_day\":{{\"figure\":{:.1},\"worst\":{:.1},\"bar\":50}},\"commit_interval_s\":{:.0},\
-         \"mb_by_stream\":{{{}}},\"samples_lost_per_damaged_row\":{:.0},\"open_s\":{{\"figure\":{:.2},\"read_mb\":{:.1},\"volumes\":{},\"bar\":1}}}}",
+         \"mb_by_shelf\":{{{}}},\"batches_by_stream\":{{{}}},\"samples_lost_per_damaged_row\":{:.0},\"open_s\":{{\"figure\":{:.2},\"read_mb\":{:.1},\"volumes\":{},\"bar\":1}}}}",
         ticks * series_count,
         wear.written_bytes as f64 / MEGABYTE / (wear.running_ms as f64 / DAY.0 as f64),
         worst_day_bytes as f64 / MEGABYTE,
         (ticks * TICK.0 / 1000) as f64 / commits.max(1) as f64,
+        by_shelf.join(","),
         by_stream.join(","),
         lost_batches * samples_per_batch,
         opened.seconds,
@@ -191,11 +200,11 @@ fn lost_by_damage(disk: &SimDisk, seed: u64) -> Result<f64, String> {
         let file = one.folder().create(&name).map_err(|error| error.to_string())?;
         file.write_at(0, &bytes).and_then(|()| file.sync()).map_err(|error| error.to_string())?;
         let marks: Vec<usize> =
-            (0..bytes.len().saturating_sub(80)).filter(|at| bytes[*at..].starts_with(b"OPJ\xf0")).collect();
+            (0..bytes.len().saturating_sub(80)).filter(|at| bytes[*at..].starts_with(b"OPB\xf0")).collect();
         if marks.is_empty() {
             continue;
         }
-        let at = *rng.choose(&marks) + 60;
+        let at = *rng.choose(&marks) + 40;
         one.damage(&name, |file| file[at] ^= 1);
         sum += lost(&one)?;
     }
@@ -222,7 +231,7 @@ fn open_after_kill(seed: u64) -> Result<Opened, String> {
 }
 
 /// A journal that gives nothing up.
-const KEEPS_ALL: Settings = Settings { bytes_max: 4 << 30, keep: [Span(u64::MAX); STREAM_COUNT], ..Settings::DEFAULT };
+const KEEPS_ALL: Settings = Settings { bytes_max: 4 << 30, keep: [Span(u64::MAX); SHELF_COUNT], ..Settings::DEFAULT };
 
 /// A journal of 200 MB on the real disk, in a folder that is made: for an agent to open.
 ///
