@@ -3,6 +3,7 @@
 
 mod admission;
 mod agreement;
+mod copied;
 mod datagram;
 mod exhaustion;
 mod garbage;

@@ -286,6 +286,11 @@ fn moments(json: &str) -> Vec<u64> {
     points.filter_map(|point| point[0].as_u64()).collect()
 }
 
+fn copy_folder(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.expect("cp runs").success());
+}
+
 /// An agent's process.
 pub(super) struct Agent {
     folder: PathBuf,
@@ -306,6 +311,19 @@ impl Agent {
     pub(super) fn behind(mut self, behind: Behind) -> Agent {
         self.behind = behind;
         self
+    }
+
+    /// Another machine with a copy of this one's card. Neither may run meanwhile.
+    pub(super) fn copy(&self, scratch: &Scratch, name: &str) -> Agent {
+        let folder = scratch.path().join(name);
+        copy_folder(&self.folder, &folder);
+        Agent { folder, child: None, behind: Behind::default() }
+    }
+
+    /// Puts another's card in the place of this one's.
+    pub(super) fn put_back(&self, image: &Agent) {
+        fs::remove_dir_all(&self.folder).expect("the folder is there");
+        copy_folder(&image.folder, &self.folder);
     }
 
     pub(super) fn folder(&self) -> &Path {

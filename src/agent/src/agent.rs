@@ -19,9 +19,11 @@ use link::estimator::Estimate;
 use link::receipt::Number;
 use wire::batch;
 use wire::event::{self, Event};
-use wire::id::{DeviceId, Seq};
+use wire::id::{DeviceId, JournalId, Seq};
 use wire::limits::RECORD_BYTES_MAX;
-use wire::message::{About, Backlog, Fingerprint, Head, Hello, Ping, Welcome, progress_checksum};
+use wire::message::{
+    About, Backlog, Checksum, CloseReason, Fingerprint, Head, Hello, Ping, Welcome, progress_checksum,
+};
 use wire::metric::Metric;
 use wire::ranges::RangeSet;
 use wire::stream::Stream;
@@ -669,12 +671,43 @@ impl Agent {
         }
     }
 
+    /// Whether the hub holds batches under numbers of this journal that are not the journal's: those that it has not given out yet, or
+    /// others.
+    fn is_forked(&mut self, now: Stamp, welcome: &Welcome) -> bool {
+        welcome.progress.iter().flatten().any(|progress| {
+            let Some(highest) = progress.held.iter().next_back().map(|range| range.last) else { return false };
+            let Some(tip) = progress.tip else { return false };
+            if highest >= self.journal.next(progress.stream) {
+                return true;
+            }
+            // What is not here any more cannot be compared.
+            let is_read = self.journal.read(now, progress.stream, highest, &mut self.record).unwrap_or(false);
+            is_read && self.record.first_chunk().is_some_and(|crc| Checksum::from(*crc) != tip)
+        })
+    }
+
+    fn fork(&mut self, now: Stamp) {
+        let former = self.journal.id();
+        // xorshift32 (Marsaglia, 2003) from the former name and the moment: two copies meet the hub at different moments.
+        let mut name = former.0 ^ (now.uptime.0 as u32).rotate_left(16) ^ now.boot.0 | 1;
+        for shift in [13, 17, 5] {
+            name ^= if shift == 17 { name >> shift } else { name << shift };
+        }
+        self.journal.rename(now, JournalId(name));
+        self.say(now, &Event::JournalRenamed { former });
+    }
+
     fn link_up(&mut self, now: Stamp, welcome: &Welcome) {
+        if self.is_forked(now, welcome) {
+            self.fork(now);
+            return self.client.begin_again(now.uptime);
+        }
         for stream in Stream::ALL {
             let Some(progress) = &welcome.progress else { break };
             let progress = progress.iter().find(|progress| progress.stream == stream);
             let held = progress.map(|progress| progress.held.clone()).unwrap_or_default();
             if let Some(last) = held.iter().next_back() {
+                // Numbers above our own of which the hub has nothing: they were said to be lost.
                 self.journal.skip_to(stream, Seq(last.last.0.saturating_add(1)));
             }
             self.journal.adopt(now, stream, &held);
@@ -691,6 +724,9 @@ impl Agent {
     }
 
     fn link_down(&mut self, now: Stamp, reason: DownReason) {
+        if matches!(&reason, DownReason::Refused(close) if close.reason == CloseReason::Forked) {
+            self.fork(now);
+        }
         // A run that goes on over an outage would make the news after it wait for everything before it.
         if let Some(run) = self.sampler.run()
             && self.journal.done(Stream::Raw).first_missing(run) < self.journal.durable(Stream::Raw)

@@ -73,6 +73,10 @@ pub struct Device {
     pub heard: Option<UnixTime>,
     /// The life of its journal that it last spoke of.
     pub journal: Option<JournalId>,
+    /// The one before.
+    pub former_journal: Option<JournalId>,
+    /// When two machines were last seen to speak with its key.
+    pub cloned: Option<UnixTime>,
     /// Batches that it has and that are neither held nor lost, as far as is known.
     pub backlog_count: u64,
     /// Its clock less the hub's in ms, when it last said; none when it did not know the time.
@@ -100,6 +104,8 @@ impl Device {
             enrolled: UnixTime(0),
             heard: None,
             journal: None,
+            former_journal: None,
+            cloned: None,
             backlog_count: 0,
             clock_offset_ms: None,
             about: None,

@@ -172,6 +172,11 @@ pub enum Note {
         /// Its name.
         name: String,
     },
+    /// Two machines speak with the key of a device: its card was copied.
+    Cloned {
+        /// Its name.
+        name: String,
+    },
     /// A device is connected.
     Online {
         /// Its name.

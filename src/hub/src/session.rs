@@ -47,8 +47,8 @@ pub struct Who {
     pub about: Checksum,
     /// The checksum of what it takes the hub to hold, and whether it is right.
     believes: (Checksum, bool),
-    /// The checksums of the highest that is held, by stream, when it said hello.
-    tips: [Option<Checksum>; STREAM_COUNT],
+    /// The highest that was held when the store was asked and its checksum, by stream.
+    tips: [Option<(Seq, Checksum)>; STREAM_COUNT],
     /// By stream: what is durable, or known to be lost. Empty until the store has said.
     held: [RangeSet; STREAM_COUNT],
     /// By stream: the number that the next batch will have, as far as is known.
@@ -103,9 +103,11 @@ impl Who {
         let (believed, is_right) = &mut self.believes;
         *is_right = *believed == progress_checksum(progress.iter().map(|progress| (progress.stream, &progress.held)));
         for Progress { stream, held, tip } in progress {
-            self.tips[stream.index()] = tip;
-            let head = &mut self.heads[stream.index()];
-            *head = held.iter().next_back().map_or(*head, |range| (*head).max(Seq(range.last.0.saturating_add(1))));
+            if let Some(range) = held.iter().next_back() {
+                let head = &mut self.heads[stream.index()];
+                *head = (*head).max(Seq(range.last.0.saturating_add(1)));
+                self.tips[stream.index()] = tip.map(|tip| (range.last, tip));
+            }
             self.held[stream.index()].insert_all(&held);
         }
     }
@@ -113,7 +115,10 @@ impl Who {
     /// What is held, by stream, and nothing of a stream that was never seen; `None` when the device knows.
     pub fn progress(&self) -> Option<heapless::Vec<Progress, STREAM_COUNT>> {
         let of = |stream: Stream| {
-            let (held, tip) = (self.held[stream.index()].clone(), self.tips[stream.index()]);
+            let held = self.held[stream.index()].clone();
+            let highest = held.iter().next_back().map(|range| range.last);
+            // What came with the hello is newer, and was compared when it was stored.
+            let tip = self.tips[stream.index()].filter(|(seq, _)| Some(*seq) == highest).map(|(_, tip)| tip);
             Progress { stream, held, tip }
         };
         let progress = || Stream::ALL.into_iter().map(of).filter(|progress| !progress.held.is_empty()).collect();

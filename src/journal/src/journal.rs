@@ -44,8 +44,9 @@ pub const VOLUME_COUNT_MAX: usize = 4096;
 
 pub(crate) const STATE_SLOT: usize = 0;
 pub(crate) const WEAR_SLOT: usize = 1;
+pub(crate) const NAME_SLOT: usize = 2;
 /// Slots of the journal's own.
-const OWN_SLOT_COUNT: usize = 2;
+const OWN_SLOT_COUNT: usize = 3;
 
 /// What an event of the journal's own takes in the tail at the most, heads included.
 const EVENT_ROOM_BYTES: usize = 320;
@@ -193,7 +194,10 @@ struct Slot {
 pub struct Journal {
     folder: Folder,
     settings: Settings,
+    /// The name in its files.
     id: JournalId,
+    /// The name that the hub knows it by: another one since its numbers were found to be somebody else's too.
+    name: JournalId,
     tail: Tail,
     lines: [Line; STREAM_COUNT],
     /// By shelf, then by number.
@@ -211,9 +215,22 @@ pub struct Journal {
 const _: () = assert!(size_of::<Journal>() <= 6 << 10);
 
 impl Journal {
-    /// Which life of the journal this is.
+    /// Which life of the journal this is, at the hub.
     pub fn id(&self) -> JournalId {
-        self.id
+        self.name
+    }
+
+    /// Goes on as another life: somebody else gave out the same numbers, from a copy of this journal or after it was put back to an
+    /// older image. What the hub was known to hold, it holds under the former name, which is said; the rest is sent under the new one.
+    pub fn rename(&mut self, now: Stamp, name: JournalId) {
+        self.name = name;
+        self.slots[NAME_SLOT].is_dirty = true;
+        for stream in Stream::ALL {
+            for range in std::mem::take(&mut self.lines[stream.index()].done).iter() {
+                self.say_lost(now, stream, range, LossReason::Renamed);
+            }
+        }
+        self.slots[STATE_SLOT].is_dirty = true;
     }
 
     /// The number that the next batch of `stream` will have.
@@ -362,6 +379,8 @@ impl Journal {
             }
         } else if number == WEAR_SLOT {
             body = postcard::to_extend(&self.wear, body).expect("a vector takes every byte");
+        } else if number == NAME_SLOT {
+            body.extend_from_slice(&self.name.0.to_le_bytes());
         } else {
             body.extend_from_slice(&self.slots[number].value);
         }

@@ -101,6 +101,8 @@ pub enum DownReason {
     Disconnected,
     /// The hub has forgotten the session, as after a restart.
     Forgotten,
+    /// The hub holds other batches under the numbers of this journal, which goes on under another name.
+    Forked,
     /// The hub does not speak this protocol.
     Garbage(FrameError),
     /// The hub sent a message that makes no sense here.
@@ -119,6 +121,9 @@ impl fmt::Display for DownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DownReason::Disconnected => f.write_str("connection lost"),
+            DownReason::Forked => f.write_str(
+                "the hub holds other batches under this journal's numbers: was the card copied or put back?",
+            ),
             DownReason::Forgotten => f.write_str("the hub has forgotten the session: was it restarted?"),
             DownReason::Garbage(error) => write!(f, "the other end is no hub: {error}"),
             DownReason::Unexpected(kind) => write!(f, "the hub sent an unexpected message of kind {kind}"),
@@ -506,6 +511,14 @@ impl Client {
         if let State::Down { dial_at } = &mut self.state {
             *dial_at = now;
         }
+    }
+
+    /// Gives the link up because the journal goes on under another name, and dials again at once. What the hub has said is not heard
+    /// any more.
+    pub fn begin_again(&mut self, now: Instant) {
+        self.outputs.clear();
+        self.go_down(now, DownReason::Forked);
+        self.redial(now);
     }
 
     /// Says good-bye and never dials again.

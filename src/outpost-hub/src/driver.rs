@@ -382,6 +382,11 @@ impl Driver {
             Note::Enrolled { device, name } => {
                 log::write(Level::Info, "device enrolled", &[("name", name), ("device", device)]);
             }
+            Note::Cloned { name } => {
+                let words =
+                    "two machines speak with the key of one device: its card was copied; enroll one of them again";
+                self.gate.note(Level::Error, words, &[("name", name)]);
+            }
             Note::Online { name } => {
                 self.greetings.write(self.gate.now().uptime, Level::Info, "device is online", &[("name", name)]);
             }

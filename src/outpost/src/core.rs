@@ -413,6 +413,7 @@ fn log_link_down(reason: &DownReason, lost: Option<String>) {
         }
         DownReason::Refused(_)
         | DownReason::Forgotten
+        | DownReason::Forked
         | DownReason::Garbage(_)
         | DownReason::Silent
         | DownReason::Unexpected(_)

@@ -100,6 +100,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Lost { .. } => "lost",
         Event::PartsUnread { .. } => "parts_unread",
         Event::ProcessesSkipped { .. } => "processes_skipped",
+        Event::JournalRenamed { .. } => "journal_renamed",
         Event::WindowsRefused { .. } => "windows_refused",
         Event::Quarantined { .. } => "quarantined",
         Event::SeriesRefused { .. } => "series_refused",

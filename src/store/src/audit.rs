@@ -307,6 +307,7 @@ mod tests {
             journal: gateway.journal,
             stream: Stream::Raw,
             range: SeqRange { first: Seq(4), last: Seq(5) },
+            is_elsewhere: false,
         });
         changes.extend(gateway.run(300_000, 30, 10));
         changes.push(gateway.event(1, &Event::Stopped));

@@ -31,6 +31,8 @@ pub enum Change {
         stream: Stream,
         /// Which numbers.
         range: SeqRange,
+        /// Whether they are held under another name of the journal, and so not lost at all.
+        is_elsewhere: bool,
     },
     /// Sets a key of the hub's state.
     Put {

@@ -37,8 +37,8 @@ pub(crate) fn apply(tables: &mut Tables<'_>, changes: &[Change]) -> Result<Vec<R
                 draft.forget(*device)?;
                 Ok(())
             }
-            Change::Lost { device, journal, stream, range } => {
-                draft.lost((device.0, journal.0, (*stream).into()), *range)?
+            Change::Lost { device, journal, stream, range, is_elsewhere } => {
+                draft.lost((device.0, journal.0, (*stream).into()), *range, *is_elsewhere)?
             }
             Change::Put { key, value } => {
                 assert!(key.len() <= KEY_BYTES_MAX && value.len() <= VALUE_BYTES_MAX, "the hub bounds its own state");
@@ -137,9 +137,19 @@ impl Draft<'_, '_> {
         Ok(Ok(()))
     }
 
-    fn lost(&mut self, key: StreamKey, range: SeqRange) -> Result<Result<(), RefusedReason>, StoreError> {
+    fn lost(
+        &mut self,
+        key: StreamKey,
+        range: SeqRange,
+        is_elsewhere: bool,
+    ) -> Result<Result<(), RefusedReason>, StoreError> {
         let progress = row!(self.progress[key], ProgressRow::default());
-        Ok(progress.held.insert_range(range).map_err(RefusedReason::from))
+        let before = progress.held.count();
+        let inserted = progress.held.insert_range(range).map_err(RefusedReason::from);
+        if is_elsewhere {
+            progress.elsewhere_count += progress.held.count() - before;
+        }
+        Ok(inserted)
     }
 
     fn forget(&mut self, device: DeviceId) -> Result<(), StoreError> {

@@ -363,6 +363,7 @@ mod tests {
             journal: gateway.journal,
             stream: Stream::Raw,
             range: SeqRange { first: Seq(first), last: Seq(last) },
+            is_elsewhere: false,
         };
         let store = store_of(&[changes[0].clone(), lost(1, 4), lost(4, 5)]);
         assert_eq!(held(&store, Stream::Raw), [(0, 5)]);

@@ -416,6 +416,7 @@ mod tests {
             journal: gateway.journal,
             stream: Stream::Raw,
             range: SeqRange { first: Seq(2), last: Seq(2) },
+            is_elsewhere: false,
         };
         let store = store_of(&[vec![names, lost], first[..2].to_vec(), first[3..].to_vec(), second].concat());
         let range = ask(&store, "up");

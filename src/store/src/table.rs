@@ -77,14 +77,16 @@ pub(crate) trait Row: Serialize + DeserializeOwned {
 pub(crate) struct ProgressRow {
     /// Numbers that are held or will never come.
     pub(crate) held: RangeSet,
-    /// Records that are held: what `held` has more than this is lost.
+    /// Records that are held: what `held` has more than these and those elsewhere is lost.
     pub(crate) record_count: u64,
+    /// Numbers whose records are held under another name of the journal.
+    pub(crate) elsewhere_count: u64,
 }
 
 impl ProgressRow {
     /// Batches that will never come and are not held.
     pub(crate) fn lost_count(&self) -> u64 {
-        self.held.count().saturating_sub(self.record_count)
+        self.held.count().saturating_sub(self.record_count).saturating_sub(self.elsewhere_count)
     }
 
     /// Numbers below the highest one that are neither held nor lost.

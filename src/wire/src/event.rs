@@ -7,6 +7,7 @@ use core::fmt;
 use heapless::String;
 use serde::{Deserialize, Serialize};
 
+use crate::id::JournalId;
 use crate::limits::{TEXT_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::ranges::SeqRange;
 use crate::stream::Stream;
@@ -79,6 +80,12 @@ pub enum Event {
         /// How many.
         count: u32,
     },
+    /// The hub held other batches under the journal's numbers, from a copy of the card or from before it was put back: the journal goes
+    /// on under the name that this event came with.
+    JournalRenamed {
+        /// Its name until then.
+        former: JournalId,
+    },
 }
 
 /// Why batches will never be sent.
@@ -92,6 +99,8 @@ pub enum LossReason {
     Refused,
     /// They were kept for as long as the settings ask; windows of the same time stay longer.
     Expired,
+    /// They are not lost: the hub holds them under the journal's former name.
+    Renamed,
 }
 
 impl fmt::Display for LossReason {
@@ -101,6 +110,7 @@ impl fmt::Display for LossReason {
             LossReason::Damaged => "damaged on the disk",
             LossReason::Refused => "memory was full while the disk refused writes",
             LossReason::Expired => "older than the settings keep them",
+            LossReason::Renamed => "the hub has them under the journal's former name",
         })
     }
 }
@@ -132,6 +142,11 @@ impl fmt::Display for Event {
             Event::ProcessesSkipped { count } => {
                 write!(f, "{count} processes are not counted by name: there are too many")
             }
+            Event::JournalRenamed { former } => write!(
+                f,
+                "the hub held other batches under the numbers of journal {former}: the card was copied or put back to an \
+                 older image; going on under another name"
+            ),
             Event::WindowsRefused { stream, count } => {
                 write!(f, "{count} {stream} windows are lost: the journal has no room, or there are too many series")
             }

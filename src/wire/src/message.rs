@@ -337,6 +337,8 @@ pub enum CloseReason {
     Superseded,
     /// The hub cannot store at the moment; come back later.
     Busy,
+    /// The hub holds other batches under these numbers.
+    Forked,
 }
 
 impl CloseReason {
@@ -360,6 +362,7 @@ impl fmt::Display for CloseReason {
             CloseReason::TokenExpired => "the token has expired: make a new one with `outpost-hub token new`",
             CloseReason::TokenUsed => "the token has no use left: make a new one with `outpost-hub token new`",
             CloseReason::Superseded => "the same device opened another link: is its card cloned?",
+            CloseReason::Forked => "the hub holds other batches under these numbers: was the card copied or put back?",
             CloseReason::Busy => "the hub cannot store at the moment",
         })
     }

@@ -104,7 +104,7 @@ impl Commits {
 
 impl Hub {
     pub(super) fn committed(&mut self, ticket: Ticket, refused: &[Refused]) {
-        let mut peers = Vec::new();
+        let (mut peers, mut forked) = (Vec::new(), Vec::new());
         for then in self.commits.end(ticket).unwrap_or_default() {
             match then {
                 Then::Answer { peer, answer } => {
@@ -127,14 +127,20 @@ impl Hub {
                     };
                     who.waiting_count -= 1;
                     peers.push(peer);
+                    if reason == Some(RefusedReason::Conflict) {
+                        forked.push(peer);
+                    }
                     if let Some(reason) = reason {
                         self.outputs.push_back(Output::Note(Note::NotStored { device: who.device, reason }));
                     }
-                    if matches!(reason, None | Some(RefusedReason::Conflict)) {
+                    if reason.is_none() {
                         who.settled(stream, range);
                     }
                 }
             }
+        }
+        for peer in forked {
+            self.close(peer, CloseReason::Forked, "");
         }
         peers.dedup();
         for peer in peers {

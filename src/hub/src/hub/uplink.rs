@@ -4,7 +4,7 @@ use link::receipt::Number;
 use link::server::{Heard, Problem};
 use store::change::Change;
 use wire::batch;
-use wire::event::Event;
+use wire::event::{Event, LossReason};
 use wire::id::DeviceId;
 use wire::message::{
     About, CloseReason, Enroll, Enrolled, Hello, HubTime, Kind, Ping, Pong, Rotate, VERSION, Want, Welcome,
@@ -85,8 +85,15 @@ impl Hub {
         if let Some(datagram_key) = session.datagram_key {
             self.fleet.learn_datagram_key(key, datagram_key);
         }
+        let mut is_cloned = false;
         self.fleet.observe(device, |device| {
-            device.journal = Some(hello.journal);
+            if device.journal != Some(hello.journal) {
+                is_cloned = device.former_journal == Some(hello.journal);
+                device.former_journal = device.journal.replace(hello.journal);
+            }
+            if is_cloned {
+                device.cloned = now.unix;
+            }
             device.clock_offset_ms = hello.now.unix.and_then(|unix| clock_offset_ms(unix, now));
             device.heard = now.unix;
             // Speaking with the newer key ends the older one.
@@ -94,6 +101,10 @@ impl Hub {
                 device.keys.drain(..index);
             }
         });
+        if is_cloned {
+            let name = self.fleet.device(device).map(|device| device.name.clone()).unwrap_or_default();
+            self.outputs.push_back(Output::Note(Note::Cloned { name }));
+        }
         self.commits.add(self.fleet.row(device));
         let ticket = self.ticket();
         self.reads.insert(ticket, peer);
@@ -178,8 +189,8 @@ impl Hub {
         let received = now.unix.unwrap_or_default();
         let change = Change::Record { device, journal, record: bytes, received };
         self.commits.settle(change, peer, stream, SeqRange { first: seq, last: seq });
-        for (stream, range) in lost {
-            self.commits.settle(Change::Lost { device, journal, stream, range }, peer, stream, range);
+        for (stream, range, is_elsewhere) in lost {
+            self.commits.settle(Change::Lost { device, journal, stream, range, is_elsewhere }, peer, stream, range);
         }
     }
 
@@ -314,23 +325,26 @@ fn clock_offset_ms(theirs: UnixTime, ours: Stamp) -> Option<i64> {
 }
 
 /// What the events of a record say will never come, joined: no more than the store has room for, whatever they say.
-fn lost_ranges(record: &Record<'_>) -> Vec<(Stream, SeqRange)> {
+/// Of those that are held under another name of the journal, the third value is true.
+fn lost_ranges(record: &Record<'_>) -> Vec<(Stream, SeqRange, bool)> {
     let mut scratch = Vec::new();
     let Ok(payload) = record.payload(&mut scratch) else { return Vec::new() };
-    let mut lost: [RangeSet; STREAM_COUNT] = Default::default();
+    let mut lost: [[RangeSet; STREAM_COUNT]; 2] = Default::default();
     for event in batch::events(payload) {
-        if let Ok((_, Some(Event::Lost { stream, range, .. }))) = event {
-            let _ = lost[stream.index()].insert_range(range);
+        if let Ok((_, Some(Event::Lost { stream, range, reason }))) = event {
+            let is_elsewhere = reason == LossReason::Renamed;
+            let _ = lost[usize::from(is_elsewhere)][stream.index()].insert_range(range);
         }
     }
-    let of = |stream: Stream| lost[stream.index()].iter().map(move |range| (stream, range));
-    Stream::ALL.into_iter().flat_map(of).collect()
+    let of = |(is_elsewhere, stream): (bool, Stream)| {
+        lost[usize::from(is_elsewhere)][stream.index()].iter().map(move |range| (stream, range, is_elsewhere))
+    };
+    [false, true].into_iter().flat_map(|of| Stream::ALL.map(|stream| (of, stream))).flat_map(of).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use wire::batch::put_event;
-    use wire::event::LossReason;
     use wire::id::Seq;
     use wire::limits::RANGES_COUNT_MAX;
     use wire::record::{Header, seal};
@@ -363,7 +377,7 @@ mod tests {
             lost_ranges(&Record::open(&record).unwrap())
         };
         let joined = SeqRange { first: Seq(3), last: Seq(9) };
-        assert_eq!(losses(&[(3, 5), (6, 9), (4, 4)]), [(Stream::Raw, joined)]);
+        assert_eq!(losses(&[(3, 5), (6, 9), (4, 4)]), [(Stream::Raw, joined, false)]);
         let many: Vec<(u64, u64)> = (0..5000).map(|number| (2 * number, 2 * number)).collect();
         assert_eq!(losses(&many).len(), RANGES_COUNT_MAX);
     }

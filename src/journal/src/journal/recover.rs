@@ -11,7 +11,9 @@ use wire::record::{Header, Record};
 use wire::stream::{STREAM_COUNT, Shelf, Stream};
 use wire::time::Stamp;
 
-use super::{Batch, Journal, OpenError, SLOT_BYTES_MAX, SLOT_COUNT, STATE_SLOT, Settings, Volume, WEAR_SLOT};
+use super::{
+    Batch, Journal, NAME_SLOT, OpenError, SLOT_BYTES_MAX, SLOT_COUNT, STATE_SLOT, Settings, Volume, WEAR_SLOT,
+};
 use crate::entry::{HEAD_BYTES, Kind, Unreadable};
 use crate::tail::{Place, Tail};
 use crate::volume::{Name, Reader, VolumeError};
@@ -80,7 +82,10 @@ impl Journal {
             }
             let is_behind_damage = place.offset >= damage_end;
             match kind {
-                Kind::Begin => journal.id = JournalId(begin_id(&body)),
+                Kind::Begin => {
+                    journal.id = JournalId(begin_id(&body));
+                    journal.name = journal.id;
+                }
                 Kind::End => {}
                 Kind::Slot => {
                     journal.recover_slot(&body);
@@ -112,6 +117,7 @@ impl Journal {
             folder,
             settings,
             id,
+            name: id,
             tail,
             lines: Default::default(),
             volumes: Vec::new(),
@@ -216,6 +222,7 @@ impl Journal {
         match usize::from(*number) {
             STATE_SLOT => self.recover_state(value),
             WEAR_SLOT => self.wear = postcard::from_bytes(value).unwrap_or_default(),
+            NAME_SLOT => self.name = JournalId(begin_id(value)),
             _ => {}
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use hub::fleet::Standing;
 use hub::request::{Member, Reply, Request};
 use serde::Serialize;
-use wire::time::UnixTime;
+use wire::time::{Span, UnixTime};
 
 use crate::cli::{admin, nonsense, show, show_json};
 use crate::table::{ago, offset, table};
@@ -41,7 +41,7 @@ fn row(member: &Member, now: UnixTime) -> Vec<String> {
     let tags: Vec<String> = device.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
     vec![
         device.name.clone(),
-        state(member).into(),
+        state(member, now).into(),
         member.silence(now).map_or("never".into(), |silence| ago(silence.0)),
         device.backlog_count.to_string(),
         device.clock_offset_ms.map_or("?".into(), offset),
@@ -51,8 +51,16 @@ fn row(member: &Member, now: UnixTime) -> Vec<String> {
     ]
 }
 
-fn state(member: &Member) -> &'static str {
+/// For so long a device is said to be cloned after its second machine was last seen.
+const CLONED: Span = Span::minutes(7 * 24 * 60);
+
+fn is_cloned(member: &Member, now: UnixTime) -> bool {
+    member.device.cloned.is_some_and(|seen| now.0.saturating_sub(seen.0) < CLONED.0)
+}
+
+fn state(member: &Member, now: UnixTime) -> &'static str {
     match member.device.standing {
+        Standing::Active if is_cloned(member, now) => "cloned",
         Standing::Active if member.is_online => "online",
         Standing::Active => "offline",
         Standing::Retired => "retired",
@@ -67,6 +75,7 @@ struct Shown<'a> {
     id: String,
     standing: &'static str,
     online: bool,
+    cloned: bool,
     heard_ms: Option<u64>,
     silence_ms: Option<u64>,
     backlog: u64,
@@ -91,6 +100,7 @@ impl Shown<'_> {
                 Standing::Revoked => "revoked",
             },
             online: member.is_online,
+            cloned: is_cloned(member, now),
             heard_ms: device.heard.map(|heard| heard.0),
             silence_ms: member.silence(now).map(|silence| silence.0),
             backlog: device.backlog_count,
@@ -130,6 +140,8 @@ mod tests {
             backlog_count: 3,
             clock_offset_ms: Some(-40),
             about: None,
+            former_journal: None,
+            cloned: None,
             version: "0.1.0".into(),
             hostname: name.into(),
         };
