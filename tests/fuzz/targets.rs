@@ -52,6 +52,7 @@ pub(super) type Target = (&'static str, fn(&[u8]));
 pub(super) fn all() -> impl Iterator<Item = Target> {
     let crates = [
         agent::probe::fuzz::TARGETS,
+        hal::linux::fuzz::TARGETS,
         identity::fuzz::TARGETS,
         outpost::fuzz::TARGETS,
         query::fuzz::TARGETS,
