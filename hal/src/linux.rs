@@ -5,6 +5,7 @@ pub mod clock;
 pub mod descriptors;
 pub mod folder;
 pub mod fuzz;
+pub mod interface;
 pub mod kept_file;
 pub mod log;
 pub mod memory;
