@@ -1,5 +1,6 @@
 //! What is Linux about the machine.
 
+pub mod binding;
 pub mod capacity;
 pub mod clock;
 pub mod descriptors;
@@ -15,6 +16,7 @@ pub mod realtime;
 pub mod socket;
 pub mod sysfs;
 pub mod terminal;
+pub mod traffic;
 
 use nix::unistd::{SysconfVar, sysconf};
 

@@ -77,7 +77,7 @@ impl AsFd for Watch {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::thread;
 
     use nix::poll::{PollFd, PollFlags, poll};
@@ -92,6 +92,39 @@ mod tests {
 
     /// Ten seconds, in which the kernel says what happened at once.
     const PATIENCE_MS: u16 = 10_000;
+
+    /// The number of the loop interface in every namespace.
+    const LOOP: u32 = 1;
+
+    /// Runs `test` on a thread with a network of its own, where it may change everything. Where this process may not have one, and
+    /// so is not root, there is nothing to run.
+    pub(in crate::linux) fn in_namespace(test: impl FnOnce() + Send) {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                if unshare(CloneFlags::CLONE_NEWNET).is_ok() {
+                    test();
+                }
+            });
+        });
+    }
+
+    /// Sets the loop interface of this thread's network up, with that MTU.
+    pub(in crate::linux) fn set_up_loop(mtu_bytes: u32) {
+        let mtu = attribute(libc::IFLA_MTU, &mtu_bytes.to_ne_bytes());
+        command(libc::RTM_NEWLINK, 0, &[link(true), mtu].concat());
+    }
+
+    /// Has the kernel do something.
+    fn command(kind: u16, flags: i32, body: &[u8]) {
+        let watch = Watch::open().unwrap();
+        send(watch.as_fd().as_raw_fd(), &message(kind, flags, body), MsgFlags::empty()).unwrap();
+    }
+
+    /// What sets the loop interface up or down.
+    fn link(is_up: bool) -> Vec<u8> {
+        let flags = if is_up { libc::IFF_UP as u32 } else { 0 };
+        [[0; 4], LOOP.to_ne_bytes(), flags.to_ne_bytes(), (libc::IFF_UP as u32).to_ne_bytes()].concat()
+    }
 
     fn wait(watch: &Watch) {
         let mut fds = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
@@ -115,7 +148,7 @@ mod tests {
     }
 
     fn lo(has_carrier: bool, ipv4: Option<[u8; 4]>) -> Change {
-        let interface = Interface { index: 1, has_carrier, ipv4: ipv4.map(Into::into), ipv6: None };
+        let interface = Interface { index: LOOP, has_carrier, ipv4: ipv4.map(Into::into), ipv6: None };
         Change::Changed { name: "lo".to_owned(), interface }
     }
 
@@ -123,7 +156,7 @@ mod tests {
     fn the_loop_is_among_the_real_ones() {
         let (watch, mut interfaces) = (Watch::open().unwrap(), Interfaces::new());
         let first = next(&watch, &mut interfaces);
-        assert!(matches!(&first, Change::Changed { name, interface: Interface { index: 1, .. } } if name == "lo"));
+        assert!(matches!(&first, Change::Changed { name, interface: Interface { index: LOOP, .. } } if name == "lo"));
         assert!(interfaces.is_settled());
     }
 
@@ -138,7 +171,7 @@ mod tests {
             let byte_count = recv(watch.as_fd().as_raw_fd(), &mut datagram, MsgFlags::MSG_TRUNC).unwrap();
             for (message, _) in messages(&datagram[..byte_count]) {
                 match message {
-                    Message::Address { index: 1, address, is_usable: false } => {
+                    Message::Address { index: LOOP, address, is_usable: false } => {
                         is_listed |= address.to_string() == "127.0.0.1";
                     }
                     Message::End { errno: 0 } => {
@@ -153,53 +186,32 @@ mod tests {
 
     #[test]
     fn changes_are_told_when_they_happen() {
-        // A thread in a namespace of its own, where this test may be root. Elsewhere `interfaces` is tested as far as it goes.
-        let told = thread::spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET).ok()?;
+        in_namespace(|| {
             let (watch, mut interfaces) = (Watch::open().unwrap(), Interfaces::new());
-            let mut told = vec![next(&watch, &mut interfaces)];
-            let up = (libc::IFF_UP as u32).to_ne_bytes();
-            let link = [[0; 4], 1_u32.to_ne_bytes(), up, up].concat();
-            let own = attribute(libc::IFA_LOCAL, &[192, 0, 2, 1]);
-            let head = [[libc::AF_INET as u8, 32, 0, libc::RT_SCOPE_UNIVERSE], 1_u32.to_ne_bytes()].concat();
-            let address = [head, own].concat();
-            let sender = Watch::open().unwrap();
-            for (kind, flags, body) in [
-                (libc::RTM_NEWLINK, 0, link),
-                (libc::RTM_NEWADDR, libc::NLM_F_CREATE, address.clone()),
-                (libc::RTM_DELADDR, 0, address),
-            ] {
-                send(sender.as_fd().as_raw_fd(), &message(kind, flags, &body), MsgFlags::empty()).unwrap();
-                told.push(next(&watch, &mut interfaces));
-            }
-            Some(told)
+            assert_eq!(next(&watch, &mut interfaces), lo(false, None));
+            command(libc::RTM_NEWLINK, 0, &link(true));
+            assert_eq!(next(&watch, &mut interfaces), lo(true, None));
+            let head = [[libc::AF_INET as u8, 32, 0, libc::RT_SCOPE_UNIVERSE], LOOP.to_ne_bytes()].concat();
+            let address = [head, attribute(libc::IFA_LOCAL, &[192, 0, 2, 1])].concat();
+            command(libc::RTM_NEWADDR, libc::NLM_F_CREATE, &address);
+            assert_eq!(next(&watch, &mut interfaces), lo(true, Some([192, 0, 2, 1])));
+            command(libc::RTM_DELADDR, 0, &address);
+            assert_eq!(next(&watch, &mut interfaces), lo(true, None));
         });
-        if let Some(told) = told.join().unwrap() {
-            let address = Some([192, 0, 2, 1]);
-            assert_eq!(told, [lo(false, None), lo(true, None), lo(true, address), lo(true, None)]);
-        }
     }
 
     #[test]
     fn after_a_flood_the_last_state_is_told() {
-        let told = thread::spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET).ok()?;
+        in_namespace(|| {
             let (watch, mut interfaces) = (Watch::open().unwrap(), Interfaces::new());
             setsockopt(&watch, RcvBuf, &0).unwrap();
-            let mut told = vec![next(&watch, &mut interfaces)];
-            let sender = Watch::open().unwrap();
-            for round in 0..101 {
-                let up = ((round + 1) % 2 * libc::IFF_UP as u32).to_ne_bytes();
-                let link = [[0; 4], 1_u32.to_ne_bytes(), up, [1, 0, 0, 0]].concat();
-                send(sender.as_fd().as_raw_fd(), &message(libc::RTM_NEWLINK, 0, &link), MsgFlags::empty()).unwrap();
+            assert_eq!(next(&watch, &mut interfaces), lo(false, None));
+            for round in 0..=100 {
+                command(libc::RTM_NEWLINK, 0, &link(round % 2 == 0));
             }
             assert_eq!(recv(watch.as_fd().as_raw_fd(), &mut [0; 64], MsgFlags::empty()), Err(Errno::ENOBUFS));
             interfaces.handle_input(Input::Lost).unwrap();
-            told.push(next(&watch, &mut interfaces));
-            Some(told)
+            assert_eq!(next(&watch, &mut interfaces), lo(true, None));
         });
-        if let Some(told) = told.join().unwrap() {
-            assert_eq!(told, [lo(false, None), lo(true, None)]);
-        }
     }
 }
