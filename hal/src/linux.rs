@@ -13,6 +13,7 @@ pub mod memory;
 pub mod netlink;
 pub mod processes;
 pub mod realtime;
+pub mod rtc;
 pub mod socket;
 pub mod sysfs;
 pub mod terminal;

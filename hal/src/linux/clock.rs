@@ -37,6 +37,10 @@ pub struct Discipline {
     pub is_synchronised: bool,
     /// How far off it may be, in microseconds. Without a service this grows by 500 in a second, to 16 s.
     pub error_max_us: u64,
+    /// How far off the service thinks that it is, in microseconds.
+    pub error_estimate_us: u64,
+    /// What the kernel has still to add to it bit by bit, in microseconds.
+    pub offset_us: i64,
 }
 
 impl Clock {
@@ -67,13 +71,18 @@ pub fn discipline() -> Option<Discipline> {
             (libc::adjtimex(&mut timex), timex)
         }
     };
-    if state < 0 {
-        return None;
-    }
-    Some(Discipline {
+    (state >= 0).then(|| of_timex(state, &timex))
+}
+
+fn of_timex(state: libc::c_int, timex: &libc::timex) -> Discipline {
+    #[allow(clippy::useless_conversion, reason = "the type is narrower on other architectures")]
+    let offset = i64::from(timex.offset);
+    Discipline {
         is_synchronised: state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0,
         error_max_us: u64::try_from(timex.maxerror).unwrap_or(0),
-    })
+        error_estimate_us: u64::try_from(timex.esterror).unwrap_or(0),
+        offset_us: if timex.status & libc::STA_NANO == 0 { offset } else { offset / 1000 },
+    }
 }
 
 /// Eight bytes that no other start of any machine has. Waits, early in a boot, until the kernel has gathered enough;
@@ -142,6 +151,21 @@ mod tests {
         if let Some(discipline) = discipline() {
             assert!(discipline.error_max_us > 0 || discipline.is_synchronised, "{discipline:?}");
         }
+    }
+
+    #[test]
+    fn a_clock_is_synchronised_when_the_kernel_says_so_twice() {
+        #[expect(unsafe_code, reason = "libc has no other way to a timex")]
+        // SAFETY: `timex` is plain numbers, for which zeros are values.
+        let zero: libc::timex = unsafe { std::mem::zeroed() };
+        let timex = libc::timex { offset: -2500, maxerror: 16_000_000, esterror: 40, ..zero };
+        let expected =
+            Discipline { is_synchronised: true, error_max_us: 16_000_000, error_estimate_us: 40, offset_us: -2500 };
+        assert_eq!(of_timex(libc::TIME_OK, &timex), expected);
+        assert!(!of_timex(libc::TIME_ERROR, &timex).is_synchronised);
+        assert!(!of_timex(libc::TIME_OK, &libc::timex { status: libc::STA_UNSYNC, ..timex }).is_synchronised);
+        let nano = libc::timex { status: libc::STA_NANO, ..timex };
+        assert_eq!(of_timex(libc::TIME_OK, &nano), Discipline { offset_us: -2, ..expected });
     }
 
     #[test]
