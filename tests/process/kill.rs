@@ -17,7 +17,7 @@ pub(super) fn check_all_there(hub: &Hub, agent: &Agent) {
     stored.sort_unstable();
     // The newest ticks may be in the agent's memory alone.
     committed.retain(|moment| Some(moment) <= stored.last());
-    assert!(committed.len() > 5, "{} moments", committed.len());
+    assert!(committed.len() > 5, "{committed:?} of {:?} at the hub", stored);
     // Ticks are a second apart; the two clocks of a stamp are read one after the other, so a moment may be off by a few ms.
     let at_hub = |moment: u64| stored.iter().filter(|stored| stored.abs_diff(moment) < 100).count();
     let wrong: Vec<_> =

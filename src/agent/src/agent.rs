@@ -687,6 +687,10 @@ impl Agent {
     }
 
     fn fork(&mut self, now: Stamp) {
+        self.close_batch(now);
+        self.sampler.end_run();
+        wire::window::SPANS.iter().for_each(|(stream, _)| self.summarizer.end_run(*stream));
+        self.close_windows(now);
         let former = self.journal.id();
         // xorshift32 (Marsaglia, 2003) from the former name and the moment: two copies meet the hub at different moments.
         let mut name = former.0 ^ (now.uptime.0 as u32).rotate_left(16) ^ now.boot.0 | 1;

@@ -221,16 +221,24 @@ impl Journal {
     }
 
     /// Goes on as another life: somebody else gave out the same numbers, from a copy of this journal or after it was put back to an
-    /// older image. What the hub was known to hold, it holds under the former name, which is said; the rest is sent under the new one.
+    /// older image. What the hub was known to hold, it holds under the former name, which is said. The rest is sent under the new one,
+    /// with what it is read with: its run from the keyframe on, and the dictionary. No run may go on.
     pub fn rename(&mut self, now: Stamp, name: JournalId) {
         self.name = name;
         self.slots[NAME_SLOT].is_dirty = true;
+        self.slots[STATE_SLOT].is_dirty = true;
+        self.lines[Stream::Dictionary.index()].done = RangeSet::new();
         for stream in Stream::ALL {
             for range in std::mem::take(&mut self.lines[stream.index()].done).iter() {
-                self.say_lost(now, stream, range, LossReason::Renamed);
+                let behind = Seq(range.last.0.saturating_add(1));
+                // A disk that does not say where the run began costs the rest of it, and no more.
+                let run = self.run_of(now, stream, behind).ok().flatten().unwrap_or(behind);
+                let last = Seq(run.0.min(behind.0).saturating_sub(1));
+                if run > range.first {
+                    self.say_lost(now, stream, SeqRange { first: range.first, last }, LossReason::Renamed);
+                }
             }
         }
-        self.slots[STATE_SLOT].is_dirty = true;
     }
 
     /// The number that the next batch of `stream` will have.
