@@ -62,6 +62,7 @@ fn a_tick_that_closes_no_batch_allocates_nothing() {
         device: wire::id::DeviceId(1),
         version: "0.1.0".into(),
         hostname: "gw".into(),
+        build: wire::time::UnixTime(0),
         journal: sim::power::SMALL,
         link: link::client::Timing::default(),
         has_hub: false,

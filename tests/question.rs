@@ -18,6 +18,7 @@ pub(super) fn settings(batch_age_s: u64) -> Settings {
         device: wire::id::DeviceId(0),
         version: "0.1.0".into(),
         hostname: "gw".into(),
+        build: wire::time::UnixTime(0),
         journal: sim::power::SMALL,
         link: link::client::Timing::default(),
         has_hub: false,

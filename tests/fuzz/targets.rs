@@ -217,6 +217,7 @@ fn history(mut bytes: &[u8]) {
         device: DeviceId(1),
         version: "0.1.0".into(),
         hostname: "gw".into(),
+        build: wire::time::UnixTime(0),
         journal: sim::power::SMALL,
         link: Timing::default(),
         has_hub: false,

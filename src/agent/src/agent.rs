@@ -29,6 +29,7 @@ use wire::ranges::RangeSet;
 use wire::stream::Stream;
 use wire::time::{Instant, Span, Stamp, UnixTime};
 
+use crate::clock::{self, Clock};
 use crate::history;
 use crate::importance::Importance;
 use crate::probe::{self, Carry, Reading};
@@ -67,6 +68,8 @@ pub struct Settings {
     pub version: String,
     /// What the machine calls itself.
     pub hostname: String,
+    /// When the program was built: no clock that says less is believed.
+    pub build: UnixTime,
     /// How large the journal may be.
     pub journal: JournalSettings,
     /// How long the parts of a link may take.
@@ -92,6 +95,8 @@ pub enum Input {
         /// The buffer, which comes back as [`Output::Reading`].
         reading: Box<Reading>,
     },
+    /// What the machine says of its clocks.
+    Clock(clock::Reading),
     /// So many ticks were due and could not be taken.
     Missed(u32),
     /// The connection that [`Output::Dial`] asked for stands, or datagrams can be sent.
@@ -160,6 +165,7 @@ pub struct Agent {
     outputs: VecDeque<Output>,
     record: Vec<u8>,
     started: Instant,
+    clock: Clock,
     /// Civil time less uptime, when last seen.
     clock_offset_ms: Option<i64>,
     hub_offset_ms: Option<i64>,
@@ -241,6 +247,7 @@ impl Agent {
             outputs: VecDeque::new(),
             record: Vec::new(),
             started: now.uptime,
+            clock: Clock::new(settings.build),
             clock_offset_ms: offset_ms(now),
             hub_offset_ms: None,
             told_offset_ms: None,
@@ -272,12 +279,15 @@ impl Agent {
 
     /// Takes inputs, lets time pass, commits, sends. Drain [`Agent::poll_output`] afterwards.
     pub fn step(&mut self, now: Stamp, inputs: impl IntoIterator<Item = Input>) {
+        let kernel = now;
+        let now = self.clock.civil(kernel);
         self.watch_clock(now);
         let mut questions = Vec::new();
         let mut is_asked_to_stop = false;
         for input in inputs {
             match input {
                 Input::Reading { at, reading } => self.tick(now, at, reading),
+                Input::Clock(reading) => self.clock.read(kernel, reading),
                 Input::Missed(count) => self.miss(count),
                 Input::Connected(carrier) => {
                     let hello = self.hello(now);
@@ -306,6 +316,9 @@ impl Agent {
         self.client.handle_timeout(now.uptime);
         self.drain_link(now);
         self.say_missed(now);
+        while let Some(event) = self.clock.poll_event() {
+            self.say(now, &event);
+        }
         if is_asked_to_stop {
             self.stop = Stop::Asked { until: now.uptime + STOP_GRACE };
             self.close_batch(now);
@@ -665,6 +678,7 @@ impl Agent {
                 }
                 LinkOutput::HubTime(hub, asked_at) => {
                     let answered_ms = hub.received.0.saturating_add(hub.held.0) + (now.uptime - asked_at).0 / 2;
+                    self.clock.hear(now.uptime, hub, asked_at);
                     self.hub_offset_ms = now.unix.map(|unix| answered_ms.wrapping_sub(unix.0) as i64);
                 }
             }
@@ -795,6 +809,7 @@ impl Agent {
             link_ended: self.link_ended.clone(),
             acked_at: self.acked_at,
             hub_offset_ms: self.hub_offset_ms,
+            belief: self.clock.belief(now.uptime).map(|belief| (belief.source.to_string(), belief.uncertainty)),
             tick_count: self.tick_count,
             missed_count: self.missed_count,
             series_count: self.sampler.live_count() as u32,

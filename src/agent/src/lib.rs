@@ -22,6 +22,7 @@
 //! | [`tier`] | how good the link is |
 //! | [`policy`] | what is sampled and sent on each tier |
 //! | [`budget`] | what a bearer may cost, and the gate before it |
+//! | [`clock`] | the civil clock as it is believed |
 //! | [`timekeeper`] | what time it is, and how sure that is |
 //! | [`question`], [`history`] | what a person on site may ask, and the answers from the journal |
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@
 pub mod agent;
 pub mod bearer;
 pub mod budget;
+pub mod clock;
 #[cfg(test)]
 mod dice;
 pub mod dictionary;

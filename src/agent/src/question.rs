@@ -80,6 +80,8 @@ pub struct Status {
     pub acked_at: Option<Instant>,
     /// Hub's clock less ours in ms when it was last told.
     pub hub_offset_ms: Option<i64>,
+    /// Who is believed about the time, and how far it may be off.
+    pub belief: Option<(String, Span)>,
     /// Ticks taken since the start.
     pub tick_count: u64,
     /// Ticks that were due and not taken since the start.

@@ -9,12 +9,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent::agent::{Agent, Input, OPEN_PATIENCE, Output, Settings};
-use agent::probe::Reading;
+use agent::clock::Reading;
 use agent::question::Answer;
 use disk::memory::Memory;
 use disk::{Directory, Folder};
@@ -51,6 +51,9 @@ const VOLATILE: JournalSettings = JournalSettings {
     ..JournalSettings::DEFAULT
 };
 
+/// How often the machine's clocks are looked at.
+const LOOK_AT_CLOCKS: Span = Span::minutes(1);
+
 /// Samples in one answer: some 6 MiB while it is made.
 const SAMPLE_COUNT_MAX: u32 = 65_536;
 
@@ -73,6 +76,8 @@ pub(crate) struct Core {
     pub(crate) settings: Settings,
     /// The state folder.
     pub(crate) folder: StateFolder,
+    /// Where `/proc` and `/sys` are.
+    pub(crate) root: PathBuf,
     /// The hub, if there is one.
     pub(crate) enrolment: Option<Enrolment>,
     /// The machine's clocks.
@@ -82,7 +87,7 @@ pub(crate) struct Core {
     /// Where they say it.
     pub(crate) sender: Sender<Message>,
     /// Where buffers go back to.
-    pub(crate) free: Sender<Box<Reading>>,
+    pub(crate) free: Sender<Box<agent::probe::Reading>>,
     /// The port to the hub.
     pub(crate) link: Link,
     /// The thread that may block.
@@ -104,10 +109,16 @@ impl Core {
         let mut write_retry_at = is_volatile.then(|| self.clock.now().uptime + WRITE_RETRY);
         let mut known = Known::default();
         let (mut inputs, mut ending) = (vec![Input::Missed(missed_count)], None);
+        let mut look_at = self.clock.now().uptime;
         loop {
             let clock = self.clock.clone();
+            let root = (look_at <= clock.now().uptime).then(|| self.root.clone());
+            if root.is_some() {
+                look_at = clock.now().uptime + LOOK_AT_CLOCKS;
+            }
             let step = move || {
-                agent.step(clock.now(), inputs);
+                let reading = root.and_then(|root| read_clocks(&root)).map(Input::Clock);
+                agent.step(clock.now(), reading.into_iter().chain(inputs));
                 agent
             };
             agent = self.worker.run(step).result().await;
@@ -127,7 +138,7 @@ impl Core {
                 // What waits to be sent is nowhere else.
                 is_to_move |= agent.journal().backlog_count() == 0 && self.can_write().await;
             }
-            let timeout = [agent.poll_timeout(), write_retry_at].into_iter().flatten().min();
+            let timeout = [agent.poll_timeout(), write_retry_at, Some(look_at)].into_iter().flatten().min();
             let messages = if is_to_move { vec![Message::Reload] } else { self.wait(timeout).await };
             inputs = self.inputs(messages, &mut known, &mut ending);
         }
@@ -393,6 +404,15 @@ fn bounded(question: agent::question::Question) -> agent::question::Question {
         Question::Events { count_max } => Question::Events { count_max: count_max.min(EVENT_COUNT_MAX) },
         question @ (Question::Latest | Question::Status) => question,
     }
+}
+
+/// What the machine says of its clocks; `None` where it may not be asked.
+fn read_clocks(root: &Path) -> Option<Reading> {
+    let discipline = hal::linux::clock::discipline()?;
+    let error_max = discipline.is_synchronised.then_some(Span(discipline.error_max_us.div_ceil(1000)));
+    // The chip is slow to read, and worth it only when the kernel does not know better.
+    let rtc = if error_max.is_none() { hal::linux::rtc::time(root) } else { None };
+    Some(Reading { error_max, rtc })
 }
 
 fn is_unknown_key(reason: &DownReason) -> bool {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use agent::agent::Settings as AgentSettings;
 use async_signal::{Signal, Signals};
-use hal::linux::clock::Clock;
+use hal::linux::clock::{Clock, PLAUSIBLE_SINCE};
 use link::client::Timing;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::stream::StreamExt as _;
@@ -97,6 +97,7 @@ impl Process {
             device: enrolment.as_ref().map_or(DeviceId(0), |enrolment| enrolment.device),
             version: VERSION.to_owned(),
             hostname: hostname(settings),
+            build: PLAUSIBLE_SINCE,
             journal: settings.journal(),
             link: Timing { heartbeat: settings.heartbeat, ..Timing::default() },
             has_hub: enrolment.is_some(),
@@ -117,6 +118,7 @@ impl Process {
         let core = Core {
             settings: agent,
             folder,
+            root: settings.root.clone(),
             enrolment,
             clock,
             messages,

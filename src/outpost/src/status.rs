@@ -86,9 +86,13 @@ fn backlog(status: &Status) -> String {
 }
 
 fn clock(status: &Status) -> String {
-    let now = match status.now.unix {
-        Some(unix) => time::format(unix.0 / 1000 * 1000),
-        None => "the date is not known".to_owned(),
+    let now = match (status.now.unix, &status.belief) {
+        (Some(unix), Some((source, uncertainty))) => {
+            let within = if uncertainty.0 < 1000 { format!("{} ms", uncertainty.0) } else { rough(*uncertainty) };
+            format!("{} by the {source}, to {within}", time::format(unix.0 / 1000 * 1000))
+        }
+        (Some(unix), None) => time::format(unix.0 / 1000 * 1000),
+        (None, _) => "the date is not known".to_owned(),
     };
     match status.hub_offset_ms {
         None => now,
@@ -128,6 +132,9 @@ pub(crate) fn json(status: &Status, hub: Option<&Address>) -> String {
     put("link", text(&status.link));
     put("link_ended", or_null(status.link_ended.as_deref().map(text)));
     put("acked_ago_ms", or_null(status.acked_at.map(|at| (status.now.uptime - at).0.to_string())));
+    let belief = status.belief.as_ref();
+    put("time_source", or_null(belief.map(|(source, _)| format!("\"{source}\""))));
+    put("time_uncertainty_ms", or_null(belief.map(|(_, uncertainty)| uncertainty.0.to_string())));
     put("hub_offset_ms", or_null(status.hub_offset_ms.map(|offset_ms| offset_ms.to_string())));
     put("tick_count", status.tick_count.to_string());
     put("missed_count", status.missed_count.to_string());
@@ -160,6 +167,7 @@ mod tests {
             link_ended: None,
             acked_at: Some(Instant(96_000)),
             hub_offset_ms: Some(-2500),
+            belief: Some(("kernel".to_owned(), wire::time::Span(12))),
             tick_count: 6,
             missed_count: 0,
             series_count: 312,
@@ -185,7 +193,7 @@ agent     0.1.0, running for 1m
 device    00000000000000a5 at hub.example.com:7070
 link      up, last ack 4s ago
 backlog   3 batches wait, 1 under way
-clock     2026-01-01T00:00:00Z, 2s ahead of the hub's
+clock     2026-01-01T00:00:00Z by the kernel, to 12 ms, 2s ahead of the hub's
 ticks     6 taken, none missed, 312 series in the last
 journal   3.00 MiB in volumes, 12.1 KiB in the tail, 1.00 MiB written since the start
 "
@@ -200,6 +208,7 @@ journal   3.00 MiB in volumes, 12.1 KiB in the tail, 1.00 MiB written since the 
             acked_at: None,
             now: Stamp { unix: None, ..status().now },
             hub_offset_ms: None,
+            belief: None,
             missed_count: 4,
             storage_error: Some("No space left on device".to_owned()),
             ..status()
@@ -231,7 +240,7 @@ journal   3.00 MiB in volumes, 12.1 KiB in the tail, 1.00 MiB written since the 
             concat!(
                 r#"{"version":"0.1.0","device":"00000000000000a5","hub":"hub.example.com:7070","journal":"00000011","#,
                 r#""boot":"00000007","uptime_ms":100000,"unix_ms":1767225600123,"running_ms":60000,"link":"online","#,
-                r#""link_ended":null,"acked_ago_ms":4000,"hub_offset_ms":-2500,"tick_count":6,"missed_count":0,"#,
+                r#""link_ended":null,"acked_ago_ms":4000,"time_source":"kernel","time_uncertainty_ms":12,"hub_offset_ms":-2500,"tick_count":6,"missed_count":0,"#,
                 r#""series_count":312,"backlog_count":3,"in_flight_count":1,"volume_bytes":3145728,"tail_bytes":12345,"#,
                 r#""written_bytes":1048576,"storage_error":null}"#,
                 "\n"

@@ -180,6 +180,7 @@ impl Gateway {
             device: self.device,
             version: "0.1.0-sim".into(),
             hostname: format!("gw-{}", self.index),
+            build: UnixTime(0),
             journal: self.make.journal,
             link: Timing::default(),
             has_hub: true,

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use wire::id::DeviceId;
-use wire::time::{BootId, Instant, UnixTime};
+use wire::time::{BootId, Instant, Span, UnixTime};
 
 use crate::Store;
 use crate::error::StoreError;
@@ -45,9 +45,14 @@ impl Store {
     }
 }
 
-/// Whether a stamp's civil half can place its boot.
-pub(crate) fn is_believable(unix: UnixTime, uptime: Instant) -> bool {
-    (UNIX_TIME_MIN..=UNIX_TIME_MAX).contains(&unix) && uptime.0 <= unix.0
+/// How far after its arrival a batch may say that it was made: a gateway's zone may be wrong, and its day not.
+pub const AHEAD_MAX: Span = Span::minutes(24 * 60);
+
+/// Whether a stamp's civil half can place its boot, given when its batch arrived. One that cannot keeps its order and its durations, and
+/// waits for one that can.
+pub(crate) fn is_believable(unix: UnixTime, uptime: Instant, received: UnixTime) -> bool {
+    let latest = UnixTime(received.0.saturating_add(AHEAD_MAX.0)).min(UNIX_TIME_MAX);
+    (UNIX_TIME_MIN..=latest).contains(&unix) && uptime.0 <= unix.0
 }
 
 fn began(row: &BootRow) -> Option<UnixTime> {
@@ -105,10 +110,18 @@ mod tests {
 
     #[test]
     fn a_clock_is_believed_between_2024_and_9999_and_not_before_its_own_uptime() {
+        let is_believable = |unix, uptime| is_believable(unix, uptime, UNIX_TIME_MAX);
         assert!(is_believable(UNIX_TIME_MIN, Instant(0)));
         assert!(is_believable(UNIX_TIME_MAX, Instant(5)));
         assert!(!is_believable(UnixTime(UNIX_TIME_MIN.0 - 1), Instant(0)));
         assert!(!is_believable(UnixTime(u64::MAX), Instant(0)));
         assert!(!is_believable(UNIX_TIME_MIN, Instant(u64::MAX)));
+    }
+
+    #[test]
+    fn a_clock_that_is_days_ahead_of_the_hub_places_nothing() {
+        let received = UnixTime(BEGAN);
+        assert!(is_believable(UnixTime(BEGAN + AHEAD_MAX.0), Instant(0), received));
+        assert!(!is_believable(UnixTime(BEGAN + AHEAD_MAX.0 + 1), Instant(0), received));
     }
 }

@@ -218,7 +218,7 @@ impl Draft<'_, '_> {
         let stamp = header.stamp;
         let row = row!(self.boot[(device.0, stamp.boot.0)], BootRow { anchor: None, received });
         row.received = row.received.min(received);
-        if let Some(unix) = stamp.unix.filter(|unix| is_believable(*unix, stamp.uptime)) {
+        if let Some(unix) = stamp.unix.filter(|unix| is_believable(*unix, stamp.uptime, received)) {
             row.anchor = row.anchor.max(Some((stamp.uptime, unix)));
         }
         Ok(())

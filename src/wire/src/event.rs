@@ -80,6 +80,25 @@ pub enum Event {
         /// How many.
         count: u32,
     },
+    /// Two sources of time cannot both be right.
+    ClocksDisagree {
+        /// Who is believed.
+        believed: Word,
+        /// Who is not.
+        other: Word,
+        /// How much later the other's time is.
+        by_ms: i64,
+    },
+    /// The time is known for the first time in this boot.
+    TimeLearned {
+        /// From whom.
+        source: Word,
+    },
+    /// A source told a time that cannot be.
+    TimeRefused {
+        /// Who.
+        source: Word,
+    },
     /// The hub held other batches under the journal's numbers, from a copy of the card or from before it was put back: the journal goes
     /// on under the name that this event came with.
     JournalRenamed {
@@ -142,6 +161,11 @@ impl fmt::Display for Event {
             Event::ProcessesSkipped { count } => {
                 write!(f, "{count} processes are not counted by name: there are too many")
             }
+            Event::ClocksDisagree { believed, other, by_ms } => {
+                write!(f, "the clocks disagree: {other} is {by_ms} ms after {believed}, which is believed")
+            }
+            Event::TimeLearned { source } => write!(f, "the time is known, from the {source}"),
+            Event::TimeRefused { source } => write!(f, "the {source} told a time that cannot be, and is not believed"),
             Event::JournalRenamed { former } => write!(
                 f,
                 "the hub held other batches under the numbers of journal {former}: the card was copied or put back to an \
@@ -153,6 +177,9 @@ impl fmt::Display for Event {
         }
     }
 }
+
+/// A word in an event, such as the name of a source.
+pub type Word = heapless::String<16>;
 
 /// `text` cut to fit an event, at a character.
 pub fn text(text: &str) -> Text {

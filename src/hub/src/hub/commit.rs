@@ -252,12 +252,22 @@ mod tests {
         let peer = stage.greet(1);
         let outputs = stage.step((0..4).map(|seq| Stage::batch(peer, seq)));
         let refused = |index, reason| Refused { index, reason };
-        let refused = vec![refused(1, RefusedReason::Conflict), refused(2, RefusedReason::RangesFull)];
+        let refused = vec![refused(2, RefusedReason::RangesFull)];
         let outputs = stage.step([Input::Committed { ticket: ticket(&outputs), refused }]);
         let [(Kind::Ack, bytes)] = &told(&outputs, peer)[..] else { panic!("{outputs:?}") };
         let ack: Ack = talk::read(bytes).unwrap();
         assert_eq!((ack.cumulative, ack.ranges.len()), (Seq(2), 1));
         assert_eq!(ack.ranges[0], SeqRange { first: Seq(3), last: Seq(3) });
+    }
+
+    #[test]
+    fn a_device_whose_number_names_another_batch_here_is_told_so_and_nothing_of_it_is_acked() {
+        let mut stage = Stage::new();
+        let peer = stage.greet(1);
+        let outputs = stage.step((0..2).map(|seq| Stage::batch(peer, seq)));
+        let refused = vec![Refused { index: 1, reason: RefusedReason::Conflict }];
+        let outputs = stage.step([Input::Committed { ticket: ticket(&outputs), refused }]);
+        assert_eq!(close_reason(&outputs, peer), CloseReason::Forked);
     }
 
     #[test]
