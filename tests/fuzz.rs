@@ -19,6 +19,7 @@ use journal::Journal;
 use sim::disk::SimDisk;
 use sim::rng::Rng;
 use wire::batch;
+use wire::class::Class;
 use wire::event::Event;
 use wire::id::{Seq, SeriesId};
 use wire::message::{Kind, Welcome};
@@ -66,7 +67,7 @@ fn honest() -> Vec<Vec<u8>> {
     for index in 0..20 {
         let labels = format!("device=\"sd{index}\"");
         let series = Series { name: "node_disk_read_bytes_total", labels: &labels, kind: 0, scale: 0 };
-        batch::put_series(&series, &mut names);
+        batch::put_series(&series, Class::ALL[index % 3], &mut names);
     }
     let mut sealed = Vec::new();
     seal(&Header { stream: Stream::Dictionary, ..header }, &names, true, &mut sealed);
@@ -74,7 +75,7 @@ fn honest() -> Vec<Vec<u8>> {
     corpus.push(names);
 
     let mut ticks = Vec::new();
-    batch::put_keyframe(&batch::DictionaryMark { generation: 1, count: 20, hash: 5 }, &[0, 9], &mut ticks);
+    batch::put_keyframe(&batch::DictionaryMark { generation: 1, count: 20, hash: 5 }, 9, &mut ticks);
     let mut encoder = Encoder::new(64);
     for tick in 0..6 {
         let values: Vec<Option<i64>> = (0..20).map(|slot| (slot != tick).then_some(tick * slot * 1000)).collect();
@@ -115,7 +116,8 @@ fn tail_file() -> Vec<u8> {
     let mut journal =
         Journal::open(disk.folder(), sim::power::SMALL, 1, Stamp::default()).expect("the simulated disk has room");
     for _ in 0..3 {
-        let appended = journal.append(Stamp::default(), Stream::Raw, None, Stamp::default(), &[7; 50], false);
+        let appended =
+            journal.append(Stamp::default(), Stream::raw(Class::Normal), None, Stamp::default(), &[7; 50], false);
         appended.expect("the simulated disk has room");
         journal.commit(Stamp::default()).expect("the simulated disk has room");
     }

@@ -34,6 +34,7 @@ use sim::disk::SimDisk;
 use sim::rng::Rng;
 use store::change::Change;
 use wire::batch::{self, TickReader};
+use wire::class::Class;
 use wire::frame::{self, Assembler};
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::limits::SERIES_COUNT_MAX;
@@ -135,7 +136,7 @@ fn client(bytes: &[u8]) {
 
 fn dictionary(bytes: &[u8]) {
     if let Ok(dictionary) = batch::Dictionary::open(bytes) {
-        for (id, series) in dictionary.entries().filter_map(Result::ok) {
+        for (id, _, series) in dictionary.entries().filter_map(Result::ok) {
             assert!(usize::from(id.0) < SERIES_COUNT_MAX);
             wire::series::labels(series.labels).for_each(drop);
         }
@@ -206,7 +207,7 @@ fn history(mut bytes: &[u8]) {
     while let [stream, behind, length, rest @ ..] = bytes {
         let (payload, after) = rest.split_at(rest.len().min(usize::from(*length)));
         bytes = after;
-        let Ok(stream) = Stream::try_from(stream % 8) else { continue };
+        let Ok(stream) = Stream::try_from(stream % 18) else { continue };
         let run = journal.next(stream).0.checked_sub(u64::from(behind % 4)).map(Seq);
         journal.append(now, stream, run, now, payload, false).expect("the simulated disk has room");
     }
@@ -272,7 +273,7 @@ fn talk_to(hub: &mut Hub, key: Fingerprint, words: &[u8]) {
 /// The bytes stand in both tail files and in a volume: the journal opens all the same.
 fn journal(bytes: &[u8]) {
     let folder = SimDisk::new(Rng::new(1)).folder();
-    for name in ["tail.a", "tail.b", "v00000000-raw-00000000-00000000-06.0000000000000000.0000000000000003.redb"] {
+    for name in ["tail.a", "tail.b", "v00000000-raw-00000000-00000000-0f.0000000000000000.0000000000000003.redb"] {
         file(&folder, name, bytes);
     }
     // Whoever only looks gets to an end as well, and before anything is repaired.
@@ -473,7 +474,9 @@ fn honest_volume() -> (volume::Name, Vec<u8>) {
     let mut journal = Journal::open(folder.clone(), sim::power::SMALL, 1, now).expect("the simulated disk has room");
     for number in 0..300u32 {
         let payload = number.to_le_bytes().repeat(100);
-        journal.append(now, Stream::Raw, None, now, &payload, false).expect("the simulated disk has room");
+        journal
+            .append(now, Stream::raw(Class::Normal), None, now, &payload, false)
+            .expect("the simulated disk has room");
         journal.commit(now).expect("the simulated disk has room");
     }
     let names = folder.list().expect("the simulated disk lists");

@@ -18,6 +18,7 @@ use link::client::{Client, DownReason, Input as LinkInput, Output as LinkOutput,
 use link::estimator::Estimate;
 use link::receipt::Number;
 use wire::batch;
+use wire::class::Class;
 use wire::event::{self, Event};
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::limits::RECORD_BYTES_MAX;
@@ -26,6 +27,7 @@ use wire::message::{
 };
 use wire::metric::Metric;
 use wire::ranges::RangeSet;
+use wire::series::Series;
 use wire::stream::Stream;
 use wire::time::{Instant, Span, Stamp, UnixTime};
 
@@ -34,7 +36,7 @@ use crate::history;
 use crate::importance::Importance;
 use crate::probe::{self, Carry, Reading};
 use crate::question::{Answer, Question, SeriesSamples, Status};
-use crate::sampler::Sampler;
+use crate::sampler::{Batch, Sampler};
 use crate::shortfall::Shortfall;
 use crate::summary::{Sealed, Summarizer};
 use crate::uplink;
@@ -240,7 +242,7 @@ impl Agent {
         let dictionary = history::dictionary(&mut journal, now);
         let mut agent = Agent {
             client: Client::new(settings.link, seed, now.uptime),
-            sampler: Sampler::new(dictionary, settings.importance.clone()),
+            sampler: Sampler::new(dictionary, &settings.importance),
             summarizer: Summarizer::new(),
             carry: Box::new(Carry::new()),
             journal,
@@ -508,8 +510,9 @@ impl Agent {
             self.sampler.dictionary().take_news(DICTIONARY_BYTES_TARGET, &mut payload);
             if let Err(error) = self.journal.append(now, Stream::Dictionary, None, now, &payload, true) {
                 // A hole in the list would leave every later series without a name.
-                self.lose_batch();
-                self.miss(1);
+                let lost_count = self.sampler.lose();
+                self.miss(lost_count + 1);
+                self.sampler.end_run();
                 self.renew_list(now);
                 self.storage_failed(now, &error);
                 return false;
@@ -559,22 +562,17 @@ impl Agent {
     }
 
     fn close_batch(&mut self, now: Stamp) {
-        let Some((run, stamp, payload)) = self.sampler.seal_batch() else { return };
-        match self.journal.append(now, Stream::Raw, run, stamp, payload, false) {
-            Ok(seq) => {
-                self.sampler.close_batch(seq);
-                self.is_urgent = true;
-            }
+        let (journal, tick_count) = (&mut self.journal, self.sampler.open_tick_count());
+        let closed = self
+            .sampler
+            .close(|Batch { stream, run, stamp, payload }| journal.append(now, stream, run, stamp, payload, false));
+        match closed {
+            Ok(batch_count) => self.is_urgent |= batch_count > 0,
             Err(error) => {
-                self.lose_batch();
+                self.miss(tick_count);
                 self.storage_failed(now, &error);
             }
         }
-    }
-
-    fn lose_batch(&mut self) {
-        let lost_count = self.sampler.lose_batch();
-        self.miss(lost_count);
     }
 
     fn commit(&mut self, now: Stamp, is_last: bool) {
@@ -703,7 +701,8 @@ impl Agent {
     fn fork(&mut self, now: Stamp) {
         self.close_batch(now);
         self.sampler.end_run();
-        wire::window::SPANS.iter().for_each(|(stream, _)| self.summarizer.end_run(*stream));
+        let runs = self.summarizer.runs();
+        runs.into_iter().for_each(|(stream, _)| self.summarizer.end_run(stream));
         self.close_windows(now);
         let former = self.journal.id();
         // xorshift32 (Marsaglia, 2003) from the former name and the moment: two copies meet the hub at different moments.
@@ -746,18 +745,14 @@ impl Agent {
             self.fork(now);
         }
         // A run that goes on over an outage would make the news after it wait for everything before it.
-        if let Some(run) = self.sampler.run()
-            && self.journal.done(Stream::Raw).first_missing(run) < self.journal.durable(Stream::Raw)
-        {
+        let journal = &self.journal;
+        let is_unsent = |stream, run| journal.done(stream).first_missing(run) < journal.durable(stream);
+        let is_open = |class| self.sampler.run(class).is_some_and(|run| is_unsent(Stream::raw(class), run));
+        let runs = self.summarizer.runs().into_iter().filter(|(stream, run)| is_unsent(*stream, *run));
+        runs.for_each(|(stream, _)| self.summarizer.end_run(stream));
+        if Class::ALL.into_iter().any(is_open) {
             self.close_batch(now);
             self.sampler.end_run();
-        }
-        for (stream, _) in wire::window::SPANS {
-            if let Some(run) = self.summarizer.run(stream)
-                && self.journal.done(stream).first_missing(run) < self.journal.durable(stream)
-            {
-                self.summarizer.end_run(stream);
-            }
         }
         self.close_windows(now);
         let lost = self.lost.take().filter(|_| reason == DownReason::Disconnected);
@@ -772,21 +767,19 @@ impl Agent {
             Question::Status => Answer::Status(Box::new(self.status(now))),
             Question::Latest => {
                 let (dictionary, values) = self.sampler.latest();
-                let series = (0..values.len().min(dictionary.count()))
-                    .filter_map(|slot| {
-                        let wire::series::Series { name, labels, kind, scale } = dictionary.series(slot);
-                        let series = wire::series::Series { name: name.into(), labels: labels.into(), kind, scale };
-                        Some(SeriesSamples { series, samples: vec![(self.ticked, values[slot]?)] })
+                let slots =
+                    Class::ALL.into_iter().zip(values).flat_map(|(class, values)| dictionary.of(class).zip(values));
+                let series = slots
+                    .filter_map(|(Series { name, labels, kind, scale }, value)| {
+                        let series = Series { name: name.into(), labels: labels.into(), kind, scale };
+                        Some(SeriesSamples { series, samples: vec![(self.ticked, (*value)?)] })
                     })
                     .collect();
                 Answer::Samples { series, is_cut: false }
             }
             Question::Samples { names, since, sample_count_max } => {
-                let wants = |series: &wire::series::Series<&str>| {
-                    names.is_empty() || names.iter().any(|name| name == series.name)
-                };
-                let (open, dictionary) = (self.sampler.copy_batch(), self.sampler.latest().0);
-                let open = open.as_ref().map(|(run, stamp, payload)| (*run, *stamp, &payload[..]));
+                let wants = |series: &Series<&str>| names.is_empty() || names.iter().any(|name| name == series.name);
+                let (open, dictionary) = (|class| self.sampler.copy(class), self.sampler.latest().0);
                 let count_max = *sample_count_max as usize;
                 history::samples(&mut self.journal, open, dictionary, now, *since, count_max, wants)
                     .map_or_else(failed, |(series, is_cut)| Answer::Samples { series, is_cut })

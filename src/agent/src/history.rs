@@ -5,6 +5,7 @@ use std::io;
 
 use journal::Journal;
 use wire::batch::{self, DictionaryMark, TickReader};
+use wire::class::Class;
 use wire::event::Event;
 use wire::id::{Seq, SeriesId};
 use wire::limits::SERIES_COUNT_MAX;
@@ -15,6 +16,7 @@ use wire::time::{Instant, Span, Stamp};
 
 use crate::dictionary::Dictionary;
 use crate::question::SeriesSamples;
+use crate::sampler::Batch;
 
 /// Runs looked at for one question: those of a week, at ten seconds from tick to tick.
 pub const RUN_COUNT_MAX: usize = 24 * 7;
@@ -41,7 +43,9 @@ pub fn dictionary(journal: &mut Journal, now: Stamp) -> Dictionary {
         }
         for entry in opened.entries() {
             is_whole &= match entry {
-                Ok((id, series)) if usize::from(id.0) == dictionary.count() => dictionary.restore(&series).is_ok(),
+                Ok((id, class, series)) if usize::from(id.0) == dictionary.count() => {
+                    dictionary.restore(class, &series).is_ok()
+                }
                 _ => false,
             };
         }
@@ -55,34 +59,53 @@ pub fn dictionary(journal: &mut Journal, now: Stamp) -> Dictionary {
     dictionary
 }
 
-/// The batch that ticks go into: the number that opened its run (`None` when it does), its stamp, its payload so far.
-pub type OpenBatch<'a> = (Option<Seq>, Stamp, &'a [u8]);
-
-/// Samples of the series that `wants` names, since `since`: the newest `sample_count_max` of them, those of the open batch
-/// included. The second value says whether older ones were left out.
+/// Samples of the series that `wants` names, since `since`: the newest `sample_count_max` of them or some more, those of the open
+/// batches included, which `open` tells. The second value says whether older ones were left out.
 ///
 /// Errors: the disk refused to read.
 pub fn samples(
     journal: &mut Journal,
-    open: Option<OpenBatch<'_>>,
+    open: impl Fn(Class) -> Option<Batch<Vec<u8>>>,
     dictionary: &Dictionary,
     now: Stamp,
     since: Span,
     sample_count_max: usize,
     wants: impl Fn(&Series<&str>) -> bool,
 ) -> io::Result<(Vec<SeriesSamples>, bool)> {
-    let mut collected = Collected::new(dictionary, now, since, sample_count_max, wants);
-    if let Some((None, stamp, payload)) = open {
-        collected.take(payload, true, stamp);
+    let wanted_count = |class| dictionary.of(class).filter(&wants).count();
+    let all_count = Class::ALL.map(wanted_count).iter().sum::<usize>().max(1);
+    let (mut found, mut is_cut) = (Vec::new(), false);
+    for class in Class::ALL.into_iter().filter(|class| wanted_count(*class) > 0) {
+        // One series has about as many samples as another.
+        let room = (sample_count_max * wanted_count(class)).div_ceil(all_count);
+        let collected = Collected::new(dictionary, class, now, since, room, &wants);
+        let (of_class, is_class_cut) = collect(journal, open(class), Stream::raw(class), now, collected)?;
+        found.extend(of_class);
+        is_cut |= is_class_cut;
+    }
+    journal.rest();
+    Ok((found, is_cut))
+}
+
+/// Reads the runs of a stream, newest first, until nothing more is wanted of them.
+fn collect(
+    journal: &mut Journal,
+    open: Option<Batch<Vec<u8>>>,
+    stream: Stream,
+    now: Stamp,
+    mut collected: Collected<'_>,
+) -> io::Result<(Vec<SeriesSamples>, bool)> {
+    if let Some(Batch { run: None, stamp, payload, .. }) = &open {
+        collected.take(payload, true, *stamp);
         collected.end_run();
     }
     // A batch that was appended and is not durable yet is missing between the journal and the open one.
-    let is_joined = journal.next(Stream::Raw) == journal.durable(Stream::Raw);
+    let is_joined = journal.next(stream) == journal.durable(stream);
     let (mut record, mut scratch) = (Vec::new(), Vec::new());
-    let mut end = journal.durable(Stream::Raw);
+    let mut end = journal.durable(stream);
     let mut run_count = 0;
     while let Some(last) = end.0.checked_sub(1).map(Seq) {
-        let Some(first) = journal.run_of(now, Stream::Raw, last)? else { break };
+        let Some(first) = journal.run_of(now, stream, last)? else { break };
         if run_count == RUN_COUNT_MAX {
             collected.is_cut = true;
             break;
@@ -91,7 +114,7 @@ pub fn samples(
         let mut begins_before = false;
         let mut is_read = true;
         for seq in first.0..end.0 {
-            is_read = journal.read(now, Stream::Raw, Seq(seq), &mut record)?;
+            is_read = journal.read(now, stream, Seq(seq), &mut record)?;
             let Some(opened) = is_read.then(|| Record::open(&record).ok()).flatten() else { break };
             let stamp = opened.header.stamp;
             let Ok(payload) = opened.payload(&mut scratch) else { break };
@@ -102,12 +125,12 @@ pub fn samples(
                 break;
             }
         }
-        if let Some((Some(run), stamp, payload)) = open
-            && run == first
+        if let Some(Batch { run: Some(run), stamp, payload, .. }) = &open
+            && *run == first
             && is_read
             && is_joined
         {
-            collected.take(payload, false, stamp);
+            collected.take(payload, false, *stamp);
         }
         collected.end_run();
         // What cannot be read, of a run that is damaged or of another list, says nothing of those before it.
@@ -116,7 +139,6 @@ pub fn samples(
         }
         end = first;
     }
-    journal.rest();
     Ok(collected.finish())
 }
 
@@ -131,7 +153,7 @@ enum Taken {
     Within,
 }
 
-/// An answer in the making. Runs come newest first, the samples of each oldest first.
+/// The samples of a class, in the making. Runs come newest first, the samples of each oldest first.
 struct Collected<'a> {
     dictionary: &'a Dictionary,
     now: Stamp,
@@ -150,6 +172,7 @@ struct Collected<'a> {
 impl<'a> Collected<'a> {
     fn new(
         dictionary: &'a Dictionary,
+        class: Class,
         now: Stamp,
         since: Span,
         room: usize,
@@ -157,8 +180,8 @@ impl<'a> Collected<'a> {
     ) -> Collected<'a> {
         let mut place = vec![usize::MAX; SERIES_COUNT_MAX];
         let mut found: Vec<SeriesSamples> = Vec::new();
-        for slot in (0..dictionary.count()).filter(|slot| wants(&dictionary.series(*slot))) {
-            let Series { name, labels, kind, scale } = dictionary.series(slot);
+        for (slot, series) in dictionary.of(class).enumerate().filter(|(_, series)| wants(series)) {
+            let Series { name, labels, kind, scale } = series;
             place[slot] = found.len();
             let series = Series { name: name.into(), labels: labels.into(), kind, scale };
             found.push(SeriesSamples { series, samples: Vec::new() });

@@ -1,20 +1,9 @@
 //! How much a series matters: its class, by the name of its metric.
 //!
-//! What is kept less exact on a poor link follows from it.
+//! What is sent first follows from it, and what is kept less exact on a poor link.
 
-/// The classes, most important first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
-    /// What a person is woken for.
-    Critical = 0,
-    /// What a person looks at to understand.
-    Normal = 1,
-    /// What only an expert asks for, afterwards.
-    Bulk = 2,
-}
-
-/// How many classes there are.
-pub const CLASS_COUNT: usize = 3;
+use wire::class::{CLASS_COUNT, Class};
+use wire::metric::{DEFINITIONS, Metric};
 
 /// Patterns of metrics' names, where `*` stands for anything: the classes that ship.
 const CRITICAL: [&str; 13] = [
@@ -32,17 +21,16 @@ const CRITICAL: [&str; 13] = [
     "node_thermal_zone_temp",
     "outpost_throttled*",
 ];
-const BULK: [&str; 10] = [
+// Not `node_netstat_*` and `node_vmstat_*`: they follow the counters of interfaces and disks, and cost half as much beside them.
+const BULK: [&str; 8] = [
     "namedprocess_*",
     "node_cpu_guest_seconds_total",
     "node_cpu_scaling_*",
     "node_disk_discard*",
     "node_disk_flush_*",
     "node_memory_*",
-    "node_netstat_*",
     "node_pressure_*",
     "node_sockstat_*",
-    "node_vmstat_*",
 ];
 
 /// Which series are in which class, and how many significant bits each class keeps.
@@ -79,14 +67,19 @@ impl Importance {
         }
     }
 
-    /// The significant bits that a metric's series keep.
-    pub fn bits(&self, name: &str) -> u8 {
-        self.bits[self.class(name) as usize]
+    /// The class of every metric.
+    pub(crate) fn classes(&self) -> Classes {
+        Classes(DEFINITIONS.iter().map(|definition| self.class(definition.name)).collect())
     }
+}
 
-    /// Whether every class is kept exact.
-    pub fn is_exact(&self) -> bool {
-        self.bits.iter().all(|bits| *bits == codec::near::EXACT)
+/// The class of every metric: patterns are matched once.
+#[derive(Debug)]
+pub(crate) struct Classes(Box<[Class]>);
+
+impl Classes {
+    pub(crate) fn of(&self, metric: Metric) -> Class {
+        self.0[metric as usize]
     }
 }
 
@@ -103,7 +96,6 @@ fn is_match(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::metric::DEFINITIONS;
 
     #[test]
     fn every_pattern_that_ships_is_of_a_metric() {
@@ -114,13 +106,14 @@ mod tests {
 
     #[test]
     fn what_is_critical_is_so_whatever_else_it_is() {
-        let importance = Importance { bits: [0, 9, 7], ..Importance::default() };
+        let importance = Importance::default();
         let class = |name| importance.class(name);
         assert_eq!(class("node_memory_MemAvailable_bytes"), Class::Critical);
         assert_eq!(class("node_memory_Cached_bytes"), Class::Bulk);
         assert_eq!(class("node_cpu_seconds_total"), Class::Normal);
-        assert_eq!(["node_load1", "node_load5", "node_vmstat_pgfault"].map(|name| importance.bits(name)), [0, 9, 7]);
-        assert!(Importance::default().is_exact() && !importance.is_exact());
+        let classes = importance.classes();
+        let metrics = [Metric::Load1, Metric::Load5, Metric::MemoryCached];
+        assert_eq!(metrics.map(|metric| classes.of(metric)), Class::ALL);
     }
 
     #[test]

@@ -21,10 +21,10 @@
 
 use core::fmt;
 
+use wire::class::{CLASS_COUNT, Class};
 use wire::limits::RUN_TICKS_MAX;
 use wire::time::Span;
 
-use crate::importance::{CLASS_COUNT, Class};
 use crate::tier::{TIER_COUNT, Tier};
 
 /// How fine something is kept, finest first.

@@ -6,11 +6,12 @@
 //!             └─────────────┴────────────┴───────┴──> batches of a stream each
 //! ```
 //!
-//! A window ends with the first tick of the next one. Its bounds are those of UTC once the time is known, those of uptime
+//! Each class of series has its own windows. A window ends with the first tick of the next one. Its bounds are those of UTC once the time is known, those of uptime
 //! before; when the time becomes known or steps, every open window ends early, which its count of ticks says. What a power cut
 //! takes are the windows that are in no batch yet; the ticks themselves are in the journal.
 
 use wire::batch::DictionaryMark;
+use wire::class::{CLASS_COUNT, Class};
 use wire::id::Seq;
 use wire::limits::{RECORD_BYTES_MAX, RUN_TICKS_MAX, SERIES_COUNT_MAX};
 use wire::series::Kind;
@@ -29,6 +30,13 @@ const BATCHES: [(u32, u32); LEVEL_COUNT] = [(10, RUN_TICKS_MAX), (6, 6), (1, 1),
 /// Collects ticks into windows, and windows into batches.
 #[derive(Debug)]
 pub struct Summarizer {
+    parts: Box<[Part; CLASS_COUNT]>,
+}
+
+/// The windows of one class.
+#[derive(Debug)]
+struct Part {
+    class: Class,
     kinds: Vec<Kind>,
     /// The last value of each series, for the growth of counters.
     before: Vec<Option<i64>>,
@@ -47,8 +55,8 @@ struct Place {
 struct Level {
     stream: Stream,
     span: Span,
-    /// Whether a run goes on over batches, so that its model is held.
-    is_run_of_batches: bool,
+    batch_window_count: u32,
+    run_window_count_max: u32,
     place: Option<Place>,
     /// When the open window began.
     began: Stamp,
@@ -86,10 +94,74 @@ impl Default for Summarizer {
 impl Summarizer {
     /// A summarizer before any tick.
     pub fn new() -> Summarizer {
+        Summarizer { parts: Box::new(Class::ALL.map(Part::new)) }
+    }
+
+    /// Takes a tick: of each class the values of its slots, at `now`. Batches may be [due](Summarizer::due) then.
+    pub fn tick(&mut self, now: Stamp, dictionary: &Dictionary, values: [&[Option<i64>]; CLASS_COUNT]) {
+        for (part, values) in self.parts.iter_mut().zip(values).filter(|(_, values)| !values.is_empty()) {
+            part.tick(now, dictionary, values);
+        }
+    }
+
+    /// Ends every window and makes every batch due, as when the process ends or the list of series is renewed.
+    pub fn end_all(&mut self) {
+        for part in self.parts.iter_mut() {
+            part.end_windows(|_| true);
+            part.levels.iter_mut().for_each(|level| level.run_window_count = u32::MAX);
+        }
+    }
+
+    /// The list of series starts again: so do the slots. Everything that was open must have been taken.
+    pub fn renew(&mut self) {
+        *self = Summarizer::new();
+    }
+
+    /// The next batch that is due, if one is: its payload is appended to `out`. It is written and
+    /// [taken](Summarizer::taken), or lost.
+    pub fn due(&mut self, mark: &DictionaryMark, out: &mut Vec<u8>) -> Option<Sealed> {
+        self.parts.iter_mut().find_map(|part| part.due(mark, out))
+    }
+
+    /// The batch that was due last has this number now; `None`: it was lost, and its run with it.
+    pub fn taken(&mut self, stream: Stream, seq: Option<Seq>) {
+        if let Some(level) = self.levels().find(|level| level.stream == stream) {
+            level.run = level.run.or(seq).filter(|_| seq.is_some());
+            if level.run.is_none() || level.is_over() {
+                level.end_run();
+            }
+        }
+    }
+
+    /// The runs that go on: the stream and the opening number of each.
+    pub fn runs(&self) -> Vec<(Stream, Seq)> {
+        let levels = self.parts.iter().flat_map(|part| &part.levels);
+        levels.filter_map(|level| Some((level.stream, level.run?))).collect()
+    }
+
+    /// Makes the next batch of a stream the last of its run: what follows can be sent before it.
+    pub fn end_run(&mut self, stream: Stream) {
+        if let Some(level) = self.levels().find(|level| level.stream == stream) {
+            if level.opened.is_some() {
+                level.run_window_count = u32::MAX;
+            } else {
+                level.end_run();
+            }
+        }
+    }
+
+    fn levels(&mut self) -> impl Iterator<Item = &mut Level> {
+        self.parts.iter_mut().flat_map(|part| &mut part.levels)
+    }
+}
+
+impl Part {
+    fn new(class: Class) -> Part {
         let level = |index: usize| Level {
-            stream: SPANS[index].0,
+            stream: Stream::Series(SPANS[index].0, class),
             span: SPANS[index].1,
-            is_run_of_batches: BATCHES[index].0 < BATCHES[index].1,
+            batch_window_count: BATCHES[index].0,
+            run_window_count_max: BATCHES[index].1,
             place: None,
             began: Stamp::default(),
             tick_count: 0,
@@ -100,16 +172,13 @@ impl Summarizer {
             run: None,
             run_window_count: 0,
         };
-        Summarizer { kinds: Vec::new(), before: Vec::new(), levels: std::array::from_fn(level) }
+        Part { class, kinds: Vec::new(), before: Vec::new(), levels: std::array::from_fn(level) }
     }
 
-    /// Takes a tick: the value of each slot of the dictionary, at `now`. Batches may be [due](Summarizer::due) then.
-    pub fn tick(&mut self, now: Stamp, dictionary: &Dictionary, values: &[Option<i64>]) {
+    fn tick(&mut self, now: Stamp, dictionary: &Dictionary, values: &[Option<i64>]) {
         self.end_windows(|level| level.place != Some(place(now, level.span)));
-        for slot in self.kinds.len()..values.len() {
-            self.kinds.push(dictionary.series(slot).kind());
-            self.before.push(None);
-        }
+        self.kinds.extend(dictionary.of(self.class).skip(self.kinds.len()).map(|series| series.kind()));
+        self.before.resize(self.kinds.len(), None);
         let minute = &mut self.levels[0];
         minute.begin(now, 1, values.len());
         for (slot, value) in values.iter().enumerate() {
@@ -138,29 +207,17 @@ impl Summarizer {
         }
     }
 
-    /// Ends every window and makes every batch due, as when the process ends or the list of series is renewed.
-    pub fn end_all(&mut self) {
-        self.end_windows(|_| true);
-        self.levels.iter_mut().for_each(|level| level.run_window_count = u32::MAX);
-    }
-
-    /// The list of series starts again: so do the slots. Everything that was open must have been taken.
-    pub fn renew(&mut self) {
-        *self = Summarizer::new();
-    }
-
-    /// The next batch that is due, if one is: its payload is appended to `out`. It is written and
-    /// [taken](Summarizer::taken), or lost.
-    pub fn due(&mut self, mark: &DictionaryMark, out: &mut Vec<u8>) -> Option<Sealed> {
+    fn due(&mut self, mark: &DictionaryMark, out: &mut Vec<u8>) -> Option<Sealed> {
         let kinds = &self.kinds;
-        self.levels.iter_mut().zip(BATCHES).find_map(|(level, (batch_count, run_count))| {
-            if !level.ended.is_empty() && level.run_window_count >= run_count {
+        self.levels.iter_mut().find_map(|level| {
+            if !level.ended.is_empty() && level.is_over() {
                 let writer = level.writer.get_or_insert_default();
                 level.ended.drain(..).for_each(|(at, count, windows)| writer.push(at, count, kinds, &windows));
             }
+            let is_over = level.is_over();
             let writer = level.writer.as_mut()?;
-            let is_full = writer.window_count() >= batch_count || writer.bytes() >= RECORD_BYTES_MAX / 2;
-            if writer.window_count() == 0 || !is_full && level.run_window_count < run_count {
+            let is_full = writer.window_count() >= level.batch_window_count || writer.bytes() >= RECORD_BYTES_MAX / 2;
+            if writer.window_count() == 0 || !is_full && !is_over {
                 return None;
             }
             let stamp = level.opened.take()?;
@@ -169,32 +226,6 @@ impl Summarizer {
             writer.seal(run.is_none().then_some(mark), out);
             Some(Sealed { stream: level.stream, run, stamp, window_count })
         })
-    }
-
-    /// The batch that was due last has this number now; `None`: it was lost, and its run with it.
-    pub fn taken(&mut self, stream: Stream, seq: Option<Seq>) {
-        for (level, (_, run_count)) in self.levels.iter_mut().zip(BATCHES).filter(|(level, _)| level.stream == stream) {
-            level.run = level.run.or(seq).filter(|_| seq.is_some());
-            if level.run.is_none() || level.run_window_count >= run_count {
-                level.end_run();
-            }
-        }
-    }
-
-    /// The run of a stream that goes on, if one does.
-    pub fn run(&self, stream: Stream) -> Option<Seq> {
-        self.levels.iter().find(|level| level.stream == stream).and_then(|level| level.run)
-    }
-
-    /// Makes the next batch of a stream the last of its run: what follows can be sent before it.
-    pub fn end_run(&mut self, stream: Stream) {
-        for level in self.levels.iter_mut().filter(|level| level.stream == stream) {
-            if level.opened.is_some() {
-                level.run_window_count = u32::MAX;
-            } else {
-                level.end_run();
-            }
-        }
     }
 }
 
@@ -215,7 +246,8 @@ impl Level {
     }
 
     fn end(&mut self, kinds: &[Kind]) {
-        if self.is_run_of_batches {
+        // Only such a run holds its model from batch to batch.
+        if self.batch_window_count < self.run_window_count_max {
             let writer = self.writer.get_or_insert_default();
             writer.push(self.began.uptime, self.tick_count, kinds, &self.windows);
         } else {
@@ -225,6 +257,11 @@ impl Level {
         self.run_window_count = self.run_window_count.saturating_add(1);
         self.tick_count = 0;
         self.windows.fill(Window::default());
+    }
+
+    /// Whether its run has all the windows that it may have.
+    fn is_over(&self) -> bool {
+        self.run_window_count >= self.run_window_count_max
     }
 
     /// The next window opens a run.
@@ -251,9 +288,11 @@ fn began(at: Stamp, span: Span) -> Stamp {
 mod tests {
     use super::*;
     use wire::metric::Metric;
+    use wire::stream::Resolution;
     use wire::time::BootId;
     use wire::window::WindowReader;
 
+    const MINUTE: Stream = Stream::Series(Resolution::Minute, Class::Normal);
     const NOON_MS: u64 = 1_767_225_600_000 + 12 * 3_600_000;
 
     fn stamp(uptime_s: u64, unix_ms: Option<u64>) -> Stamp {
@@ -271,24 +310,25 @@ mod tests {
         /// A counter and a gauge.
         fn new() -> Bench {
             let mut dictionary = Dictionary::new(1);
-            dictionary.slot(Metric::ContextSwitches, &[]).unwrap();
-            dictionary.slot(Metric::Load1, &[]).unwrap();
+            dictionary.slot(Metric::ContextSwitches, Class::Normal, &[]).unwrap();
+            dictionary.slot(Metric::Load1, Class::Normal, &[]).unwrap();
             let readers = std::array::from_fn(|_| WindowReader::new());
             Bench { dictionary, summarizer: Summarizer::new(), readers, next: 0 }
         }
 
         fn tick(&mut self, at: Stamp, values: [i64; 2]) {
-            self.summarizer.tick(at, &self.dictionary, &values.map(Some));
+            self.summarizer.tick(at, &self.dictionary, [&[], &values.map(Some), &[]]);
         }
 
         /// Every window of the batches that are due, as the hub reads them.
-        fn windows(&mut self) -> Vec<(Stream, u64, usize, Window)> {
+        fn windows(&mut self) -> Vec<(Resolution, u64, usize, Window)> {
             let (mut found, mut payload) = (Vec::new(), Vec::new());
             while let Some(sealed) = self.summarizer.due(&self.dictionary.mark(), &mut payload) {
-                let index = SPANS.iter().position(|(stream, _)| *stream == sealed.stream).unwrap();
+                let Stream::Series(resolution, Class::Normal) = sealed.stream else { unreachable!() };
+                let index = SPANS.iter().position(|(of, _)| *of == resolution).unwrap();
                 let each = |at: Instant, series, window: &Window| {
                     let civil = sealed.stamp.at(at);
-                    found.push((sealed.stream, civil.unix.map_or(at.0, |unix| unix.0), series, *window));
+                    found.push((resolution, civil.unix.map_or(at.0, |unix| unix.0), series, *window));
                 };
                 let kinds = [Kind::Counter, Kind::Gauge];
                 self.readers[index].read(&payload, sealed.run.is_none(), &kinds, each).unwrap();
@@ -313,16 +353,24 @@ mod tests {
         }
         bench.summarizer.end_all();
         found.extend(bench.windows());
-        for (stream, span) in SPANS {
-            let of = |series| found.iter().filter(move |found| found.0 == stream && found.2 == series);
+        for (resolution, span) in SPANS {
+            let of = |series| found.iter().filter(move |found| found.0 == resolution && found.2 == series);
             let grown: u64 = of(0).map(|(.., window)| window.increase).sum();
-            assert_eq!(grown, (24 * 360 + 99) * 5, "{stream}");
-            assert_eq!(of(1).map(|(.., window)| u64::from(window.count)).sum::<u64>(), 24 * 360 + 100, "{stream}");
-            assert!(of(0).skip(1).all(|(_, at_ms, ..)| at_ms % span.0 == 0), "{stream}");
-            let (_, _, _, second) = of(1).nth(if stream == Stream::Day { 0 } else { 1 }).unwrap();
-            assert_eq!((second.min, second.max, second.sum()), (0, 5, i128::from(second.count) * 15 / 6), "{stream}");
+            assert_eq!(grown, (24 * 360 + 99) * 5, "{resolution:?}");
+            assert_eq!(
+                of(1).map(|(.., window)| u64::from(window.count)).sum::<u64>(),
+                24 * 360 + 100,
+                "{resolution:?}"
+            );
+            assert!(of(0).skip(1).all(|(_, at_ms, ..)| at_ms % span.0 == 0), "{resolution:?}");
+            let (_, _, _, second) = of(1).nth(if resolution == Resolution::Day { 0 } else { 1 }).unwrap();
+            assert_eq!(
+                (second.min, second.max, second.sum()),
+                (0, 5, i128::from(second.count) * 15 / 6),
+                "{resolution:?}"
+            );
         }
-        let hour = found.iter().filter(|found| found.0 == Stream::Hour).nth(2).unwrap();
+        let hour = found.iter().filter(|found| found.0 == Resolution::Hour).nth(2).unwrap();
         assert_eq!((hour.1, hour.3.count, hour.3.increase), (NOON_MS, 360, 1800));
     }
 
@@ -335,13 +383,13 @@ mod tests {
         bench.tick(stamp(40, Some(NOON_MS - 86_400_000)), [10, 2]);
         bench.summarizer.end_all();
         let found = bench.windows();
-        let of = |stream| -> Vec<_> {
-            let counters = found.iter().filter(|found| (found.0, found.2) == (stream, 0));
+        let of = |resolution| -> Vec<_> {
+            let counters = found.iter().filter(|found| (found.0, found.2) == (resolution, 0));
             counters.map(|(_, at_ms, _, window)| (*at_ms, window.count, window.increase)).collect()
         };
-        for stream in [Stream::Minute, Stream::Hour, Stream::Day] {
-            let counts: Vec<_> = of(stream).iter().map(|(_, count, increase)| (*count, *increase)).collect();
-            assert_eq!(counts, [(2, 2), (1, 3), (1, 4)], "{stream}");
+        for resolution in [Resolution::Minute, Resolution::Hour, Resolution::Day] {
+            let counts: Vec<_> = of(resolution).iter().map(|(_, count, increase)| (*count, *increase)).collect();
+            assert_eq!(counts, [(2, 2), (1, 3), (1, 4)], "{resolution:?}");
         }
     }
 
@@ -352,7 +400,7 @@ mod tests {
         for tick in 0..6 * 45 {
             bench.tick(stamp(tick * 10, Some(NOON_MS + tick * 10_000)), [tick as i64, 1]);
             while let Some(sealed) = bench.summarizer.due(&bench.dictionary.mark(), &mut payload) {
-                if sealed.stream == Stream::Minute {
+                if sealed.stream == MINUTE {
                     runs.push((sealed.run, sealed.window_count));
                 }
                 // The second one is lost.
@@ -360,9 +408,24 @@ mod tests {
                 bench.summarizer.taken(sealed.stream, seq);
             }
             if tick == 6 * 34 {
-                bench.summarizer.end_run(Stream::Minute);
+                bench.summarizer.end_run(MINUTE);
             }
         }
         assert_eq!(runs, [(None, 10), (Some(Seq(1)), 10), (None, 10), (Some(Seq(3)), 4), (None, 10)]);
+    }
+
+    #[test]
+    fn each_class_has_its_own_batches_and_one_without_series_none() {
+        let mut bench = Bench::new();
+        bench.dictionary.slot(Metric::MemoryCached, Class::Bulk, &[]).unwrap();
+        bench.summarizer.tick(stamp(0, Some(NOON_MS)), &bench.dictionary, [&[], &[Some(1), Some(2)], &[Some(3)]]);
+        bench.summarizer.end_all();
+        let (mut streams, mut payload) = (Vec::new(), Vec::new());
+        while let Some(sealed) = bench.summarizer.due(&bench.dictionary.mark(), &mut payload) {
+            streams.push(sealed.stream);
+            bench.summarizer.taken(sealed.stream, None);
+        }
+        let of = |class| SPANS.map(|(resolution, _)| Stream::Series(resolution, class));
+        assert_eq!(streams, [of(Class::Normal), of(Class::Bulk)].concat());
     }
 }

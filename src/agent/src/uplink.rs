@@ -1,8 +1,9 @@
 //! What goes over the link next: the journal's side of [`link::client::Client`].
 //!
-//! Urgent streams go first and in order, then windows, the coarse before the fine, then ticks. Of windows and ticks the newest run
-//! goes first, and inside a run the oldest batch, because a batch is decoded after its predecessor: fresh news never queues
-//! behind a week of history.
+//! Streams go in the order of [`Stream::ALL`]: urgent ones, then windows, then ticks, and in each of these two lanes class comes before
+//! age: a short time on the link carries what is critical of a whole outage. Urgent streams go in order; of windows and ticks the newest
+//! run goes first, and inside a run the oldest batch, because a batch is decoded after its predecessor: fresh news never queues behind a
+//! week of history.
 
 use std::io;
 
@@ -63,4 +64,38 @@ fn newest_unsent(journal: &Journal, client: &Client, stream: Stream) -> Option<S
         seq = journal.done(stream).last_missing_below(seq)?;
     }
     Some(seq)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use disk::memory::Memory;
+    use journal::journal::Settings;
+    use link::client::Timing;
+    use wire::ranges::SeqRange;
+
+    use super::*;
+
+    #[test]
+    fn all_that_is_critical_goes_before_all_that_is_not() {
+        let now = Stamp::default();
+        let mut journal = Journal::open(Arc::new(Memory::default()), Settings::DEFAULT, 1, now).unwrap();
+        // Two runs of two batches in each stream, the fine and the bulk first.
+        for stream in Stream::ALL.into_iter().rev() {
+            for run in [None, Some(Seq(0)), None, Some(Seq(2))] {
+                journal.append(now, stream, run, now, b"batch", false).unwrap();
+            }
+        }
+        journal.commit(now).unwrap();
+        let client = Client::new(Timing::default(), 1, now.uptime);
+        let mut sent = Vec::new();
+        while let Some((stream, seq)) = next(&mut journal, &client, now).unwrap() {
+            journal.ack(stream, SeqRange { first: seq, last: seq });
+            sent.push((stream, seq.0));
+        }
+        let order = |stream: Stream| if stream.lane() == Lane::Urgent { [0, 1, 2, 3] } else { [2, 3, 0, 1] };
+        let expected = Stream::ALL.into_iter().flat_map(|stream| order(stream).map(|seq| (stream, seq)));
+        assert_eq!(sent, expected.collect::<Vec<_>>());
+    }
 }

@@ -167,6 +167,7 @@ mod tests {
     use wire::time::Span;
 
     use super::*;
+    use wire::class::Class;
 
     fn hello(heads: &[Head]) -> Hello {
         Hello {
@@ -184,9 +185,9 @@ mod tests {
     fn an_ack_carries_the_newest_ranges_when_there_are_too_many() {
         let mut who = Who::new(Stamp::default(), DeviceId(1), &hello(&[]));
         let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
-        who.settled(Stream::Raw, range(0, 4));
+        who.settled(Stream::raw(Class::Normal), range(0, 4));
         for index in 1..=10 {
-            who.settled(Stream::Raw, range(index * 10, index * 10 + 3));
+            who.settled(Stream::raw(Class::Normal), range(index * 10, index * 10 + 3));
         }
         let ack = who.poll_ack().unwrap();
         assert_eq!((ack.cumulative, ack.ranges.len()), (Seq(5), ACK_RANGES_MAX));
@@ -198,25 +199,26 @@ mod tests {
     fn what_was_committed_while_the_store_answered_is_held() {
         let mut who = Who::new(Stamp::default(), DeviceId(1), &hello(&[]));
         let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
-        who.settled(Stream::Raw, range(3, 3));
+        who.settled(Stream::raw(Class::Normal), range(3, 3));
         let mut held = RangeSet::default();
         held.insert_range(range(0, 2)).unwrap();
-        who.learn(vec![Progress { stream: Stream::Raw, held, tip: None }]);
+        who.learn(vec![Progress { stream: Stream::raw(Class::Normal), held, tip: None }]);
         assert_eq!(who.poll_ack().unwrap().cumulative, Seq(4));
     }
 
     #[test]
     fn the_backlog_shrinks_with_what_is_held_and_grows_with_what_is_new() {
-        let heads = [Head { stream: Stream::Raw, next: Seq(10) }, Head { stream: Stream::Event, next: Seq(2) }];
+        let heads =
+            [Head { stream: Stream::raw(Class::Normal), next: Seq(10) }, Head { stream: Stream::Event, next: Seq(2) }];
         let mut who = Who::new(Stamp::default(), DeviceId(1), &hello(&heads));
         let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
         assert_eq!(who.backlog_count(), 12);
-        who.settled(Stream::Raw, range(8, 9));
+        who.settled(Stream::raw(Class::Normal), range(8, 9));
         who.settled(Stream::Event, range(0, 1));
         assert_eq!(who.backlog_count(), 8);
-        who.settled(Stream::Raw, range(12, 12));
+        who.settled(Stream::raw(Class::Normal), range(12, 12));
         assert_eq!(who.backlog_count(), 10);
-        who.settled(Stream::Raw, range(0, 11));
+        who.settled(Stream::raw(Class::Normal), range(0, 11));
         assert_eq!(who.backlog_count(), 0);
     }
 }

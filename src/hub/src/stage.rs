@@ -6,6 +6,7 @@ use identity::token::secret_hash;
 use link::channel::Carrier;
 use link::talk::{self, Listener};
 use store::change::Change;
+use wire::class::Class;
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::message::{Checksum, Enroll, Enrolled, Fingerprint, Hello, Kind, VERSION};
 use wire::record::{Header, seal};
@@ -114,7 +115,8 @@ impl Stage {
 
     /// A batch of a peer arrives.
     pub(crate) fn batch(peer: PeerId, seq: u64) -> Input {
-        let header = Header { stream: Stream::Raw, seq: Seq(seq), run: Seq(seq), stamp: Stamp::default() };
+        let header =
+            Header { stream: Stream::raw(Class::Normal), seq: Seq(seq), run: Seq(seq), stamp: Stamp::default() };
         let mut record = Vec::new();
         seal(&header, b"payload", false, &mut record);
         received(peer, talk::raw_frames(Lane::Raw, Kind::Batch, &record, seq as u32))

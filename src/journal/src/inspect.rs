@@ -372,6 +372,7 @@ mod tests {
 
     use disk::Directory;
     use disk::memory::Memory;
+    use wire::class::Class;
     use wire::time::Instant;
 
     use super::fixture::{appended, first_volume, image, inspection, journal, payload, stamp, verified, walked};
@@ -393,7 +394,7 @@ mod tests {
         assert_eq!((volume_count, volume_bytes), (journal.stat().volume_count, journal.stat().volume_bytes));
         assert!(volume_count > 2 && stat.tail_bytes > 0 && stat.volume_bytes > 100 << 10, "{stat:?}");
         assert!(stat.volume_bytes < volume_bytes);
-        assert_eq!(inspection.stat(Stream::Raw).unwrap(), Stat::default());
+        assert_eq!(inspection.stat(Stream::raw(Class::Normal)).unwrap(), Stat::default());
         let (verdict, parts) = verified(&inspection);
         assert!(verdict.is_sound, "{verdict:?} {parts:?}");
         assert_eq!((verdict.whole_count, verdict.volume_count), (994, volume_count as u64));

@@ -18,7 +18,7 @@ use wire::event::{Event, LossReason};
 use wire::id::{JournalId, Seq};
 use wire::ranges::{RangeSet, SeqRange};
 use wire::record::{self, Header, Record};
-use wire::stream::{LANE_COUNT, SHELF_COUNT, STREAM_COUNT, Shelf, Stream};
+use wire::stream::{LANE_COUNT, Resolution, SHELF_COUNT, STREAM_COUNT, Shelf, Stream};
 use wire::time::{Instant, Span, Stamp};
 
 use crate::entry::Kind;
@@ -32,8 +32,8 @@ pub const SLOT_BYTES_MAX: usize = 5 * 1024;
 /// How many slots there are. The first two are the journal's own.
 pub const SLOT_COUNT: usize = 8;
 
-/// Batches in the tail: at 24 bytes of index each, 96 KiB.
-pub const TAIL_BATCH_COUNT_MAX: usize = 4096;
+/// Batches in the tail: at 24 bytes of index each, 288 KiB. Those of ticks have some 340 bytes, and fill the tail by bytes first.
+pub const TAIL_BATCH_COUNT_MAX: usize = 12 * 1024;
 
 /// Bytes of the batches in one volume. redb's smallest file takes a little over a MiB, of which 960 KiB can be used; behind that it
 /// grows in smaller steps, and of a file of two MiB a twentieth is redb's.
@@ -89,10 +89,10 @@ impl Settings {
         shares: [10, 30, 60],
         keep: {
             let mut keep = [days(3650); SHELF_COUNT];
-            keep[Shelf::Raw.index()] = days(14);
-            keep[Shelf::Minute.index()] = days(30);
-            keep[Shelf::FiveMinutes.index()] = days(90);
-            keep[Shelf::Hour.index()] = days(730);
+            keep[Shelf::Series(Resolution::Raw).index()] = days(14);
+            keep[Shelf::Series(Resolution::Minute).index()] = days(30);
+            keep[Shelf::Series(Resolution::FiveMinutes).index()] = days(90);
+            keep[Shelf::Series(Resolution::Hour).index()] = days(730);
             keep
         },
     };
@@ -199,7 +199,7 @@ pub struct Journal {
     /// The name that the hub knows it by: another one since its numbers were found to be somebody else's too.
     name: JournalId,
     tail: Tail,
-    lines: [Line; STREAM_COUNT],
+    lines: Box<[Line; STREAM_COUNT]>,
     /// By shelf, then by number.
     volumes: Vec<Volume>,
     slots: [Slot; SLOT_COUNT],
@@ -371,7 +371,7 @@ impl Journal {
             }
         }
         self.tail.commit()?;
-        for line in &mut self.lines {
+        for line in self.lines.iter_mut() {
             line.durable = line.next;
         }
         Ok(())

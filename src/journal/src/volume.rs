@@ -367,12 +367,16 @@ pub fn carve(
 
 #[cfg(test)]
 mod tests {
+    use wire::class::Class;
+    use wire::stream::Resolution;
+
     use super::*;
 
     #[test]
     fn a_name_is_read_as_it_is_written_and_in_no_other_way() {
-        let streams = Shelf::Raw.streams().flat_map(|stream| [(stream, Seq(7)), (stream, Seq(u64::MAX))]);
-        let name = Name::new(JournalId(u32::MAX), Shelf::Raw, 9, 3600).holding(streams);
+        let streams =
+            Shelf::Series(Resolution::Raw).streams().flat_map(|stream| [(stream, Seq(7)), (stream, Seq(u64::MAX))]);
+        let name = Name::new(JournalId(u32::MAX), Shelf::Series(Resolution::Raw), 9, 3600).holding(streams);
         let text = name.to_file_name();
         assert_eq!(Name::parse(&text), Some(name));
         assert!(text.len() + ".tmp".len() <= 255, "{}", text.len());
@@ -387,9 +391,11 @@ mod tests {
 
     #[test]
     fn a_batch_of_another_stream_or_number_is_not_inside() {
-        let first = Shelf::Raw.streams().next().unwrap();
-        let name = Name::new(JournalId(1), Shelf::Raw, 0, 0).holding([(first, Seq(3)), (first, Seq(5))]);
-        assert_eq!([2, 3, 4, 5, 6].map(|seq| name.covers(first, Seq(seq))), [false, true, true, true, false]);
-        assert!(!name.covers(Stream::Event, Seq(4)));
+        let [normal, bulk] = [Class::Normal, Class::Bulk].map(Stream::raw);
+        let name = Name::new(JournalId(1), normal.shelf(), 0, 0);
+        let name = name.holding([(normal, Seq(5)), (bulk, Seq(9)), (normal, Seq(3))]);
+        assert_eq!([2, 3, 4, 5, 6].map(|seq| name.covers(normal, Seq(seq))), [false, true, true, true, false]);
+        assert!(name.covers(bulk, Seq(9)) && !name.covers(bulk, Seq(4)));
+        assert!([Stream::Event, Stream::raw(Class::Critical)].iter().all(|stream| !name.covers(*stream, Seq(4))));
     }
 }

@@ -1,6 +1,7 @@
 //! Both ends in memory, under a hand-moved clock.
 
 use alloc::vec::Vec;
+use wire::class::Class;
 
 use wire::id::{JournalId, Seq};
 use wire::message::{Ack, Backlog, Checksum, CloseReason, Hello, HubTime, Ping, Pong, Progress, Welcome};
@@ -28,7 +29,7 @@ fn hello() -> Hello {
 }
 
 fn welcome() -> Welcome {
-    let progress = Progress { stream: Stream::Raw, held: RangeSet::new(), tip: None };
+    let progress = Progress { stream: Stream::raw(Class::Normal), held: RangeSet::new(), tip: None };
     Welcome {
         version: 0,
         hub: HubTime { received: UnixTime(1_700_000_000_000), held: Span(0) },
@@ -41,7 +42,7 @@ fn welcome() -> Welcome {
 /// A record of so many bytes or a few more.
 fn record(seq: u64, bytes: usize) -> Vec<u8> {
     let mut record = Vec::new();
-    let header = Header { stream: Stream::Raw, seq: Seq(seq), run: Seq(seq), stamp: Stamp::default() };
+    let header = Header { stream: Stream::raw(Class::Normal), seq: Seq(seq), run: Seq(seq), stamp: Stamp::default() };
     seal(&header, &alloc::vec![seq as u8; bytes], false, &mut record);
     record
 }
@@ -167,13 +168,13 @@ impl Pair {
     }
 
     fn send(&mut self, seq: u64, bytes: usize) {
-        self.client.send_batch(self.now, Stream::Raw, Seq(seq), &record(seq, bytes));
+        self.client.send_batch(self.now, Stream::raw(Class::Normal), Seq(seq), &record(seq, bytes));
         self.carry();
     }
 }
 
 fn ack(cumulative: u64) -> Ack {
-    Ack { stream: Stream::Raw, cumulative: Seq(cumulative), ranges: heapless::Vec::new() }
+    Ack { stream: Stream::raw(Class::Normal), cumulative: Seq(cumulative), ranges: heapless::Vec::new() }
 }
 
 #[test]
@@ -198,7 +199,7 @@ fn what_is_urgent_goes_with_the_hello() {
         now,
         Input::Connected { carrier: Carrier::Datagram, known: Estimate::default(), hello: &hello() },
     );
-    assert!(client.can_send(Stream::Event.lane()) && !client.can_send(Stream::Raw.lane()));
+    assert!(client.can_send(Stream::Event.lane()) && !client.can_send(Stream::raw(Class::Normal).lane()));
     let fire = record(4, 4);
     client.send_batch(now, Stream::Event, Seq(4), &fire);
     let mut server = Server::new(now, Carrier::Datagram);
@@ -212,7 +213,7 @@ fn what_is_urgent_goes_with_the_hello() {
 fn a_link_that_swallows_a_batch_is_half_open_and_given_up() {
     for carrier in [Carrier::Stream, Carrier::Datagram] {
         let mut pair = Pair::online_over(carrier);
-        pair.client.send_batch(pair.now, Stream::Raw, Seq(0), &record(0, 9));
+        pair.client.send_batch(pair.now, Stream::raw(Class::Normal), Seq(0), &record(0, 9));
         assert!(pair.client.poll_packet(pair.now).is_some());
         while pair.told.is_empty() {
             let at = pair.client.poll_timeout().unwrap();
@@ -261,8 +262,8 @@ fn the_window_closes_until_what_is_on_its_way_has_arrived() {
     for carrier in [Carrier::Stream, Carrier::Datagram] {
         let mut pair = Pair::online_over(carrier);
         let mut seq = 0;
-        while pair.client.can_send(Stream::Raw.lane()) {
-            pair.client.send_batch(pair.now, Stream::Raw, Seq(seq), &record(seq, 400));
+        while pair.client.can_send(Stream::raw(Class::Normal).lane()) {
+            pair.client.send_batch(pair.now, Stream::raw(Class::Normal), Seq(seq), &record(seq, 400));
             while pair.client.poll_packet(pair.now).is_some() {}
             seq += 1;
         }
@@ -287,8 +288,8 @@ fn whatever_is_lost_every_batch_arrives() {
         pair.is_lost = is_lost;
         let (mut seq, mut acked) = (0, 0);
         while acked < 60 {
-            while seq < 60 && pair.client.can_send(Stream::Raw.lane()) {
-                pair.client.send_batch(pair.now, Stream::Raw, Seq(seq), &record(seq, 900));
+            while seq < 60 && pair.client.can_send(Stream::raw(Class::Normal).lane()) {
+                pair.client.send_batch(pair.now, Stream::raw(Class::Normal), Seq(seq), &record(seq, 900));
                 seq += 1;
             }
             pair.wait(Span(700));

@@ -16,6 +16,7 @@ use rustls::{ClientConnection, StreamOwned};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::batch::{DictionaryHash, DictionaryMark, put_dictionary, put_event, put_keyframe, put_series};
+use wire::class::Class;
 use wire::event::Event;
 use wire::id::{DeviceId, JournalId, Seq, SeriesId};
 use wire::limits::SERIES_COUNT_MAX;
@@ -67,7 +68,7 @@ impl Machine {
         put_dictionary(0, SeriesId(self.series.len() as u16), &mut payload);
         for name in names {
             let kind = u8::from(!name.ends_with("_total"));
-            put_series(&Series { name, labels: "", kind, scale: 0 }, &mut payload);
+            put_series(&Series { name, labels: "", kind, scale: 0 }, Class::Normal, &mut payload);
             self.series.push(((*name).to_owned(), kind));
         }
         self.seal(Stream::Dictionary, None, 0, &payload)
@@ -78,12 +79,12 @@ impl Machine {
         let mut hash = DictionaryHash::default();
         for (name, kind) in &self.series {
             let mut entry = Vec::new();
-            put_series(&Series { name: &name[..], labels: "", kind: *kind, scale: 0 }, &mut entry);
+            put_series(&Series { name: &name[..], labels: "", kind: *kind, scale: 0 }, Class::Normal, &mut entry);
             hash.update(&entry);
         }
         let mut payload = Vec::new();
         let count = self.series.len() as u16;
-        put_keyframe(&DictionaryMark { generation: 0, count, hash: hash.value() }, &[], &mut payload);
+        put_keyframe(&DictionaryMark { generation: 0, count, hash: hash.value() }, 0, &mut payload);
         self.encoder.open_run();
         for tick in 0..tick_count {
             let at_ms = start_ms + tick * TICK_MS;
@@ -91,7 +92,7 @@ impl Machine {
             self.encoder.encode(at_ms, &values, &mut payload);
         }
         self.encoder.close_batch(&mut payload);
-        self.seal(Stream::Raw, None, start_ms, &payload)
+        self.seal(Stream::raw(Class::Normal), None, start_ms, &payload)
     }
 
     pub(crate) fn event(&mut self, uptime_ms: u64, event: &Event) -> Vec<u8> {

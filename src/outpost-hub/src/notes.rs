@@ -61,6 +61,7 @@ fn count(count: u64, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use store::notes::{Unplaced, Unreadable};
+    use wire::class::Class;
     use wire::id::{JournalId, Seq};
     use wire::stream::Stream;
     use wire::time::BootId;
@@ -78,7 +79,7 @@ mod tests {
         let notes = Notes {
             nameless_run_count: 2,
             unplaced: vec![Unplaced { device, boot: BootId(7), tick_count: 1 }],
-            unreadable: vec![Unreadable { device, journal, stream: Stream::Raw, seq: Seq(5) }],
+            unreadable: vec![Unreadable { device, journal, stream: Stream::raw(Class::Normal), seq: Seq(5) }],
             unreadable_count: 1,
             waiting_count: 3,
         };
@@ -90,7 +91,7 @@ mod tests {
             "00000000000000ab did not know the time in boot 00000007: its 1 tick wait for a place on the calendar
 2 runs cannot be read before their dictionary comes, which the hub asks for when a device connects
 3 batches cannot be read before the one before it has come
-1 record was left out, damaged or of another version; the first is raw batch 5 of 00000000000000ab"
+1 record was left out, damaged or of another version; the first is raw_normal batch 5 of 00000000000000ab"
         );
     }
 }

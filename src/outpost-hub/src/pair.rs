@@ -13,6 +13,7 @@ use hub::request::{Member, Reply, Request};
 use identity::tls::wrong_hub;
 use identity::token::{Token, secret_hash};
 use tokio::sync::oneshot;
+use wire::class::Class;
 use wire::event::{Event, LossReason};
 use wire::id::Seq;
 use wire::message::{Backlog, CloseReason, Fingerprint, Kind, Ping, Pong, Welcome};
@@ -147,7 +148,7 @@ fn a_batch_is_held_once_however_often_it_is_sent() {
     for record in [&names, &first, &second] {
         link.send_batch(record);
     }
-    link.hear_acks(Stream::Raw, 2);
+    link.hear_acks(Stream::raw(Class::Normal), 2);
     drop(link);
 
     // The acks were lost: all of it is sent again, on another link and to another process.
@@ -156,11 +157,11 @@ fn a_batch_is_held_once_however_often_it_is_sent() {
     let welcome: Welcome = link.hear(Kind::Welcome);
     let held: Vec<_> =
         welcome.progress.iter().flatten().map(|progress| (progress.stream, progress.held.count())).collect();
-    assert_eq!(held, [(Stream::Dictionary, 1), (Stream::Raw, 2)]);
+    assert_eq!(held, [(Stream::Dictionary, 1), (Stream::raw(Class::Normal), 2)]);
     for record in [&names, &first, &second] {
         link.send_batch(record);
     }
-    link.hear_acks(Stream::Raw, 2);
+    link.hear_acks(Stream::raw(Class::Normal), 2);
     let stat = hub.stat();
     assert_eq!((stat.devices, stat.series, stat.samples), (1, 1, 60));
     assert_eq!((stat.batches, stat.lost, stat.duplicates, stat.gaps), (3, 0, 0, 0));
@@ -287,7 +288,7 @@ fn a_question_is_answered_under_the_device_s_name_and_a_slip_is_named() {
     for record in &records {
         link.send_batch(record);
     }
-    link.hear_acks(Stream::Raw, 1);
+    link.hear_acks(Stream::raw(Class::Normal), 1);
 
     let found = hub.samples("node_load1{device=\"gw\"}", Some(Span::minutes(1)));
     let labels =
@@ -314,14 +315,14 @@ fn what_happened_is_told_and_what_will_never_come_counts_as_lost() {
     let hub = Hub::start();
     let mut machine = hub.machine();
     let range = SeqRange { first: Seq(0), last: Seq(4) };
-    let lost = Event::Lost { stream: Stream::Raw, range, reason: LossReason::Evicted };
+    let lost = Event::Lost { stream: Stream::raw(Class::Normal), range, reason: LossReason::Evicted };
     let records = [machine.event(0, &Event::Stopped), machine.event(5000, &lost)];
     let mut link = machine.greet(hub.address, hub.key());
     let _: Welcome = link.hear(Kind::Welcome);
     for record in &records {
         link.send_batch(record);
     }
-    link.hear_acks(Stream::Raw, 5);
+    link.hear_acks(Stream::raw(Class::Normal), 5);
 
     let ask = |device: Option<&str>, count_max| {
         let (from, to) = (UnixTime(BEGAN), UnixTime(BEGAN + 600_000));
@@ -375,7 +376,7 @@ fn a_full_disk_sends_everyone_away_and_nothing_acknowledged_is_lost() {
     let held: Vec<_> = welcome.progress.iter().flatten().map(|progress| progress.stream).collect();
     assert_eq!(held, [Stream::Dictionary]);
     link.send_batch(&records[1]);
-    link.hear_acks(Stream::Raw, 1);
+    link.hear_acks(Stream::raw(Class::Normal), 1);
     Machine::new().enroll(hub.address, &token).unwrap();
     let stat = hub.stat();
     assert_eq!((stat.samples, stat.batches, stat.duplicates, stat.gaps), (30, 2, 0, 0));

@@ -220,7 +220,8 @@ Settings, in outpost.conf, one `key = value` a line, all optional:
   batch_age          how much of the newest a power cut may cost, 1s to 1h; of two spans as
                      little as flash_bytes_per_day allows (60s to 10m)
   class_critical, class_bulk
-                     metrics that matter most and least, as in node_load*, node_up
+                     metrics that matter most and are sent first, and that matter least and are
+                     sent last, as in node_load*, node_up
   error_critical, error_normal, error_bulk
                      how far values of a class may be rounded to save bytes, as in 1% (off)
   flash_bytes_per_day  what the journal may write to its flash (45MiB)

@@ -201,7 +201,7 @@ mod tests {
             .map(|line| line.split_whitespace().take(4).collect())
             .filter(|row: &Vec<&str>| row[1] != "0")
             .collect();
-        assert_eq!(rows, [["event", "1", "0", "0"], ["dictionary", "2", "0", "1"], ["raw", "3", "0", "2"]]);
+        assert_eq!(rows, [["event", "1", "0", "0"], ["dictionary", "2", "0", "1"], ["raw_normal", "3", "0", "2"]]);
         assert!(!screen.contains("agent"), "{screen}");
         let json = super::held(&path, &inspection, None).unwrap().json();
         let first = r#""written_bytes":null,"backlog_count":null,"streams":[{"stream":"event","batch_count":1,"first":0,"last":0,"volume_bytes":0,"tail_bytes":"#;

@@ -444,7 +444,7 @@ mod tests {
             let mut reading = machine.reading();
             machine.read(true, &mut reading);
             assert_eq!(reading.refused_count(), 0, "{board}");
-            let mut sampler = Sampler::new(Dictionary::new(1), Default::default());
+            let mut sampler = Sampler::new(Dictionary::new(1), &Default::default());
             let mut carry = Box::new(Carry::new());
             sampler.begin();
             probe::parse(&reading, &mut carry, &mut |metric, labels, value| sampler.put(metric, labels, value));

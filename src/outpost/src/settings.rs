@@ -6,7 +6,7 @@
 //! | `interval` | `10s` | from tick to tick, 1s to 1h |
 //! | `process_interval` | `60s` | from one walk through all processes to the next, or `off` |
 //! | `batch_age` | `60s to 10m` | how much of the newest a power cut may cost: one span, or as little as the flash's budget allows |
-//! | `class_critical`, `class_bulk` | a list that ships | metrics that matter most and least, as in `node_load*, node_up` |
+//! | `class_critical`, `class_bulk` | a list that ships | metrics that matter most and are sent first, and that matter least and are sent last, as in `node_load*, node_up` |
 //! | `error_critical`, `error_normal`, `error_bulk` | `off` | how far values of a class may be rounded to save bytes, as in `1%` |
 //! | `flash_bytes_per_day` | `45MiB` | what the journal may write to its flash |
 //! | `journal_bytes_max` | `512MiB` | how much room the journal may take |
@@ -22,9 +22,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use agent::importance::{Class, Importance};
+use agent::importance::Importance;
 use journal::journal::Settings as JournalSettings;
 use link::channel::Carrier;
+use wire::class::Class;
 use wire::limits::HOSTNAME_BYTES_MAX;
 use wire::stream::{LANE_COUNT, Lane, SHELF_COUNT, Shelf};
 use wire::time::Span;
@@ -345,9 +346,7 @@ mod tests {
             root = /host
         ";
         let mut keep = Settings::default().keep;
-        for (index, shelf) in
-            [Shelf::Raw, Shelf::Minute, Shelf::FiveMinutes, Shelf::Hour, Shelf::Day].into_iter().enumerate()
-        {
+        for (index, shelf) in Shelf::ALL[2..].iter().rev().enumerate() {
             keep[shelf.index()] = Span::minutes((index as u64 + 1) * 24 * 60);
         }
         let expected = Settings {

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use store::Store;
 use store::notes::Notes;
+use wire::class::{CLASS_COUNT, Class};
 use wire::event::{Event, LossReason};
 use wire::id::Seq;
 use wire::ranges::SeqRange;
@@ -58,47 +59,54 @@ pub fn check(world: &World) -> Result<Tally, String> {
 fn check_gateway(world: &World, gateway: &Gateway) -> Result<Tally, String> {
     let store = &world.host().running.as_ref().ok_or("the hub does not run")?.store;
     let audit = store.audit(gateway.device).map_err(|error| error.to_string())?;
-    if audit.duplicate_count + audit.gap_count + audit.unreadable_count + audit.nameless_run_count > 0 {
+    let losses = check_losses(world, gateway, store)?;
+    // With both files of the tail goes the dictionary, and with a restored hub the other copy of it.
+    let is_nameless = audit.nameless_run_count > 0;
+    if audit.duplicate_count + audit.gap_count + audit.unreadable_count > 0
+        || is_nameless && !losses.has(Stream::Dictionary)
+    {
         return Err(format!("{audit:?}"));
     }
-    let losses = check_losses(world, gateway, store)?;
     let (seen, notes) = check_values(gateway, store)?;
     if losses.is_empty() && audit.lost_count + notes.waiting_count > 0 {
         return Err(format!("nothing was lost, {} are counted and {} wait", audit.lost_count, notes.waiting_count));
     }
-    if let Some((boot, Instant(at_ms))) = seen.difference(&gateway.taken).next() {
+    if let Some((boot, Instant(at_ms))) = seen.iter().find_map(|seen| seen.difference(&gateway.taken).next()) {
         return Err(format!("a tick at {at_ms} ms of boot {boot} is at the hub and was never taken"));
     }
     let mut tally = Tally { sample_count: audit.sample_count, lost_count: audit.lost_count, ..Tally::default() };
     for committed in &gateway.committed {
         tally.tick_count += committed.ticks.len() as u64;
-        let missing = committed.ticks.iter().find(|tick| !seen.contains(tick));
-        let Some((boot, Instant(at_ms))) = missing else { continue };
-        if !is_lost(world, gateway, committed, &losses) {
-            let (first, end) = committed.batches;
-            return Err(format!(
-                "the tick at {at_ms} ms of boot {boot} was committed in a batch from {first} up to {end}, its run is not lost, and it is not at the hub"
-            ));
+        for class in Class::ALL {
+            let missing = committed.ticks.iter().find(|tick| !seen[class.index()].contains(tick));
+            let Some((boot, Instant(at_ms))) = missing else { continue };
+            if !is_nameless && !is_lost(world, gateway, committed, class, &losses) {
+                let (first, end) = committed.batches[class.index()];
+                return Err(format!(
+                    "the tick at {at_ms} ms of boot {boot} was committed in a batch of {class:?} from {first} up to {end}, its run is not lost, and it is not at the hub"
+                ));
+            }
         }
     }
     Ok(tally)
 }
 
 /// Whether a batch of these is lost, or one that its run needs before it.
-fn is_lost(world: &World, gateway: &Gateway, committed: &Committed, losses: &Losses) -> bool {
-    let (Seq(first), Seq(end)) = committed.batches;
+fn is_lost(world: &World, gateway: &Gateway, committed: &Committed, class: Class, losses: &Losses) -> bool {
+    let (Seq(first), Seq(end)) = committed.batches[class.index()];
+    let stream = Stream::raw(class);
     (first..end).map(Seq).any(|last| {
-        let run = world.host().runs.get(&(gateway.device, committed.journal, last));
-        losses.meets(Stream::Raw, SeqRange { first: run.copied().unwrap_or(last), last })
+        let run = world.host().runs.get(&(gateway.device, committed.journal, stream, last));
+        losses.meets(stream, SeqRange { first: run.copied().unwrap_or(last), last })
     })
 }
 
-/// Holds every value at the hub against the one that was. Returns the ticks, and what they lack.
-fn check_values(gateway: &Gateway, store: &Store) -> Result<(BTreeSet<Tick>, Notes), String> {
-    let mut seen = BTreeSet::new();
+/// Holds every value at the hub against the one that was. Returns the ticks of each class, and what they lack.
+fn check_values(gateway: &Gateway, store: &Store) -> Result<([BTreeSet<Tick>; CLASS_COUNT], Notes), String> {
+    let mut seen: [BTreeSet<Tick>; CLASS_COUNT] = Default::default();
     let mut problem = None;
-    let notes = store.ticks(gateway.device, |boot, at, series, values| {
-        seen.insert((boot, at));
+    let notes = store.ticks(gateway.device, |class, boot, at, series, values| {
+        seen[class.index()].insert((boot, at));
         for (series, value) in series.iter().zip(values) {
             let expected = gateway.load.expected(&series.name, &series.labels, boot, at);
             if *value != expected && problem.is_none() {

@@ -9,6 +9,7 @@ use hub::session::PeerId;
 use journal::journal::Settings as JournalSettings;
 use link::client::Timing;
 use link::talk;
+use wire::class::{CLASS_COUNT, Class};
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::message::{Ack, Fingerprint, Kind};
 use wire::ranges::{RangeSet, SeqRange};
@@ -43,13 +44,13 @@ pub struct Make {
 /// When a tick was.
 pub type Tick = (BootId, Instant);
 
-/// Ticks that one step wrote, and the numbers of their batches: one, unless the run ended as well.
+/// Ticks that one step wrote, and the numbers of their batches: one of each class, unless the runs ended as well.
 #[derive(Clone, Debug)]
 pub struct Committed {
     /// Whose numbers.
     pub journal: JournalId,
-    /// The lowest and, exclusive, the highest.
-    pub batches: (Seq, Seq),
+    /// The lowest and, exclusive, the highest of each class.
+    pub batches: [(Seq, Seq); CLASS_COUNT],
     /// When the ticks were.
     pub ticks: Vec<Tick>,
 }
@@ -100,7 +101,8 @@ pub struct Gateway {
     appended: Vec<Committed>,
     /// The journal, and its numbers below which all is durable, when last seen.
     known: Option<(JournalId, [Seq; STREAM_COUNT])>,
-    next: Seq,
+    /// The numbers of the next batches of ticks, by class.
+    next: [Seq; CLASS_COUNT],
     missed_count: u64,
     /// Whether it ever started by giving up what the disk would not read.
     pub has_given_up: bool,
@@ -143,7 +145,7 @@ impl Gateway {
             open: Vec::new(),
             appended: Vec::new(),
             known: None,
-            next: Seq(0),
+            next: [Seq(0); CLASS_COUNT],
             missed_count: 0,
             has_given_up: false,
             refused_count: 0,
@@ -196,7 +198,7 @@ impl Gateway {
         self.refused_count = if self.agent.is_some() { 0 } else { self.refused_count + 1 };
         let Some(agent) = &self.agent else { return Ok(false) };
         self.has_given_up |= !is_patient;
-        self.next = agent.journal().next(Stream::Raw);
+        self.next = Class::ALL.map(|class| agent.journal().next(Stream::raw(class)));
         self.missed_count = agent.missed_count();
         self.is_mirrored = agent.journal().stat().is_mirrored;
         let known = (agent.journal().id(), Stream::ALL.map(|stream| agent.journal().durable(stream)));
@@ -302,14 +304,17 @@ impl Gateway {
     fn note_appended(&mut self) -> Result<(), String> {
         let agent = self.agent.as_ref().expect("called after a step");
         let journal = agent.journal();
-        let batches = (std::mem::replace(&mut self.next, journal.next(Stream::Raw)), journal.next(Stream::Raw));
+        let next = Class::ALL.map(|class| journal.next(Stream::raw(class)));
+        let before = std::mem::replace(&mut self.next, next);
+        let batches = Class::ALL.map(|class| (before[class.index()], next[class.index()]));
         let missed_count = agent.missed_count() - std::mem::replace(&mut self.missed_count, agent.missed_count());
         let open_count = agent.open_tick_count() as usize;
         if open_count > self.open.len() {
             return Err(format!("gw-{} holds {open_count} ticks of {} taken", self.index, self.open.len()));
         }
         let ticks: Vec<Tick> = self.open.drain(..self.open.len() - open_count).collect();
-        let is_written = batches.0 < batches.1;
+        // Every load has series of each class.
+        let is_written = batches.iter().all(|(first, end)| first < end);
         if !is_written && (ticks.len() as u64) > missed_count {
             let count = ticks.len();
             return Err(format!("gw-{} dropped {count} ticks and says that it missed {missed_count}", self.index));
@@ -325,7 +330,10 @@ impl Gateway {
         let journal = self.agent.as_ref().expect("called after a step").journal();
         let durable = Stream::ALL.map(|stream| journal.durable(stream));
         self.known = Some((journal.id(), durable));
-        let end = self.appended.partition_point(|appended| appended.batches.1 <= durable[Stream::Raw.index()]);
+        let durable = Class::ALL.map(|class| journal.durable(Stream::raw(class)));
+        let end = self.appended.partition_point(|appended| {
+            appended.batches.iter().zip(durable).all(|((_, end), durable)| *end <= durable)
+        });
         self.committed.extend(self.appended.drain(..end));
     }
 

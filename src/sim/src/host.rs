@@ -9,7 +9,7 @@ use store::change::Change;
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::ranges::RangeSet;
 use wire::record::Record;
-use wire::stream::{STREAM_COUNT, Stream};
+use wire::stream::{Lane, STREAM_COUNT, Stream};
 use wire::time::{BootId, Instant, Stamp, UnixTime};
 
 use crate::disk::{Image, SimDisk};
@@ -33,8 +33,8 @@ pub struct Host {
     pub life: u64,
     /// A copy of the disk.
     pub backup: Option<Image>,
-    /// The number that opened the run of each raw batch that was ever stored.
-    pub runs: BTreeMap<(DeviceId, JournalId, Seq), Seq>,
+    /// The number that opened the run of each batch of ticks that ever came.
+    pub runs: BTreeMap<(DeviceId, JournalId, Stream, Seq), Seq>,
 }
 
 /// The hub's process.
@@ -120,14 +120,13 @@ impl Host {
     pub fn commit(&mut self, ticket: Ticket, changes: &[Change]) -> Option<Input> {
         let running = self.running.as_ref()?;
         let result = running.store.commit(changes);
+        // When the power goes in a commit, what it stored is there all the same.
+        self.note_runs(changes);
         if self.disk.is_dead() {
             return None;
         }
         Some(match result {
-            Ok(refused) => {
-                self.note_runs(changes);
-                Input::Committed { ticket, refused }
-            }
+            Ok(refused) => Input::Committed { ticket, refused },
             Err(error) => Input::CommitFailed { ticket, error: error.to_string() },
         })
     }
@@ -136,9 +135,9 @@ impl Host {
         for change in changes {
             if let Change::Record { device, journal, record, .. } = change
                 && let Ok(Record { header, .. }) = Record::open(record)
-                && header.stream == Stream::Raw
+                && header.stream.lane() == Lane::Raw
             {
-                self.runs.insert((*device, *journal, header.seq), header.run);
+                self.runs.insert((*device, *journal, header.stream, header.seq), header.run);
             }
         }
     }

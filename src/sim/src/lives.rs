@@ -14,6 +14,7 @@ use link::errand::Errand;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use store::notes::Notes;
+use wire::class::CLASS_COUNT;
 use wire::message::{CloseReason, Enroll, Enrolled, Kind, VERSION};
 use wire::time::Span;
 
@@ -209,14 +210,15 @@ fn check(group: &mut Group, count: usize, refused: Option<CloseReason>) -> Resul
     let mut tally = Tally { machine_count: retired.count(), tick_count: 0, refused };
     let store = &group.host.running.as_ref().ok_or("the hub does not run")?.store;
     for machine in &group.machines[..count] {
-        let mut seen = Vec::new();
-        let notes = store.ticks(machine.device, |boot, at, _, _| seen.push((boot, at)));
+        let mut seen: [Vec<_>; CLASS_COUNT] = Default::default();
+        let notes = store.ticks(machine.device, |class, boot, at, _, _| seen[class.index()].push((boot, at)));
         let Notes { waiting_count, unreadable_count, nameless_run_count, .. } =
             notes.map_err(|error| error.to_string())?;
         let owed: Vec<_> = machine.committed.iter().flat_map(|committed| committed.ticks.clone()).collect();
-        seen.sort_unstable();
-        if seen != owed || waiting_count + unreadable_count + nameless_run_count > 0 {
-            return Err(format!("machine {} took {} ticks, {} are held", machine.index, owed.len(), seen.len()));
+        seen.iter_mut().for_each(|seen| seen.sort_unstable());
+        if seen.iter().any(|seen| *seen != owed) || waiting_count + unreadable_count + nameless_run_count > 0 {
+            let held = seen.map(|seen| seen.len());
+            return Err(format!("machine {} took {} ticks, {held:?} are held", machine.index, owed.len()));
         }
         tally.tick_count += owed.len();
     }

@@ -47,6 +47,11 @@ impl Losses {
         self.0.is_empty()
     }
 
+    /// Whether any batch of a stream was named.
+    pub fn has(&self, stream: Stream) -> bool {
+        self.meets(stream, SeqRange { first: Seq(0), last: Seq(u64::MAX) })
+    }
+
     /// Whether a batch was named.
     pub fn contains(&self, stream: Stream, seq: Seq) -> bool {
         self.meets(stream, SeqRange { first: seq, last: seq })

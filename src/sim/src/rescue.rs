@@ -7,6 +7,7 @@ use journal::Journal;
 use journal::entry;
 use journal::volume::Name;
 use wire::batch;
+use wire::class::Class;
 use wire::event::Event;
 use wire::id::Seq;
 use wire::ranges::SeqRange;
@@ -52,20 +53,23 @@ fn open(disk: &SimDisk, seed: u64) -> Result<Journal, String> {
 
 fn write(journal: &mut Journal, known: &mut BTreeMap<(Stream, Seq), Vec<u8>>, rng: &mut Rng) -> Result<(), String> {
     let now = Stamp::default();
-    let mut run = None;
+    let mut runs: BTreeMap<Stream, Seq> = BTreeMap::new();
     for _ in 0..rng.between(5, 150) {
         let mut payload = Vec::new();
-        let stream = if rng.one_in(6) { Stream::Event } else { Stream::Raw };
+        let stream = if rng.one_in(6) { Stream::Event } else { Stream::raw(*rng.choose(&Class::ALL)) };
         if stream == Stream::Event {
             batch::put_event(Span(1), &Event::TicksMissed { count: rng.bits() as u32 }, &mut payload);
         } else {
             payload.resize(rng.between(50, 900) as usize, 0);
             rng.fill(&mut payload);
         }
-        let opened = run.filter(|_| stream == Stream::Raw && !rng.one_in(20));
+        if rng.one_in(20) {
+            runs.remove(&stream);
+        }
+        let opened = runs.get(&stream).copied();
         let seq = journal.append(now, stream, opened, now, &payload, false).map_err(|error| error.to_string())?;
-        if stream == Stream::Raw {
-            run = opened.or(Some(seq));
+        if stream != Stream::Event {
+            runs.entry(stream).or_insert(seq);
         }
         if known.insert((stream, seq), payload).is_some() {
             return Err(format!("{stream} {seq} was given out twice"));
@@ -73,8 +77,8 @@ fn write(journal: &mut Journal, known: &mut BTreeMap<(Stream, Seq), Vec<u8>>, rn
         journal.commit(now).map_err(|error| error.to_string())?;
     }
     if rng.one_in(2) {
-        let last = Seq(journal.durable(Stream::Raw).0 / 2);
-        journal.ack(Stream::Raw, SeqRange { first: Seq(0), last });
+        let last = Seq(journal.durable(Stream::raw(Class::Normal)).0 / 2);
+        journal.ack(Stream::raw(Class::Normal), SeqRange { first: Seq(0), last });
         journal.commit(now).map_err(|error| error.to_string())?;
     }
     Ok(())

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use journal::Journal;
+use wire::class::{CLASS_COUNT, Class};
 use wire::id::Seq;
 use wire::record::Record;
 use wire::stream::Stream;
@@ -34,17 +35,21 @@ pub fn history(seed: u64) -> Result<Tally, String> {
     let disk = SimDisk::new(rng.split());
     let now = Stamp::default();
     let later = Stamp { uptime: Instant(24 * 3_600_000), ..now };
-    let mut written: BTreeMap<Seq, Vec<u8>> = BTreeMap::new();
+    let mut written: BTreeMap<(Stream, Seq), Vec<u8>> = BTreeMap::new();
     let mut journal = Journal::open(disk.folder(), SMALL, seed, now).map_err(|error| error.to_string())?;
-    let mut run = None;
+    let mut runs = [None; CLASS_COUNT];
     for index in 0..rng.between(100, 400) {
         let mut payload = vec![0; rng.between(50, 900) as usize];
         rng.fill(&mut payload);
-        let opened = if index % 20 == 0 { None } else { run };
-        let appended = journal.append(now, Stream::Raw, opened, now, &payload, false);
+        if index % 20 == 0 {
+            runs = [None; CLASS_COUNT];
+        }
+        let class = *rng.choose(&Class::ALL);
+        let (stream, run) = (Stream::raw(class), &mut runs[class.index()]);
+        let appended = journal.append(now, stream, *run, now, &payload, false);
         let seq = appended.map_err(|error| error.to_string())?;
-        run = opened.or(Some(seq));
-        written.insert(seq, payload);
+        run.get_or_insert(seq);
+        written.insert((stream, seq), payload);
         if rng.one_in(3) {
             journal.commit(now).map_err(|error| error.to_string())?;
         }
@@ -67,18 +72,19 @@ pub fn history(seed: u64) -> Result<Tally, String> {
     let mut journal = opened.map_err(|error| error.to_string())?;
     let mut tally = Tally { written_count: written.len() as u64, ..Tally::default() };
     let (mut record, mut gone) = (Vec::new(), BTreeSet::new());
-    for (seq, payload) in &written {
+    for ((stream, seq), payload) in &written {
         // A place that cannot be read counts as damaged when it has refused for long enough.
-        let read = journal.read(now, Stream::Raw, *seq, &mut record);
-        let read = read.or_else(|_| journal.read(later, Stream::Raw, *seq, &mut record));
+        let read = journal.read(now, *stream, *seq, &mut record);
+        let read = read.or_else(|_| journal.read(later, *stream, *seq, &mut record));
         if !read.map_err(|error| error.to_string())? {
-            gone.insert(*seq);
+            gone.insert((*stream, *seq));
             continue;
         }
-        let opened = Record::open(&record).map_err(|error| format!("{seq} was handed out damaged: {error}"))?;
+        let opened =
+            Record::open(&record).map_err(|error| format!("{stream} {seq} was handed out damaged: {error}"))?;
         let mut scratch = Vec::new();
         if opened.payload(&mut scratch).map_err(|error| error.to_string())? != &payload[..] {
-            return Err(format!("{seq} came back changed"));
+            return Err(format!("{stream} {seq} came back changed"));
         }
         tally.whole_count += 1;
     }
@@ -86,11 +92,11 @@ pub fn history(seed: u64) -> Result<Tally, String> {
     journal.commit(now).map_err(|error| error.to_string())?;
     let mut lost = Losses::default();
     lost.read(&mut journal, later)?;
-    if let Some(unsaid) = gone.iter().find(|seq| !lost.contains(Stream::Raw, **seq)) {
-        return Err(format!("{unsaid} is gone and nobody said so"));
+    if let Some((stream, unsaid)) = gone.iter().find(|(stream, seq)| !lost.contains(*stream, *seq)) {
+        return Err(format!("{stream} {unsaid} is gone and nobody said so"));
     }
-    if journal.next(Stream::Raw).0 < written.len() as u64 {
-        return Err(format!("{} would be given out again", journal.next(Stream::Raw)));
+    if let Some((stream, seq)) = written.keys().find(|(stream, seq)| journal.next(*stream) <= *seq) {
+        return Err(format!("{stream} {seq} would be given out again"));
     }
     tally.lost_count = gone.len() as u64;
     Ok(tally)

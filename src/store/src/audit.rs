@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use codec::run::Tick;
 use redb::ReadableTable;
 use wire::batch::{Dictionary, events};
+use wire::class::{CLASS_COUNT, Class};
 use wire::event::Event;
 use wire::id::DeviceId;
 use wire::ranges::SeqRange;
@@ -136,18 +137,18 @@ impl Store {
         Ok(lost)
     }
 
-    /// Hands every tick of `device` that reads and whose names can be trusted to `each`: its boot, its instant, the
-    /// series of its slots, their values. In the order of journals and runs.
+    /// Hands every tick of `device` that reads and whose names can be trusted to `each`, class by class: its class, its boot, its
+    /// instant, the series of its slots, their values. In the order of journals, classes and runs.
     pub fn ticks(
         &self,
         device: DeviceId,
-        mut each: impl FnMut(BootId, Instant, &[Series<String>], &[Option<i64>]),
+        mut each: impl FnMut(Class, BootId, Instant, &[Series<String>], &[Option<i64>]),
     ) -> Result<Notes, StoreError> {
         let view = self.view()?;
         let mut auditor = Auditor { view: &view, device, walker: Walker::default(), audit: Audit::default() };
-        auditor.each_tick(|run, names, tick, values| {
+        auditor.each_tick(|class, run, names, tick, values| {
             if let Some(names) = names {
-                each(run.row.boot, Instant(tick.at_ms), names, values);
+                each(class, run.row.boot, Instant(tick.at_ms), names, values);
             }
         })
     }
@@ -191,33 +192,34 @@ impl Auditor<'_> {
         Ok(())
     }
 
-    /// Counts samples in one pass. A tick that is not later than every tick of its boot before it may be there twice;
+    /// Counts samples in one pass. One that is not later than every sample of its series and boot before it may be there twice;
     /// an honest journal has none, so only such moments are remembered and looked at again.
     fn ticks(&mut self) -> Result<(), StoreError> {
         let calendar = Calendar::of(self.view, self.device)?;
-        let mut series = BTreeSet::new();
-        let mut newest: BTreeMap<BootId, u64> = BTreeMap::new();
+        let mut newest: BTreeMap<Series<String>, BTreeMap<BootId, u64>> = BTreeMap::new();
+        let mut unplaced = [0; CLASS_COUNT];
         let mut suspects: BTreeSet<Moment> = BTreeSet::new();
         let mut audit = self.audit;
-        let notes = self.each_tick(|run, names, tick, values| {
+        let notes = self.each_tick(|class, run, names, tick, values| {
             let boot = run.row.boot;
             let Some(names) = names else { return };
-            let last = newest.get(&boot).copied();
-            if last.is_some_and(|last| tick.at_ms <= last) {
-                suspects.insert((boot, tick.at_ms));
-            }
-            newest.insert(boot, last.map_or(tick.at_ms, |last| last.max(tick.at_ms)));
-            audit.unplaced_tick_count += u64::from(calendar.began(boot).is_none());
-            for (name, value) in names.iter().zip(values) {
-                if value.is_some() {
-                    audit.sample_count += 1;
-                    if !series.contains(name) {
-                        series.insert(name.clone());
-                    }
+            unplaced[class.index()] += u64::from(calendar.began(boot).is_none());
+            for (name, _) in names.iter().zip(values).filter(|(_, value)| value.is_some()) {
+                audit.sample_count += 1;
+                if !newest.contains_key(name) {
+                    newest.insert(name.clone(), BTreeMap::new());
                 }
+                let of_boots = newest.get_mut(name).expect("it was inserted above");
+                let last = of_boots.get(&boot).copied();
+                if last.is_some_and(|last| tick.at_ms <= last) {
+                    suspects.insert((boot, tick.at_ms));
+                }
+                of_boots.insert(boot, last.map_or(tick.at_ms, |last| last.max(tick.at_ms)));
             }
         })?;
-        audit.series_count = series.len() as u64;
+        audit.series_count = newest.len() as u64;
+        // A tick has a part in each class.
+        audit.unplaced_tick_count += unplaced.into_iter().max().unwrap_or(0);
         audit.waiting_count += notes.waiting_count;
         audit.unreadable_count += notes.unreadable_count;
         audit.nameless_run_count += notes.nameless_run_count;
@@ -231,7 +233,7 @@ impl Auditor<'_> {
     fn duplicate_count(&mut self, suspects: &BTreeSet<Moment>) -> Result<u64, StoreError> {
         let mut seen: BTreeSet<SampleKey> = BTreeSet::new();
         let mut count = 0;
-        self.each_tick(|run, names, tick, values| {
+        self.each_tick(|_, run, names, tick, values| {
             let moment = (run.row.boot, tick.at_ms);
             if !suspects.contains(&moment) {
                 return;
@@ -248,20 +250,20 @@ impl Auditor<'_> {
     /// Hands every tick that reads to `each`, with the names of its slots when they can be trusted.
     fn each_tick(
         &mut self,
-        mut each: impl FnMut(&Run, Option<&[Series<String>]>, Tick, &[Option<i64>]),
+        mut each: impl FnMut(Class, &Run, Option<&[Series<String>]>, Tick, &[Option<i64>]),
     ) -> Result<Notes, StoreError> {
         let mut notes = Notes::default();
         let mut dictionaries = Dictionaries::new(self.device);
-        for journal in run::journals(self.view, self.device, Stream::Raw)? {
-            for run in run::runs(self.view, self.device, journal, Stream::Raw)? {
+        for (journal, class) in run::journals_of_ticks(self.view, self.device)? {
+            for run in run::runs(self.view, self.device, journal, Stream::raw(class))? {
                 let run = run?;
                 let names = match run.row.mark() {
-                    Some(mark) => dictionaries.of(self.view, journal, mark.generation)?.named(&mark),
+                    Some(mark) => dictionaries.of(self.view, journal, mark.generation)?.named(&mark, class),
                     None => None,
                 };
                 notes.nameless_run_count += u64::from(run.row.mark.is_some() && names.is_none());
                 self.walker.ticks(self.view, &run, &mut notes, |tick, values| {
-                    each(&run, names, tick, values);
+                    each(class, &run, names, tick, values);
                     true
                 })?;
             }
@@ -301,11 +303,11 @@ mod tests {
         let mut gateway = Gateway::new(1);
         let mut changes = vec![gateway.names(&[("up", ""), ("load", "")])];
         changes.extend(gateway.run(0, 30, 10));
-        gateway.skip(Stream::Raw, 4);
+        gateway.skip(Stream::raw(Class::Normal), 4);
         changes.push(Change::Lost {
             device: gateway.device,
             journal: gateway.journal,
-            stream: Stream::Raw,
+            stream: Stream::raw(Class::Normal),
             range: SeqRange { first: Seq(4), last: Seq(5) },
             is_elsewhere: false,
         });
@@ -340,6 +342,22 @@ mod tests {
         changes.extend(gateway.run(0, 30, 10));
         let audit = store_of(&changes).audit(gateway.device).unwrap();
         assert_eq!((audit.sample_count, audit.duplicate_count), (126, 6));
+    }
+
+    #[test]
+    fn the_parts_of_a_tick_are_one_tick_and_a_series_is_in_one_of_them() {
+        let mut gateway = Gateway::new(1);
+        gateway.has_clock = false;
+        let names = [("up", ""), ("load", ""), ("cache", ""), ("up", "")];
+        let lists = [(Class::Critical, &names[..1]), (Class::Normal, &names[1..2]), (Class::Bulk, &names[2..])];
+        let mut changes = lists.map(|(class, names)| gateway.names_of(class, names)).to_vec();
+        Class::ALL.iter().for_each(|class| changes.extend(gateway.run_of(*class, 0, 30, 10)));
+        let store = store_of(&changes);
+        let audit = store.audit(gateway.device).unwrap();
+        assert_eq!((audit.sample_count, audit.duplicate_count, audit.unplaced_tick_count), (120, 30, 30));
+        let mut seen = [0; CLASS_COUNT];
+        store.ticks(gateway.device, |class, _, _, series, _| seen[class.index()] += series.len()).unwrap();
+        assert_eq!(seen, [30, 30, 60]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use redb::ReadableTable;
 use wire::batch::{DictionaryHash, DictionaryMark, put_series};
+use wire::class::{CLASS_COUNT, Class};
 use wire::id::{DeviceId, JournalId};
 use wire::limits::SERIES_COUNT_MAX;
 use wire::series::Series;
@@ -36,12 +37,12 @@ impl Store {
         let view = self.view()?;
         let mut missing = BTreeSet::new();
         let mut dictionary = Dictionaries::new(device);
-        for journal in run::journals(&view, device, Stream::Raw)? {
-            for run in run::runs(&view, device, journal, Stream::Raw)? {
+        for (journal, class) in run::journals_of_ticks(&view, device)? {
+            for run in run::runs(&view, device, journal, Stream::raw(class))? {
                 let row = run?.row;
                 let Some(mark) = row.mark() else { continue };
                 let list = dictionary.of(&view, journal, mark.generation)?;
-                if list.named(&mark).is_none_or(|entries| entries.len() < usize::from(row.slot_count)) {
+                if list.named(&mark, class).is_none_or(|entries| entries.len() < usize::from(row.slot_count)) {
                     missing.insert(MissingDictionary { journal, generation: mark.generation });
                 }
             }
@@ -64,7 +65,8 @@ impl Store {
 /// One list, as far as it is held without a hole.
 #[derive(Default)]
 pub(crate) struct List {
-    entries: Vec<Series<String>>,
+    /// Those of each class.
+    entries: [Vec<Series<String>>; CLASS_COUNT],
     /// The hash of the first `n` entries at place `n`.
     hashes: Vec<u32>,
 }
@@ -72,30 +74,30 @@ pub(crate) struct List {
 impl List {
     fn load(view: &View, device: DeviceId, journal: JournalId, generation: u32) -> Result<List, StoreError> {
         let mut hash = DictionaryHash::default();
-        let mut list = List { entries: Vec::new(), hashes: vec![hash.value()] };
+        let mut list = List { entries: Default::default(), hashes: vec![hash.value()] };
         let mut bytes = Vec::new();
         let key = |id| (device.0, journal.0, generation, id);
         for entry in view.series.range(key(0)..=key(u16::MAX))? {
             let (key, row) = entry?;
-            if usize::from(key.value().3) != list.entries.len() {
+            if usize::from(key.value().3) + 1 != list.hashes.len() {
                 break;
             }
-            let series = SeriesRow::unpack(row.value())?.series;
+            let SeriesRow { class, series, .. } = SeriesRow::unpack(row.value())?;
             bytes.clear();
             let borrowed =
                 Series { name: &series.name[..], labels: &series.labels[..], kind: series.kind, scale: series.scale };
-            put_series(&borrowed, &mut bytes);
+            put_series(&borrowed, class, &mut bytes);
             hash.update(&bytes);
-            list.entries.push(series);
+            list.entries[class.index()].push(series);
             list.hashes.push(hash.value());
         }
-        assert!(list.entries.len() <= SERIES_COUNT_MAX, "ids are bounded where dictionaries are read");
+        assert!(list.hashes.len() <= SERIES_COUNT_MAX + 1, "ids are bounded where dictionaries are read");
         Ok(list)
     }
 
-    /// The names of the slots of a run with this mark, if they can be trusted. A slot past the end has no name.
-    pub(crate) fn named(&self, mark: &DictionaryMark) -> Option<&[Series<String>]> {
-        (self.hashes.get(usize::from(mark.count)) == Some(&mark.hash)).then_some(&self.entries)
+    /// The names of the slots of a run of a class with this mark, if they can be trusted. A slot past the end has no name.
+    pub(crate) fn named(&self, mark: &DictionaryMark, class: Class) -> Option<&[Series<String>]> {
+        (self.hashes.get(usize::from(mark.count)) == Some(&mark.hash)).then_some(&self.entries[class.index()])
     }
 }
 

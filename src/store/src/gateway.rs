@@ -6,12 +6,13 @@ use codec::run::Encoder;
 use disk::Folder;
 use query::selector::Selector;
 use wire::batch::{DictionaryHash, DictionaryMark, put_dictionary, put_event, put_keyframe, put_series};
+use wire::class::Class;
 use wire::event::Event;
 use wire::id::{DeviceId, JournalId, Seq, SeriesId};
 use wire::limits::SERIES_COUNT_MAX;
 use wire::record::{Header, Record, seal};
 use wire::series::Series;
-use wire::stream::{STREAM_COUNT, Stream};
+use wire::stream::{Lane, STREAM_COUNT, Stream};
 use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
 
 use crate::Store;
@@ -33,7 +34,7 @@ pub(crate) struct Gateway {
     pub(crate) has_clock: bool,
     next: [u64; STREAM_COUNT],
     generation: u32,
-    series: Vec<(String, String)>,
+    series: Vec<(Class, String, String)>,
     encoder: Encoder,
 }
 
@@ -62,7 +63,7 @@ impl Gateway {
         self.next[stream.index()] += 1;
         let header = Header { stream, seq: Seq(seq), run: Seq(run.unwrap_or(seq)), stamp: self.stamp(uptime) };
         let mut record = Vec::new();
-        seal(&header, payload, stream != Stream::Raw, &mut record);
+        seal(&header, payload, stream.lane() != Lane::Raw, &mut record);
         Change::Record {
             device: self.device,
             journal: self.journal,
@@ -89,22 +90,27 @@ impl Gateway {
         self.next[stream.index()] += count;
     }
 
-    /// Names series, scale -2, and seals the batch that says so.
+    /// Names series of the normal class, scale -2, and seals the batch that says so.
     pub(crate) fn names(&mut self, series: &[(&str, &str)]) -> Change {
+        self.names_of(Class::Normal, series)
+    }
+
+    /// Names series of a class.
+    pub(crate) fn names_of(&mut self, class: Class, series: &[(&str, &str)]) -> Change {
         let mut payload = Vec::new();
         put_dictionary(self.generation, SeriesId(self.series.len() as u16), &mut payload);
         for (name, labels) in series {
-            put_series(&Series { name, labels, kind: 1, scale: -2 }, &mut payload);
-            self.series.push((name.to_string(), labels.to_string()));
+            put_series(&Series { name, labels, kind: 1, scale: -2 }, class, &mut payload);
+            self.series.push((class, name.to_string(), labels.to_string()));
         }
         self.change(Stream::Dictionary, None, Instant(0), &payload)
     }
 
     fn mark(&self) -> DictionaryMark {
         let mut hash = DictionaryHash::default();
-        for (name, labels) in &self.series {
+        for (class, name, labels) in &self.series {
             let mut entry = Vec::new();
-            put_series(&Series { name, labels, kind: 1, scale: -2 }, &mut entry);
+            put_series(&Series { name, labels, kind: 1, scale: -2 }, *class, &mut entry);
             hash.update(&entry);
         }
         DictionaryMark { generation: self.generation, count: self.series.len() as u16, hash: hash.value() }
@@ -113,7 +119,14 @@ impl Gateway {
     /// A run of `ticks`, one every ten seconds from `start_ms` of uptime on, `per_batch` to a batch. The value of a
     /// slot is [`value`].
     pub(crate) fn run(&mut self, start_ms: u64, ticks: u64, per_batch: u64) -> Vec<Change> {
-        let run = self.next[Stream::Raw.index()];
+        self.run_of(Class::Normal, start_ms, ticks, per_batch)
+    }
+
+    /// A run of the ticks of a class.
+    pub(crate) fn run_of(&mut self, class: Class, start_ms: u64, ticks: u64, per_batch: u64) -> Vec<Change> {
+        let stream = Stream::raw(class);
+        let run = self.next[stream.index()];
+        let slot_count = self.series.iter().filter(|(of, ..)| *of == class).count();
         self.encoder.open_run();
         let mut batches = Vec::new();
         let mut tick = 0;
@@ -121,16 +134,16 @@ impl Gateway {
             let opened = Instant(start_ms + tick * 10_000);
             let mut payload = Vec::new();
             if tick == 0 {
-                put_keyframe(&self.mark(), &[], &mut payload);
+                put_keyframe(&self.mark(), 0, &mut payload);
             }
             for _ in 0..per_batch.min(ticks - tick) {
                 let at_ms = start_ms + tick * 10_000;
-                let values: Vec<_> = (0..self.series.len()).map(|slot| Some(value(slot, at_ms))).collect();
+                let values: Vec<_> = (0..slot_count).map(|slot| Some(value(slot, at_ms))).collect();
                 self.encoder.encode(at_ms, &values, &mut payload);
                 tick += 1;
             }
             self.encoder.close_batch(&mut payload);
-            batches.push(self.change(Stream::Raw, Some(run), opened, &payload));
+            batches.push(self.change(stream, Some(run), opened, &payload));
         }
         batches
     }

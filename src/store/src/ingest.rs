@@ -11,7 +11,7 @@ use wire::id::{DeviceId, JournalId};
 use wire::ranges::SeqRange;
 use wire::record::{Header, Record};
 use wire::series::Series;
-use wire::stream::Stream;
+use wire::stream::{Resolution, Stream};
 use wire::time::{Instant, UnixTime};
 
 use crate::boot::is_believable;
@@ -183,7 +183,7 @@ impl Draft<'_, '_> {
                     return Ok(content);
                 };
                 for entry in dictionary.entries() {
-                    let Ok((id, series)) = entry else {
+                    let Ok((id, class, series)) = entry else {
                         content.is_readable = false;
                         break;
                     };
@@ -194,14 +194,12 @@ impl Draft<'_, '_> {
                     };
                     if have.is_none_or(|seq| seq < header.seq) {
                         let series = owned(&series);
-                        self.tables.series.insert(&key, &SeriesRow { seq: header.seq, series }.pack()[..])?;
+                        self.tables.series.insert(&key, &SeriesRow { seq: header.seq, class, series }.pack()[..])?;
                     }
                 }
             }
-            // Kept as they are until somebody asks: which columns they have says the dictionary, which may come later.
-            Stream::Day | Stream::Hour | Stream::FiveMinutes | Stream::Minute => {}
             Stream::Event => content.is_readable = events(payload).all(|event| event.is_ok()),
-            Stream::Raw => {
+            Stream::Series(Resolution::Raw, _) => {
                 let reader = self.reader.get_or_insert_default();
                 let read = content.count_ticks(reader, payload, header.is_keyframe());
                 content.is_readable = read.is_ok();
@@ -210,6 +208,8 @@ impl Draft<'_, '_> {
                     content.mark = Some((mark.generation, mark.count, mark.hash));
                 }
             }
+            // Kept as they are until somebody asks: which columns they have says the dictionary, which may come later.
+            Stream::Series(..) => {}
         }
         Ok(content)
     }

@@ -12,7 +12,7 @@ use crate::error::StoreError;
 use crate::notes::Notes;
 use crate::run::{self, Walker};
 
-/// The newest tick of a device.
+/// The newest tick of a device, as far as it has come: a class that lags behind the others is not in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Latest {
     /// In which boot.
@@ -39,11 +39,13 @@ impl Store {
         let mut dictionaries = Dictionaries::new(device);
         let mut walker = Walker::default();
         let mut newest: Option<(UnixTime, Latest)> = None;
-        for journal in run::journals(&view, device, Stream::Raw)? {
-            for run in run::runs_backwards(&view, device, journal, Stream::Raw)?.take(RUN_COUNT_MAX) {
+        for (journal, class) in run::journals_of_ticks(&view, device)? {
+            for run in run::runs_backwards(&view, device, journal, Stream::raw(class))?.take(RUN_COUNT_MAX) {
                 let run = run?;
                 let Some(mark) = run.row.mark() else { continue };
-                let Some(names) = dictionaries.of(&view, journal, mark.generation)?.named(&mark) else { continue };
+                let Some(names) = dictionaries.of(&view, journal, mark.generation)?.named(&mark, class) else {
+                    continue;
+                };
                 let (mut last, mut values) = (None, Vec::new());
                 walker.ticks(&view, &run, &mut Notes::default(), |tick, now| {
                     last = Some(Instant(tick.at_ms));
@@ -55,9 +57,12 @@ impl Store {
                 let boot = run.row.boot;
                 let at = calendar.began(boot).map(|began| place(began, uptime));
                 let order = at.unwrap_or_else(|| calendar.received(boot));
-                if newest.as_ref().is_none_or(|(have, _)| *have <= order) {
-                    let values = names.iter().zip(&values).filter_map(|(name, value)| Some((name.clone(), (*value)?)));
-                    newest = Some((order, Latest { boot, uptime, at, values: values.collect() }));
+                let values = names.iter().zip(&values).filter_map(|(name, value)| Some((name.clone(), (*value)?)));
+                match &mut newest {
+                    // Another class of the same tick.
+                    Some((_, have)) if (have.boot, have.uptime) == (boot, uptime) => have.values.extend(values),
+                    Some((have, _)) if *have > order => {}
+                    _ => newest = Some((order, Latest { boot, uptime, at, values: values.collect() })),
                 }
                 break;
             }
@@ -69,6 +74,8 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::class::Class;
+
     use crate::gateway::{BEGAN, Gateway, store_of, value};
 
     #[test]
@@ -101,5 +108,22 @@ mod tests {
         }
         let latest = store_of(&changes).latest(gateway.device).unwrap().unwrap();
         assert_eq!((latest.boot, latest.uptime, latest.at), (BootId(5), Instant(80_000), None));
+    }
+
+    #[test]
+    fn of_the_newest_tick_those_classes_are_shown_that_have_come() {
+        let mut gateway = Gateway::new(1);
+        let mut changes =
+            vec![gateway.names_of(Class::Critical, &[("up", "")]), gateway.names_of(Class::Bulk, &[("cache", "")])];
+        changes.extend(gateway.run_of(Class::Critical, 0, 3, 3));
+        changes.extend(gateway.run_of(Class::Bulk, 0, 3, 3));
+        let latest = |changes: &[_]| {
+            let Latest { uptime, values, .. } = store_of(changes).latest(DeviceId(1)).unwrap().unwrap();
+            (uptime.0, values.into_iter().map(|(series, value)| (series.name, value)).collect::<Vec<_>>())
+        };
+        let (at_20, at_30) = (value(0, 20_000), value(0, 30_000));
+        assert_eq!(latest(&changes), (20_000, vec![("up".to_owned(), at_20), ("cache".to_owned(), at_20)]));
+        changes.extend(gateway.run_of(Class::Critical, 30_000, 1, 1));
+        assert_eq!(latest(&changes), (30_000, vec![("up".to_owned(), at_30)]));
     }
 }

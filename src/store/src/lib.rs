@@ -210,6 +210,7 @@ mod tests {
     use crate::gateway::{CACHE_BYTES, Gateway, folder, store, store_of};
     use disk::memory::Memory;
     use std::sync::Arc;
+    use wire::class::Class;
     use wire::id::Seq;
     use wire::limits::RANGES_COUNT_MAX;
     use wire::ranges::SeqRange;
@@ -240,7 +241,7 @@ mod tests {
         let changes = gateway.run(0, 30, 10);
         Store::open(folder.clone(), CACHE_BYTES).unwrap().commit(&changes).unwrap();
         let store = Store::open(folder.clone(), CACHE_BYTES).unwrap();
-        assert_eq!(held(&store, Stream::Raw), [(0, 2)]);
+        assert_eq!(held(&store, Stream::raw(Class::Normal)), [(0, 2)]);
         assert_eq!(folder.list().unwrap(), [FILE_NAME]);
         assert!(store.stat().unwrap().file_bytes > 0);
     }
@@ -291,9 +292,9 @@ mod tests {
         assert!(matches!(store.commit(&second), Err(StoreError::Engine(_))));
         drop(store);
         let store = Store::open(memory, CACHE_BYTES).unwrap();
-        assert_eq!(held(&store, Stream::Raw), [(0, 2)]);
+        assert_eq!(held(&store, Stream::raw(Class::Normal)), [(0, 2)]);
         assert_eq!(store.commit(&second).unwrap(), []);
-        assert_eq!(held(&store, Stream::Raw), [(0, 5)]);
+        assert_eq!(held(&store, Stream::raw(Class::Normal)), [(0, 5)]);
     }
 
     #[test]
@@ -301,7 +302,7 @@ mod tests {
         let changes = Gateway::new(1).run(0, 30, 10);
         let store = store_of(&changes);
         let transaction = store.database.begin_write().unwrap();
-        let key = (1, 7, u8::from(Stream::Raw), 1);
+        let key = (1, 7, u8::from(Stream::raw(Class::Normal)), 1);
         transaction.open_table(crate::table::RECORD).unwrap().insert(key, &b"no longer a record"[..]).unwrap();
         transaction.commit().unwrap();
         assert_eq!(store.audit(DeviceId(1)).unwrap().unreadable_count, 1);
@@ -338,7 +339,7 @@ mod tests {
         let store = store();
         let refused = store.commit(&changes).unwrap();
         assert!(matches!(refused[..], [Refused { index: 1, reason: RefusedReason::Record(_) }]));
-        assert_eq!(held(&store, Stream::Raw), [(0, 0), (2, 2)]);
+        assert_eq!(held(&store, Stream::raw(Class::Normal)), [(0, 0), (2, 2)]);
     }
 
     #[test]
@@ -351,7 +352,7 @@ mod tests {
         assert_eq!(refused, [Refused { index: RANGES_COUNT_MAX, reason: RefusedReason::RangesFull }]);
         assert_eq!(store.stat().unwrap().batch_count, RANGES_COUNT_MAX as u64);
         assert_eq!(store.commit(&all).unwrap(), []);
-        assert_eq!(held(&store, Stream::Raw), [(0, all.len() as u64 - 1)]);
+        assert_eq!(held(&store, Stream::raw(Class::Normal)), [(0, all.len() as u64 - 1)]);
     }
 
     #[test]
@@ -361,15 +362,15 @@ mod tests {
         let lost = |first, last| Change::Lost {
             device: gateway.device,
             journal: gateway.journal,
-            stream: Stream::Raw,
+            stream: Stream::raw(Class::Normal),
             range: SeqRange { first: Seq(first), last: Seq(last) },
             is_elsewhere: false,
         };
         let store = store_of(&[changes[0].clone(), lost(1, 4), lost(4, 5)]);
-        assert_eq!(held(&store, Stream::Raw), [(0, 5)]);
+        assert_eq!(held(&store, Stream::raw(Class::Normal)), [(0, 5)]);
         assert_eq!(store.stat().unwrap().lost_count, 5);
         store.commit(&changes[3..4]).unwrap();
-        assert_eq!(held(&store, Stream::Raw), [(0, 5)]);
+        assert_eq!(held(&store, Stream::raw(Class::Normal)), [(0, 5)]);
         let stat = store.stat().unwrap();
         assert_eq!((stat.lost_count, stat.batch_count), (4, 2));
     }
@@ -383,7 +384,7 @@ mod tests {
         let again = one.run(300_000, 30, 10);
         let changes = [again[..1].to_vec(), vec![Change::Forget { device: one.device }], again[1..2].to_vec()].concat();
         store.commit(&changes).unwrap();
-        assert_eq!(held(&store, Stream::Raw), [(4, 4)]);
+        assert_eq!(held(&store, Stream::raw(Class::Normal)), [(4, 4)]);
         assert_eq!(held(&store, Stream::Dictionary), []);
         let batches: Vec<_> = store.devices().unwrap().iter().map(|stat| stat.batch_count).collect();
         assert_eq!(batches, [1, 3]);

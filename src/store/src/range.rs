@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use query::selector::Selector;
+use wire::class::CLASS_COUNT;
 use wire::id::DeviceId;
 use wire::series::{Series, labels};
 use wire::stream::Stream;
-use wire::time::{Instant, UnixTime};
+use wire::time::{BootId, Instant, UnixTime};
 
 use crate::Store;
 use crate::boot::{Calendar, place};
@@ -155,13 +156,13 @@ impl Answer<'_> {
         let calendar = Calendar::of(view, device)?;
         let mut dictionaries = Dictionaries::new(device);
         let mut places = BTreeMap::new();
-        let mut unplaced = BTreeMap::new();
-        for journal in run::journals(view, device, Stream::Raw)? {
+        let mut unplaced: BTreeMap<BootId, [u64; CLASS_COUNT]> = BTreeMap::new();
+        for (journal, class) in run::journals_of_ticks(view, device)? {
             let mut wanted: Option<(u32, Wanted)> = None;
-            for run in run::runs(view, device, journal, Stream::Raw)? {
+            for run in run::runs(view, device, journal, Stream::raw(class))? {
                 let run = run?;
                 let Some(began) = calendar.began(run.row.boot) else {
-                    *unplaced.entry(run.row.boot).or_insert(0) += run.row.tick_count;
+                    unplaced.entry(run.row.boot).or_default()[class.index()] += run.row.tick_count;
                     continue;
                 };
                 if !run.overlaps(began, self.question.from, self.question.to) {
@@ -172,7 +173,7 @@ impl Answer<'_> {
                     walker.ticks(view, &run, &mut self.range.notes, |_, _| true)?;
                     continue;
                 };
-                let Some(names) = dictionaries.of(view, journal, mark.generation)?.named(&mark) else {
+                let Some(names) = dictionaries.of(view, journal, mark.generation)?.named(&mark, class) else {
                     self.range.notes.nameless_run_count += 1;
                     continue;
                 };
@@ -185,7 +186,11 @@ impl Answer<'_> {
                 }
             }
         }
-        let boots = unplaced.into_iter().map(|(boot, tick_count)| Unplaced { device, boot, tick_count });
+        // A tick has a part in each class.
+        let boots = unplaced.into_iter().map(|(boot, of_classes)| {
+            let tick_count = of_classes.into_iter().max().unwrap_or(0);
+            Unplaced { device, boot, tick_count }
+        });
         self.range.notes.unplaced.extend(boots);
         Ok(())
     }
@@ -267,9 +272,9 @@ mod tests {
     use crate::change::Change;
     use crate::gateway::{BEGAN, Gateway, Random, ask, reseal, store, store_of, target, value};
     use crate::notes::Unreadable;
+    use wire::class::Class;
     use wire::id::Seq;
     use wire::ranges::SeqRange;
-    use wire::time::BootId;
 
     /// The samples of the only series of an answer, as uptimes of the first boot and values.
     fn only(range: &Range) -> Vec<(u64, i64)> {
@@ -291,6 +296,20 @@ mod tests {
         assert_eq!((range.series[0].series.scale, &range.notes), (-2, &Notes::default()));
         assert_eq!(ask(&store, "{__name__=~\"node_.*\"}").series.len(), 3);
         assert_eq!(ask(&store, "node_cpu{instance=\"gw-2\"}"), Range::default());
+    }
+
+    #[test]
+    fn series_of_every_class_come_back_under_their_names() {
+        let mut gateway = Gateway::new(1);
+        // In the list the classes stand in any order.
+        let lists = [(Class::Bulk, "a"), (Class::Critical, "b"), (Class::Bulk, "c"), (Class::Normal, "d")];
+        let mut changes = lists.map(|(class, name)| gateway.names_of(class, &[(name, "")])).to_vec();
+        Class::ALL.iter().for_each(|class| changes.extend(gateway.run_of(*class, 0, 6, 2)));
+        let store = store_of(&changes);
+        for (name, slot) in [("a", 0), ("b", 0), ("c", 1), ("d", 0)] {
+            assert_eq!(only(&ask(&store, name)), expected(slot, 0..60_000));
+        }
+        assert_eq!(store.missing_dictionaries(gateway.device).unwrap(), []);
     }
 
     #[test]
@@ -414,7 +433,7 @@ mod tests {
         let lost = Change::Lost {
             device: gateway.device,
             journal: gateway.journal,
-            stream: Stream::Raw,
+            stream: Stream::raw(Class::Normal),
             range: SeqRange { first: Seq(2), last: Seq(2) },
             is_elsewhere: false,
         };
@@ -467,13 +486,17 @@ mod tests {
         let run = gateway.run(0, 30, 10);
         let store = store_of(&[vec![names], run].concat());
         let transaction = store.database.begin_write().unwrap();
-        let key = (1, gateway.journal.0, u8::from(Stream::Raw), 1);
+        let key = (1, gateway.journal.0, u8::from(Stream::raw(Class::Normal)), 1);
         transaction.open_table(crate::table::RECORD).unwrap().insert(key, &b"no longer a record"[..]).unwrap();
         transaction.commit().unwrap();
         let range = ask(&store, "up");
         assert_eq!(only(&range), expected(0, 0..100_000));
-        let unreadable =
-            Unreadable { device: gateway.device, journal: gateway.journal, stream: Stream::Raw, seq: Seq(1) };
+        let unreadable = Unreadable {
+            device: gateway.device,
+            journal: gateway.journal,
+            stream: Stream::raw(Class::Normal),
+            seq: Seq(1),
+        };
         let notes = Notes { unreadable: vec![unreadable], unreadable_count: 1, waiting_count: 1, ..Notes::default() };
         assert_eq!(range.notes, notes);
     }

@@ -1,9 +1,10 @@
 //! Runs: which of them a question must read, and reading one.
 
 use wire::batch::TickReader;
+use wire::class::Class;
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::record::{Header, Record};
-use wire::stream::Stream;
+use wire::stream::{Resolution, Stream};
 use wire::time::{Instant, UnixTime};
 
 use codec::run::Tick;
@@ -50,6 +51,18 @@ pub(crate) fn journals(view: &View, device: DeviceId, stream: Stream) -> Result<
         }
     }
     Ok(journals)
+}
+
+/// The journals of which any ticks are held or lost, with the classes of those.
+pub(crate) fn journals_of_ticks(view: &View, device: DeviceId) -> Result<Vec<(JournalId, Class)>, StoreError> {
+    let mut found = Vec::new();
+    for entry in view.progress.range(streams_of(device.0))? {
+        let (_, journal, number) = entry?.0.value();
+        if let Ok(Stream::Series(Resolution::Raw, class)) = Stream::try_from(number) {
+            found.push((JournalId(journal), class));
+        }
+    }
+    Ok(found)
 }
 
 /// The runs of one stream, oldest first.

@@ -19,6 +19,7 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, Table, TableDefinit
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wire::batch::DictionaryMark;
+use wire::class::Class;
 use wire::id::Seq;
 use wire::ranges::RangeSet;
 use wire::series::Series;
@@ -168,6 +169,7 @@ impl Row for DeviceRow {
 pub(crate) struct SeriesRow {
     /// The batch that brought it. Of two entries for one place the later batch's counts, whichever arrived first.
     pub(crate) seq: Seq,
+    pub(crate) class: Class,
     pub(crate) series: Series<String>,
 }
 

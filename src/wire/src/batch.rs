@@ -3,17 +3,17 @@
 //! ```text
 //! Event       ( after varint ms since the stamp, length varint, postcard event )*
 //! Dictionary  generation varint, first id varint, ( series )*
-//!             series: name length varint, name, labels length varint, labels, kind u8, scale i8
-//! Raw         keyframe only: generation varint, series count varint, hash u32 LE
-//!                            span count varint, ( slot count varint, bits u8 )*
+//!             series: name length varint, name, labels length varint, labels, kind u8, scale i8, class u8
+//! ticks       keyframe only: generation varint, series count varint, hash u32 LE, bits u8
 //!             ticks                                            a batch of codec::run
+//! windows     crate::window
 //! ```
 //!
-//! A *dictionary* is an append-only list of series; the place in the list is the [`SeriesId`] and the slot
-//! of a tick. When the list is full it starts again as the next *generation*. A run names the generation, how
-//! many entries it counted on when it opened, and their [hash](DictionaryHash), so that both ends know that they
-//! mean the same series. It also says which slots are rounded before they are encoded, and how far (0 is exact): the spans
-//! count slots from the first one on, and those behind the last span are exact.
+//! A *dictionary* is an append-only list of series, each with its class; the place in the list is the [`SeriesId`]. A stream
+//! of ticks or windows is of one class, and slot `k` of it is the list's `k`-th series of that class. When the list is full
+//! it starts again as the next *generation*. A run names the generation, how many entries it counted on when it opened, and
+//! their [hash](DictionaryHash), so that both ends know that they mean the same series. A run of ticks also says how many
+//! significant bits are kept of its values before they are encoded (0: all).
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -22,6 +22,7 @@ use codec::near::EXACT;
 use codec::run::{DecodeError, Decoder, Tick};
 use codec::varint;
 
+use crate::class::Class;
 use crate::event::Event;
 use crate::id::SeriesId;
 use crate::limits::{LABELS_BYTES_MAX, NAME_BYTES_MAX, RUN_TICKS_MAX, SERIES_COUNT_MAX};
@@ -100,13 +101,14 @@ pub fn put_dictionary(generation: u32, first: SeriesId, out: &mut Vec<u8>) {
 }
 
 /// Appends one entry.
-pub fn put_series(series: &Series<&str>, out: &mut Vec<u8>) {
+pub fn put_series(series: &Series<&str>, class: Class, out: &mut Vec<u8>) {
     for text in [series.name, series.labels] {
         varint::put(out, text.len() as u64);
         out.extend_from_slice(text.as_bytes());
     }
     out.push(series.kind);
     out.push(series.scale as u8);
+    out.push(class.into());
 }
 
 /// The hash of a dictionary's first entries: crc32 over what [`put_series`] writes for each, one after the other.
@@ -149,7 +151,7 @@ impl<'a> Dictionary<'a> {
     }
 
     /// The entries, in order of their ids, which are below [`SERIES_COUNT_MAX`]. Ends after the first error.
-    pub fn entries(&self) -> impl Iterator<Item = Result<(SeriesId, Series<&'a str>), PayloadError>> + use<'a> {
+    pub fn entries(&self) -> impl Iterator<Item = Result<(SeriesId, Class, Series<&'a str>), PayloadError>> + use<'a> {
         let mut rest = self.entries;
         let mut id = self.first.0;
         core::iter::from_fn(move || {
@@ -162,8 +164,9 @@ impl<'a> Dictionary<'a> {
                 }
                 let mut text = |max| core::str::from_utf8(sized(&mut rest, max)?).map_err(|_| PayloadError::Malformed);
                 let (name, labels) = (text(NAME_BYTES_MAX)?, text(LABELS_BYTES_MAX)?);
-                let tail = bytes(&mut rest, 2)?;
-                Ok((SeriesId(id), Series { name, labels, kind: tail[0], scale: tail[1] as i8 }))
+                let tail = bytes(&mut rest, 3)?;
+                let class = Class::try_from(tail[2]).map_err(|_| PayloadError::Malformed)?;
+                Ok((SeriesId(id), class, Series { name, labels, kind: tail[0], scale: tail[1] as i8 }))
             })();
             id += 1;
             if item.is_err() {
@@ -200,35 +203,11 @@ pub fn take_mark(payload: &mut &[u8]) -> Result<DictionaryMark, PayloadError> {
     Ok(DictionaryMark { generation, count, hash: u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]) })
 }
 
-/// Appends the front of a keyframe of ticks: what its run counts on, and how many significant bits each slot keeps
+/// Appends the front of a keyframe of ticks: what its run counts on, and how many significant bits its values keep
 /// ([`codec::near`]). Ticks follow by [`codec::run::Encoder`].
-pub fn put_keyframe(mark: &DictionaryMark, bits: &[u8], out: &mut Vec<u8>) {
+pub fn put_keyframe(mark: &DictionaryMark, bits: u8, out: &mut Vec<u8>) {
     put_mark(mark, out);
-    put_precision(bits, out);
-}
-
-fn put_precision(bits: &[u8], out: &mut Vec<u8>) {
-    let exact_count = bits.iter().rev().take_while(|bits| **bits == EXACT).count();
-    let spans = || bits[..bits.len() - exact_count].chunk_by(|left, right| left == right);
-    varint::put(out, spans().count() as u64);
-    for span in spans() {
-        varint::put(out, span.len() as u64);
-        out.push(span[0]);
-    }
-}
-
-/// Takes what [`put_keyframe`] wrote behind the mark off the front of a payload, into `precision`, which is emptied first.
-fn take_precision(payload: &mut &[u8], precision: &mut Vec<u8>) -> Result<(), PayloadError> {
-    precision.clear();
-    for _ in 0..number(payload)? {
-        let count = usize::try_from(number(payload)?).map_err(|_| PayloadError::Malformed)?;
-        let bits = bytes(payload, 1)?[0];
-        if count == 0 || count > SERIES_COUNT_MAX - precision.len() || u32::from(bits) >= u64::BITS {
-            return Err(PayloadError::Malformed);
-        }
-        precision.resize(precision.len() + count, bits);
-    }
-    Ok(())
+    out.push(bits);
 }
 
 /// Unpacks a run of raw ticks, batch by batch.
@@ -237,7 +216,7 @@ pub struct TickReader {
     decoder: Decoder,
     values: Vec<Option<i64>>,
     mark: DictionaryMark,
-    precision: Vec<u8>,
+    precision: u8,
 }
 
 impl Default for TickReader {
@@ -253,7 +232,7 @@ impl TickReader {
             decoder: Decoder::new(SERIES_COUNT_MAX),
             values: alloc::vec![None; SERIES_COUNT_MAX],
             mark: DictionaryMark::default(),
-            precision: Vec::new(),
+            precision: EXACT,
         }
     }
 
@@ -262,9 +241,9 @@ impl TickReader {
         self.mark
     }
 
-    /// The significant bits that a slot keeps in the open run; [`EXACT`] when it is not rounded.
-    pub fn precision(&self, slot: usize) -> u8 {
-        self.precision.get(slot).copied().unwrap_or(EXACT)
+    /// The significant bits that values keep in the open run; [`EXACT`] when they are not rounded.
+    pub fn precision(&self) -> u8 {
+        self.precision
     }
 
     /// Hands each tick of one batch to `each`, oldest first. `keyframe` says that the batch opens a run; without it the
@@ -277,7 +256,10 @@ impl TickReader {
     ) -> Result<(), PayloadError> {
         if keyframe {
             self.mark = take_mark(&mut payload)?;
-            take_precision(&mut payload, &mut self.precision)?;
+            self.precision = bytes(&mut payload, 1)?[0];
+            if u32::from(self.precision) >= u64::BITS {
+                return Err(PayloadError::Malformed);
+            }
             self.decoder.open_run();
         }
         let mut batch = self.decoder.batch(payload);
@@ -304,7 +286,7 @@ mod tests {
     #[test]
     fn events_come_back_and_an_unknown_one_is_passed_over() {
         let lost = Event::Lost {
-            stream: Stream::Raw,
+            stream: Stream::raw(Class::Bulk),
             range: SeqRange { first: Seq(0), last: Seq(u64::MAX) },
             reason: LossReason::Evicted,
         };
@@ -326,11 +308,16 @@ mod tests {
         ];
         let mut payload = Vec::new();
         put_dictionary(3, SeriesId(40), &mut payload);
-        entries.iter().for_each(|series| put_series(series, &mut payload));
+        let classes = [Class::Critical, Class::Bulk];
+        entries.iter().zip(classes).for_each(|(series, class)| put_series(series, class, &mut payload));
         let dictionary = Dictionary::open(&payload).unwrap();
         assert_eq!((dictionary.generation, dictionary.first), (3, SeriesId(40)));
         let back: Vec<_> = dictionary.entries().map(Result::unwrap).collect();
-        assert_eq!(back, [(SeriesId(40), entries[0].clone()), (SeriesId(41), entries[1].clone())]);
+        let [first, second] = entries;
+        assert_eq!(back, [(SeriesId(40), classes[0], first), (SeriesId(41), classes[1], second)]);
+        *payload.last_mut().unwrap() = 3;
+        let dictionary = Dictionary::open(&payload).unwrap();
+        assert_eq!(dictionary.entries().last(), Some(Err(PayloadError::Malformed)));
     }
 
     #[test]
@@ -338,7 +325,7 @@ mod tests {
         let mark = DictionaryMark { generation: 1, count: 2, hash: 77 };
         let mut encoder = Encoder::new(SERIES_COUNT_MAX);
         let (mut first, mut second) = (Vec::new(), Vec::new());
-        put_keyframe(&mark, &[0, 0, 7, 7, 9, 0, 0], &mut first);
+        put_keyframe(&mark, 7, &mut first);
         encoder.encode(10, &[Some(4), None], &mut first);
         encoder.close_batch(&mut first);
         encoder.encode(20, &[Some(5), Some(-1)], &mut second);
@@ -346,8 +333,7 @@ mod tests {
         let (mut reader, mut seen) = (TickReader::new(), Vec::new());
         reader.read(&first, true, |tick, values| seen.push((tick.at_ms, values.to_vec()))).unwrap();
         reader.read(&second, false, |tick, values| seen.push((tick.at_ms, values.to_vec()))).unwrap();
-        assert_eq!(reader.mark(), mark);
-        assert_eq!([0, 1, 2, 3, 4, 5, 4000].map(|slot| reader.precision(slot)), [0, 0, 7, 7, 9, 0, 0]);
+        assert_eq!((reader.mark(), reader.precision()), (mark, 7));
         assert_eq!(seen, [(10, alloc::vec![Some(4), None]), (20, alloc::vec![Some(5), Some(-1)])]);
     }
 }

@@ -6,7 +6,8 @@
 //! | module | what |
 //! |---|---|
 //! | [`limits`] | every capacity, with its unit and its reason |
-//! | [`time`], [`id`], [`stream`] | instants and stamps; newtypes of numbers; lanes and streams |
+//! | [`time`], [`id`] | instants and stamps; newtypes of numbers |
+//! | [`class`], [`stream`] | how much a series matters; lanes, shelves and streams |
 //! | [`metric`], [`series`] | the catalogue of host metrics; a metric with its labels |
 //! | [`event`] | what happened, as a value |
 //! | [`ranges`] | a bounded set of sequence numbers |
@@ -20,6 +21,7 @@
 extern crate alloc;
 
 pub mod batch;
+pub mod class;
 pub mod event;
 pub mod frame;
 pub mod id;

@@ -262,9 +262,10 @@ impl<'a> Record<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::class::Class;
 
     const HEADER: Header = Header {
-        stream: Stream::Raw,
+        stream: Stream::raw(Class::Bulk),
         seq: Seq(300),
         run: Seq(298),
         stamp: Stamp { boot: BootId(9), uptime: Instant(70_000), unix: Some(UnixTime(1_700_000_000_000)) },

@@ -25,15 +25,15 @@ use codec::varint;
 use crate::batch::{DictionaryMark, PayloadError, put_mark, take_mark};
 use crate::limits::{RUN_TICKS_MAX, SERIES_COUNT_MAX};
 use crate::series::Kind;
-use crate::stream::Stream;
+use crate::stream::Resolution;
 use crate::time::{Instant, Span};
 
-/// What a window of each summary stream spans, shortest first.
-pub const SPANS: [(Stream, Span); 4] = [
-    (Stream::Minute, Span::minutes(1)),
-    (Stream::FiveMinutes, Span::minutes(5)),
-    (Stream::Hour, Span::minutes(60)),
-    (Stream::Day, Span::minutes(24 * 60)),
+/// What a window of each resolution spans, shortest first.
+pub const SPANS: [(Resolution, Span); 4] = [
+    (Resolution::Minute, Span::minutes(1)),
+    (Resolution::FiveMinutes, Span::minutes(5)),
+    (Resolution::Hour, Span::minutes(60)),
+    (Resolution::Day, Span::minutes(24 * 60)),
 ];
 
 /// Slots of a gauge, the wider kind.

@@ -345,6 +345,7 @@ fn lost_ranges(record: &Record<'_>) -> Vec<(Stream, SeqRange, bool)> {
 #[cfg(test)]
 mod tests {
     use wire::batch::put_event;
+    use wire::class::Class;
     use wire::id::Seq;
     use wire::limits::RANGES_COUNT_MAX;
     use wire::record::{Header, seal};
@@ -367,7 +368,7 @@ mod tests {
                 let range = SeqRange { first: Seq(first), last: Seq(last) };
                 put_event(
                     Span(0),
-                    &Event::Lost { stream: Stream::Raw, range, reason: LossReason::Evicted },
+                    &Event::Lost { stream: Stream::raw(Class::Normal), range, reason: LossReason::Evicted },
                     &mut payload,
                 );
             }
@@ -377,7 +378,7 @@ mod tests {
             lost_ranges(&Record::open(&record).unwrap())
         };
         let joined = SeqRange { first: Seq(3), last: Seq(9) };
-        assert_eq!(losses(&[(3, 5), (6, 9), (4, 4)]), [(Stream::Raw, joined, false)]);
+        assert_eq!(losses(&[(3, 5), (6, 9), (4, 4)]), [(Stream::raw(Class::Normal), joined, false)]);
         let many: Vec<(u64, u64)> = (0..5000).map(|number| (2 * number, 2 * number)).collect();
         assert_eq!(losses(&many).len(), RANGES_COUNT_MAX);
     }

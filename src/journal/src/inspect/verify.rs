@@ -9,7 +9,7 @@ use wire::batch::{self, TickReader};
 use wire::id::Seq;
 use wire::ranges::{RangeSet, SeqRange, subtract};
 use wire::record::Record;
-use wire::stream::{Lane, Stream};
+use wire::stream::{Lane, Resolution, Stream};
 use wire::window::WindowReader;
 
 use super::tail::TailHealth;
@@ -240,10 +240,10 @@ impl<'a> Check<'a> {
             Stream::Dictionary => {
                 batch::Dictionary::open(payload).is_ok_and(|list| list.entries().all(|entry| entry.is_ok()))
             }
-            Stream::Raw => self.ticks.get_or_insert_default().read(payload, is_keyframe, |_, _| {}).is_ok(),
-            Stream::Day | Stream::Hour | Stream::FiveMinutes | Stream::Minute => {
-                self.windows.get_or_insert_default().check(payload, is_keyframe).is_ok()
+            Stream::Series(Resolution::Raw, _) => {
+                self.ticks.get_or_insert_default().read(payload, is_keyframe, |_, _| {}).is_ok()
             }
+            Stream::Series(..) => self.windows.get_or_insert_default().check(payload, is_keyframe).is_ok(),
         }
     }
 

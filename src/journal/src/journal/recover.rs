@@ -197,7 +197,7 @@ impl Journal {
 
     /// Numbers between the last known one and the era's first are holes, and are said to be lost as such.
     fn begin_era(&mut self, era: u32) {
-        for line in &mut self.lines {
+        for line in self.lines.iter_mut() {
             line.next = Seq(u64::from(era) << ERA_BITS);
             line.durable = line.next;
         }

@@ -198,11 +198,13 @@ fn worth(volume: &Volume) -> (Reverse<Shelf>, u32) {
 mod tests {
     use std::sync::Arc;
 
+    use disk::Directory;
     use disk::memory::Memory;
     use wire::batch;
+    use wire::class::Class;
     use wire::id::JournalId;
     use wire::record::Record;
-    use wire::stream::SHELF_COUNT;
+    use wire::stream::{Resolution, SHELF_COUNT};
     use wire::time::{Instant, Span, UnixTime};
 
     use super::*;
@@ -219,6 +221,9 @@ mod tests {
 
     /// Volumes are at least a MiB, so shares are of many.
     const LARGE: Settings = Settings { tail_bytes_max: 1 << 20, fold_bytes_min: 400 << 10, ..SETTINGS };
+
+    const RAW: Stream = Stream::raw(Class::Normal);
+    const MINUTE: Stream = Stream::Series(Resolution::Minute, Class::Normal);
 
     struct Bench {
         journal: Journal,
@@ -284,29 +289,29 @@ mod tests {
     fn what_is_older_than_it_is_kept_goes_and_the_unsent_of_it_is_said() {
         let mut settings = SETTINGS;
         settings.bytes_max = 64 << 20;
-        settings.keep[Shelf::Raw.index()] = Span::minutes(300);
+        settings.keep[RAW.shelf().index()] = Span::minutes(300);
         let mut bench = Bench::new(settings, u64::MAX);
-        (0..1000).for_each(|_| bench.append(Stream::Raw, &[7; 400]));
-        let held = bench.held_count(Stream::Raw);
+        (0..1000).for_each(|_| bench.append(RAW, &[7; 400]));
+        let held = bench.held_count(RAW);
         // Whole volumes go, so a little more than asked for stays.
         assert!((300..450).contains(&held), "{held}");
-        assert_eq!(bench.lost_count(Stream::Raw, LossReason::Expired), 1000 - held);
-        assert_eq!(bench.lost_count(Stream::Raw, LossReason::Evicted), 0);
+        assert_eq!(bench.lost_count(RAW, LossReason::Expired), 1000 - held);
+        assert_eq!(bench.lost_count(RAW, LossReason::Evicted), 0);
 
         // What the hub holds goes without a word.
         let all = SeqRange { first: Seq(0), last: Seq(999) };
-        bench.journal.ack(Stream::Raw, all);
-        (0..300).for_each(|_| bench.append(Stream::Raw, &[7; 400]));
-        assert_eq!(bench.lost_count(Stream::Raw, LossReason::Expired), 1000 - held);
-        assert!(bench.held_count(Stream::Raw) < 450);
+        bench.journal.ack(RAW, all);
+        (0..300).for_each(|_| bench.append(RAW, &[7; 400]));
+        assert_eq!(bench.lost_count(RAW, LossReason::Expired), 1000 - held);
+        assert!(bench.held_count(RAW) < 450);
     }
 
     #[test]
     fn room_is_made_in_the_lane_that_is_over_its_share_and_never_of_unsent_events() {
         let mut bench = Bench::new(Settings { bytes_max: 20 << 20, shares: [10, 70, 20], ..LARGE }, u64::MAX);
         for index in 0..8000u32 {
-            bench.append(Stream::Raw, &[1; 4000]);
-            bench.append(Stream::Minute, &[2; 500]);
+            bench.append(RAW, &[1; 4000]);
+            bench.append(MINUTE, &[2; 500]);
             if index % 4 == 0 {
                 bench.append_event(index);
             }
@@ -314,9 +319,9 @@ mod tests {
         let events = bench.events();
         let missed = events.iter().filter(|event| matches!(event, Event::TicksMissed { .. })).count();
         assert_eq!(missed, 2000);
-        assert!(bench.lost_count(Stream::Raw, LossReason::Evicted) > 2000);
+        assert!(bench.lost_count(RAW, LossReason::Evicted) > 2000);
         // Windows have less than their share, so none of them had to go for ticks.
-        assert_eq!(bench.lost_count(Stream::Minute, LossReason::Evicted), 0);
+        assert_eq!(bench.lost_count(MINUTE, LossReason::Evicted), 0);
         assert!(bench.volume_bytes(Lane::Summary) > bench.volume_bytes(Lane::Raw) / 2);
         let stat = bench.journal.stat();
         assert!(stat.volume_bytes <= 20 << 20, "{stat:?}");
@@ -325,10 +330,10 @@ mod tests {
     #[test]
     fn the_folder_shrinks_when_what_waited_was_sent() {
         let mut bench = Bench::new(Settings { bytes_max: 64 << 20, done_bytes_max: 3 << 20, ..SETTINGS }, u64::MAX);
-        (0..2000).for_each(|_| bench.append(Stream::Raw, &[7; 1000]));
+        (0..2000).for_each(|_| bench.append(RAW, &[7; 1000]));
         assert!(bench.journal.stat().volume_bytes > 20 << 20);
-        bench.journal.ack(Stream::Raw, SeqRange { first: Seq(0), last: Seq(1999) });
-        bench.append(Stream::Raw, &[7; 1000]);
+        bench.journal.ack(RAW, SeqRange { first: Seq(0), last: Seq(1999) });
+        bench.append(RAW, &[7; 1000]);
         assert!(bench.journal.stat().volume_bytes <= 3 << 20, "{:?}", bench.journal.stat());
     }
 
@@ -337,7 +342,7 @@ mod tests {
         // Room for the tail, twice, and for no volume.
         let mut bench = Bench::new(SETTINGS, 2 * SETTINGS.tail_bytes_max + (100 << 10));
         for index in 0..1500u32 {
-            bench.append(Stream::Raw, &[1; 900]);
+            bench.append(RAW, &[1; 900]);
             if index % 15 == 0 {
                 bench.append_event(index);
             }
@@ -345,21 +350,108 @@ mod tests {
         let missed = |event: &&Event| matches!(event, Event::TicksMissed { .. });
         assert_eq!(bench.events().iter().filter(missed).count(), 100);
         assert_eq!(bench.journal.stat().volume_count, 0);
-        let held = bench.held_count(Stream::Raw);
-        assert_eq!((held > 20, bench.lost_count(Stream::Raw, LossReason::Evicted) + held), (true, 1500));
+        let held = bench.held_count(RAW);
+        assert_eq!((held > 20, bench.lost_count(RAW, LossReason::Evicted) + held), (true, 1500));
     }
 
     #[test]
     fn many_streams_of_which_none_has_enough_are_folded_together() {
         let mut bench = Bench::new(Settings { bytes_max: 64 << 20, fold_bytes_min: 60 << 10, ..SETTINGS }, u64::MAX);
-        for _ in 0..400 {
-            for stream in [Stream::Day, Stream::Hour, Stream::FiveMinutes, Stream::Minute, Stream::Raw] {
-                bench.append(stream, &[3; 300]);
-            }
+        for _ in 0..130 {
+            Stream::ALL[2..].iter().for_each(|stream| bench.append(*stream, &[3; 300]));
         }
         assert!(bench.journal.stat().volume_count > 3, "{:?}", bench.journal.stat());
         assert!(bench.events().is_empty());
-        assert!(Stream::ALL[2..].iter().all(|stream| bench.held_count(*stream) == 400));
+        assert!(Stream::ALL[2..].iter().all(|stream| bench.held_count(*stream) == 130));
         assert_ne!(bench.journal.id(), JournalId(0));
+    }
+
+    /// Batches of a minute in all three classes of ticks, in runs of twenty minutes.
+    fn append_classes(bench: &mut Bench, minutes: u64) {
+        for minute in 0..minutes {
+            let now = bench.now();
+            for class in Class::ALL {
+                let stream = Stream::raw(class);
+                let next = bench.journal.next(stream);
+                let run = (minute % 20 > 0).then(|| Seq(next.0 - minute % 20));
+                bench.journal.append(now, stream, run, now, &[class as u8; 200], false).unwrap();
+            }
+            bench.journal.commit(now).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_classes_of_a_resolution_share_volumes_of_one_time() {
+        let mut bench = Bench::new(Settings { bytes_max: 64 << 20, fold_bytes_min: 30 << 10, ..SETTINGS }, u64::MAX);
+        append_classes(&mut bench, 400);
+        assert!(bench.journal.stat().volume_count >= 4);
+        for volume in &bench.journal.volumes {
+            let ranges: Vec<SeqRange> = volume.name.ranges().map(|(_, range)| range).collect();
+            assert!(
+                ranges.len() == 3 && ranges.iter().all(|range| *range == ranges[0]),
+                "{}",
+                volume.name.to_file_name()
+            );
+            // Of twenty minutes nineteen pass between the first stamp and the last.
+            assert_eq!(u64::from(volume.name.span_s), (ranges[0].count() - 1) * 60);
+        }
+        let (now, mut record) = (bench.now(), Vec::new());
+        for stream in Class::ALL.map(Stream::raw) {
+            for seq in (0..400).map(Seq) {
+                assert!(bench.journal.read(now, stream, seq, &mut record).unwrap());
+                assert_eq!(Record::open(&record).unwrap().header.seq, seq);
+            }
+        }
+        assert!(bench.events().is_empty());
+    }
+
+    #[test]
+    fn a_volume_is_done_when_all_of_its_streams_are_and_says_of_each_what_is_lost() {
+        let mut settings = SETTINGS;
+        settings.bytes_max = 64 << 20;
+        let mut bench = Bench::new(Settings { done_bytes_max: 0, fold_bytes_min: 40 << 10, ..settings }, u64::MAX);
+        append_classes(&mut bench, 400);
+        let [critical, normal, bulk] = Class::ALL.map(Stream::raw);
+        let all = SeqRange { first: Seq(0), last: Seq(399) };
+        [critical, normal].iter().for_each(|stream| bench.journal.ack(*stream, all));
+        let count = bench.journal.stat().volume_count;
+        let now = bench.now();
+        bench.journal.commit(now).unwrap();
+        assert_eq!(bench.journal.stat().volume_count, count);
+        // What the hub holds of it goes without a word.
+        let evicted = bench.journal.volumes[0].name.range(bulk).unwrap();
+        assert!(bench.journal.evict_one(now).unwrap());
+        assert_eq!(bench.events(), [Event::Lost { stream: bulk, range: evicted, reason: LossReason::Evicted }]);
+        bench.journal.ack(bulk, all);
+        bench.journal.commit(now).unwrap();
+        assert_eq!(bench.journal.stat().volume_count, 0);
+    }
+
+    #[test]
+    fn what_is_damaged_in_a_volume_is_said_of_its_stream_alone() {
+        let memory = Arc::new(Memory::new(u64::MAX));
+        let settings = Settings { bytes_max: 64 << 20, fold_bytes_min: 40 << 10, ..SETTINGS };
+        let journal = Journal::open(memory.clone(), settings, 1, Stamp::default()).unwrap();
+        let mut bench = Bench { journal, minute: 0 };
+        append_classes(&mut bench, 100);
+        let name = bench.journal.volumes[0].name.to_file_name();
+        let file = memory.open(&name).unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_at(0, &mut bytes).unwrap();
+        let bulk = Stream::raw(Class::Bulk);
+        let at = bytes.windows(200).position(|window| window == [Class::Bulk as u8; 200]).unwrap();
+        file.write_at(at as u64, &[0]).unwrap();
+        let (now, mut record) = (bench.now(), Vec::new());
+        let lost: Vec<(Stream, u64)> = Class::ALL
+            .into_iter()
+            .flat_map(|class| (0..100).map(move |seq| (Stream::raw(class), seq)))
+            .filter(|(stream, seq)| !bench.journal.read(now, *stream, Seq(*seq), &mut record).unwrap())
+            .collect();
+        assert!(lost.len() == 1 && lost[0].0 == bulk, "{lost:?}");
+        let range = SeqRange { first: Seq(lost[0].1), last: Seq(lost[0].1) };
+        bench.journal.commit(now).unwrap();
+        let events = bench.events();
+        assert!(matches!(events[0], Event::Quarantined { .. }), "{events:?}");
+        assert_eq!(events[1..], [Event::Lost { stream: bulk, range, reason: LossReason::Damaged }]);
     }
 }

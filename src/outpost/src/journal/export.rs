@@ -13,6 +13,7 @@ use journal::inspect::{Inspection, Step};
 use query::render::{csv, json};
 use query::series::{Answer, Point, Series, scaled};
 use wire::batch::{self, DictionaryHash, DictionaryMark, PayloadError, TickReader};
+use wire::class::{CLASS_COUNT, Class};
 use wire::event::Event;
 use wire::id::Seq;
 use wire::record::{Header, Record};
@@ -240,7 +241,7 @@ fn columns(inspection: &Inspection, more: &[&str]) -> io::Result<Series> {
         let Step::Batch(record) = step else { return Ok(()) };
         let Ok(payload) = record.payload(&mut scratch) else { return Ok(()) };
         let Ok(list) = batch::Dictionary::open(payload) else { return Ok(()) };
-        for (_, series) in list.entries().map_while(Result::ok) {
+        for (_, _, series) in list.entries().map_while(Result::ok) {
             names.extend(labels(series.labels).map(|(name, _)| name.to_owned()));
         }
         Ok(())
@@ -252,32 +253,39 @@ fn columns(inspection: &Inspection, more: &[&str]) -> io::Result<Series> {
 /// A generation of the dictionary, as far as the journal has it.
 struct List {
     generation: u32,
-    /// Each with its decimal scale; without points but while a batch is read.
-    slots: Vec<(Series, i8)>,
-    kinds: Vec<Kind>,
+    classes: [Slots; CLASS_COUNT],
     /// The hash of the first so many entries.
     hashes: Vec<u32>,
     hash: DictionaryHash,
 }
 
+/// What the slots of a class are.
+#[derive(Default)]
+struct Slots {
+    /// Each with its decimal scale; without points but while a batch is read.
+    series: Vec<(Series, i8)>,
+    kinds: Vec<Kind>,
+}
+
 impl List {
     fn new(generation: u32) -> List {
         let hash = DictionaryHash::default();
-        List { generation, slots: Vec::new(), kinds: Vec::new(), hashes: vec![hash.value()], hash }
+        List { generation, classes: Default::default(), hashes: vec![hash.value()], hash }
     }
 
     fn is_meant(&self, mark: DictionaryMark) -> bool {
         self.generation == mark.generation && self.hashes.get(usize::from(mark.count)) == Some(&mark.hash)
     }
 
-    fn push(&mut self, series: &wire::series::Series<&str>) {
+    fn push(&mut self, class: Class, series: &wire::series::Series<&str>) {
         let mut entry = Vec::new();
-        batch::put_series(series, &mut entry);
+        batch::put_series(series, class, &mut entry);
         self.hash.update(&entry);
         self.hashes.push(self.hash.value());
         let labels = labels(series.labels).map(|(name, value)| (name.to_owned(), value)).collect();
-        self.slots.push((Series { name: series.name.to_owned(), labels, points: Vec::new() }, series.scale));
-        self.kinds.push(series.kind());
+        let slots = &mut self.classes[class.index()];
+        slots.series.push((Series { name: series.name.to_owned(), labels, points: Vec::new() }, series.scale));
+        slots.kinds.push(series.kind());
     }
 
     /// Finds the list that a run means. A generation may have been begun twice; the hash tells which.
@@ -298,10 +306,10 @@ impl List {
                 }
                 list = Some(List::new(mark.generation));
             }
-            for (id, series) in opened.entries().map_while(Result::ok) {
+            for (id, class, series) in opened.entries().map_while(Result::ok) {
                 // What follows a hole is not known by its place.
-                if let Some(list) = list.as_mut().filter(|list| list.slots.len() == usize::from(id.0)) {
-                    list.push(&series);
+                if let Some(list) = list.as_mut().filter(|list| list.hashes.len() == usize::from(id.0) + 1) {
+                    list.push(class, &series);
                 }
             }
             Ok(())
@@ -349,15 +357,19 @@ impl<'a> Runs<'a> {
         }
         let mut placed = Placed { unplaced_count: 0, from_ms, at_ms: None };
         let place = |at| place(header.stamp.at(at));
-        let (read, series) = match (header.stream.lane(), &mut self.list) {
-            (Lane::Summary, Some(list)) => windows(&mut self.windows, &header, payload, list, &mut placed, place),
+        let slots = match header.stream {
+            Stream::Series(_, class) => self.list.as_mut().map(|list| &mut list.classes[class.index()]),
+            _ => None,
+        };
+        let (read, series) = match (header.stream.lane(), slots) {
+            (Lane::Summary, Some(slots)) => windows(&mut self.windows, &header, payload, slots, &mut placed, place),
             // Without the list it is not known what its columns are.
             (Lane::Summary, None) => {
                 lacks.unnamed_count += 1;
                 return Ok(None);
             }
-            (_, list) => {
-                let slots = list.as_mut().map_or(&mut [][..], |list| &mut list.slots[..]);
+            (_, slots) => {
+                let slots = slots.map_or(&mut [][..], |slots| &mut slots.series[..]);
                 let mut has_unnamed = false;
                 let read = self.ticks.read(payload, header.is_keyframe(), |tick, values| {
                     placed.at_ms = place(Instant(tick.at_ms));
@@ -386,7 +398,7 @@ impl<'a> Runs<'a> {
         }
         let points = || series.iter().flat_map(|series| series.points.iter().map(|point| point.at_ms));
         let (from_ms, to_ms) = (points().min().unwrap_or(0), points().max().unwrap_or(0));
-        let expression = header.stream.name().to_owned();
+        let expression = header.stream.shelf().name().to_owned();
         let answer = Answer { expression, from_ms, to_ms, series, ..Answer::default() };
         Ok(Some((answer, placed.unplaced_count)))
     }
@@ -415,18 +427,18 @@ fn windows(
     reader: &mut WindowReader,
     header: &Header,
     payload: &[u8],
-    list: &List,
+    slots: &Slots,
     placed: &mut Placed,
     place: impl Fn(Instant) -> Option<u64>,
 ) -> (Result<(), PayloadError>, Vec<Series>) {
     let mut found: BTreeMap<(usize, &str), Vec<Point>> = BTreeMap::new();
-    let read = reader.read(payload, header.is_keyframe(), &list.kinds, |at, index, window| {
+    let read = reader.read(payload, header.is_keyframe(), &slots.kinds, |at, index, window| {
         placed.at_ms = place(at);
-        let scale = list.slots[index].1;
+        let scale = slots.series[index].1;
         let mut put = |statistic, value| found.entry((index, statistic)).or_default().extend(placed.point(value));
         put("count", window.count.into());
         put("last", scaled(window.last, scale));
-        match list.kinds[index] {
+        match slots.kinds[index] {
             Kind::Counter => put("increase", scaled(window.increase as i64, scale)),
             Kind::Gauge => {
                 put("min", scaled(window.min, scale));
@@ -436,8 +448,8 @@ fn windows(
         }
     });
     let series = found.into_iter().filter(|(_, points)| !points.is_empty()).map(|((index, statistic), points)| {
-        let mut series = Series { points, ..list.slots[index].0.clone() };
-        let values = [header.stream.name(), statistic];
+        let mut series = Series { points, ..slots.series[index].0.clone() };
+        let values = [header.stream.shelf().name(), statistic];
         series.labels.extend(WINDOW_LABELS.into_iter().zip(values).map(|(name, value)| (name.into(), value.into())));
         series
     });
@@ -449,6 +461,8 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use wire::class::Class;
+    use wire::stream::Resolution;
     use wire::window::{Window, WindowWriter};
 
     use super::*;
@@ -502,7 +516,9 @@ mod tests {
         [10, 30, 20].into_iter().for_each(|value| window.gauge(value));
         writer.push(at(0).uptime, 3, &[Kind::Gauge], &[window]);
         writer.seal(Some(&mark), &mut payload);
-        journal.append(at(60), Stream::Minute, None, at(0), &payload, false).unwrap();
+        journal
+            .append(at(60), Stream::Series(Resolution::Minute, Class::Normal), None, at(0), &payload, false)
+            .unwrap();
         journal.commit(at(60)).unwrap();
         let mut rows: Vec<String> =
             ["count,minute,3", "last,minute,2", "max,minute,3", "mean,minute,2", "min,minute,1"]

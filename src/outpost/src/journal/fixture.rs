@@ -7,6 +7,7 @@ use hal::linux::folder::Folder;
 use journal::Journal;
 use journal::journal::Settings;
 use wire::batch::{self, DictionaryHash, DictionaryMark};
+use wire::class::Class;
 use wire::event::Event;
 use wire::id::SeriesId;
 use wire::series::Series;
@@ -37,7 +38,7 @@ pub(super) fn put_list(journal: &mut Journal, generation: u32, series: &[(&str, 
     batch::put_dictionary(generation, SeriesId(0), &mut payload);
     for (name, labels) in series {
         let start = payload.len();
-        batch::put_series(&Series { name, labels, kind: 1, scale: -1 }, &mut payload);
+        batch::put_series(&Series { name, labels, kind: 1, scale: -1 }, Class::Normal, &mut payload);
         hash.update(&payload[start..]);
     }
     journal.append(at(0), Stream::Dictionary, None, at(0), &payload, true).unwrap();
@@ -51,7 +52,7 @@ pub(super) fn run(mark: DictionaryMark, second: u64, ticks: &[&[Option<i64>]]) -
     let batches = ticks.iter().enumerate().map(|(index, values)| {
         let mut payload = Vec::new();
         if index == 0 {
-            batch::put_keyframe(&mark, &[], &mut payload);
+            batch::put_keyframe(&mark, 0, &mut payload);
         }
         encoder.encode((second + index as u64) * 1000, values, &mut payload);
         encoder.close_batch(&mut payload);
@@ -63,7 +64,7 @@ pub(super) fn run(mark: DictionaryMark, second: u64, ticks: &[&[Option<i64>]]) -
 pub(super) fn append_run(journal: &mut Journal, second: u64, payloads: &[Vec<u8>]) {
     let mut run = None;
     for (second, payload) in (second..).zip(payloads) {
-        let seq = journal.append(at(second), Stream::Raw, run, at(second), payload, false).unwrap();
+        let seq = journal.append(at(second), Stream::raw(Class::Normal), run, at(second), payload, false).unwrap();
         run.get_or_insert(seq);
     }
 }

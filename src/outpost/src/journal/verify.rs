@@ -165,6 +165,7 @@ mod tests {
     use std::fs;
 
     use journal::volume::{self, Name};
+    use wire::class::Class;
     use wire::id::Seq;
     use wire::record::{Header, seal};
     use wire::stream::{Lane, Stream};
@@ -183,15 +184,15 @@ mod tests {
         let values: Vec<[Option<i64>; 1]> = (0..5).map(|value| [Some(value * 3)]).collect();
         let payloads = run(mark, 10, &values.iter().map(|values| &values[..]).collect::<Vec<_>>());
         let held_seqs = [0, 1, 3, 4].map(Seq);
-        let name = Name::new(journal.id(), Stream::Raw.shelf(), 0, 0);
-        let name = name.holding(held_seqs.map(|seq| (Stream::Raw, seq)));
+        let name = Name::new(journal.id(), Stream::raw(Class::Normal).shelf(), 0, 0);
+        let name = name.holding(held_seqs.map(|seq| (Stream::raw(Class::Normal), seq)));
         let mut rest = held_seqs.into_iter();
         volume::write(&(held as disk::Folder), name, |record| {
             let Some(seq) = rest.next() else { return Ok(None) };
             record.clear();
-            let header = Header { stream: Stream::Raw, seq, run: Seq(0), stamp: at(10 + seq.0) };
+            let header = Header { stream: Stream::raw(Class::Normal), seq, run: Seq(0), stamp: at(10 + seq.0) };
             seal(&header, &payloads[seq.0 as usize], false, record);
-            Ok(Some((Stream::Raw, seq)))
+            Ok(Some((Stream::raw(Class::Normal), seq)))
         })
         .unwrap();
         name
@@ -203,8 +204,8 @@ mod tests {
         let name = cut(folder);
         let (text, is_sound) = verified(folder);
         let expected = format!(
-            "{}, raw stream: CUT: batches 3 to 4 of the run that begins with 0 cannot be decoded without 2\n\
-             raw stream: MISSING: batch 2, and the journal does not know\n\
+            "{}, raw_normal stream: CUT: batches 3 to 4 of the run that begins with 0 cannot be decoded without 2\n\
+             raw_normal stream: MISSING: batch 2, and the journal does not know\n\
              1 volume and the tail: 5 batches whole, 2 of them not to be decoded; 0 damaged\n",
             name.to_file_name()
         );
@@ -213,10 +214,13 @@ mod tests {
         assert_eq!((rows.lines().count(), lacks.undecodable_count, lacks.failure()), (3, 2, None));
         let (json, _) = super::verified(&look(folder).unwrap().1, true, |_, _| {}).unwrap();
         let cut = r#""damaged":[],"cuts":[{"run":0,"lacking":2,"first":3,"last":4,"is_known":false}]}]}"#;
-        assert!(json.contains(r#""missing":[{"stream":"raw","first":2,"last":2}]"#) && json.contains(cut), "{json}");
+        assert!(
+            json.contains(r#""missing":[{"stream":"raw_normal","first":2,"last":2}]"#) && json.contains(cut),
+            "{json}"
+        );
         // An agent finds it missing and says so; then it is known.
         let (held, mut journal) = opened(folder);
-        assert!(!journal.read(at(60), Stream::Raw, Seq(2), &mut Vec::new()).unwrap());
+        assert!(!journal.read(at(60), Stream::raw(Class::Normal), Seq(2), &mut Vec::new()).unwrap());
         journal.commit(at(60)).unwrap();
         drop((held, journal));
         let (text, is_sound) = verified(folder);
@@ -234,7 +238,10 @@ mod tests {
         bytes[entry + 12] ^= 1;
         fs::write(&path, &bytes).unwrap();
         let (text, is_sound) = verified(folder);
-        assert!(!is_sound && text.contains(&format!("{}, raw stream: DAMAGED: batch ", name.to_file_name())), "{text}");
+        assert!(
+            !is_sound && text.contains(&format!("{}, raw_normal stream: DAMAGED: batch ", name.to_file_name())),
+            "{text}"
+        );
         let (_, lacks) = exported(folder, Lane::Raw, None, Form::Csv);
         assert!(lacks.failure().unwrap().contains("damaged in 1 place"), "{lacks:?}");
     }

@@ -8,17 +8,18 @@ use std::time::Instant as Clock;
 
 use agent::dictionary::Dictionary;
 use agent::importance::Importance;
-use agent::sampler::Sampler;
+use agent::sampler::{Batch, Sampler};
 use agent::summary::Summarizer;
 use disk::{Directory, File, Folder};
 use journal::Journal;
 use journal::entry::Unreadable;
 use journal::inspect::Inspection;
 use journal::journal::Settings;
+use wire::class::Class;
 use wire::event::{self, Event};
 use wire::id::Seq;
 use wire::metric::Metric;
-use wire::stream::{LANE_COUNT, Lane, SHELF_COUNT, Shelf, Stream};
+use wire::stream::{LANE_COUNT, Lane, Resolution, SHELF_COUNT, Shelf, Stream};
 use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
 
 use crate::disk::SimDisk;
@@ -57,12 +58,12 @@ struct Gateway {
 impl Gateway {
     fn new(fit: &Fit, seed: u64, folder: Folder, settings: Settings) -> Result<Gateway, String> {
         let fitted = Fitted::new(fit, seed);
-        let metric = |index| if fit.is_counter(index) { Metric::ContextSwitches } else { Metric::MemoryCached };
-        let names = fit.series.iter().enumerate().map(|(index, series)| (metric(index), series.name.clone())).collect();
+        let series = fit.series.iter().enumerate();
+        let names = series.map(|(index, of)| (metric(&of.name, fit.is_counter(index)), of.name.clone())).collect();
         Ok(Gateway {
             names,
             values: Vec::new(),
-            sampler: Sampler::new(Dictionary::new(1), Importance::default()),
+            sampler: Sampler::new(Dictionary::new(1), &Importance::default()),
             summarizer: Summarizer::new(),
             journal: Journal::open(folder, settings, seed, stamp(0)).map_err(|error| error.to_string())?,
             tick_count: 0,
@@ -95,14 +96,35 @@ impl Gateway {
         }
         let age = self.journal.wear().commit_interval(WEAR_BUDGET_BYTES, BATCH_AGE.0, BATCH_AGE.1);
         if self.sampler.is_due(now.uptime, age) {
-            if let Some((run, stamp, payload)) = self.sampler.seal_batch() {
-                let seq = self.journal.append(now, Stream::Raw, run, stamp, payload, false)?;
-                self.sampler.close_batch(seq);
-            }
-            self.journal.commit(now)?;
+            let journal = &mut self.journal;
+            self.sampler.close(|Batch { stream, run, stamp, payload }| {
+                journal.append(now, stream, run, stamp, payload, false)
+            })?;
+            journal.commit(now)?;
             self.commit_count += 1;
         }
         Ok(())
+    }
+}
+
+/// A metric of the kind that a recorded series is of, and of the class that ships for what it records.
+fn metric(name: &str, is_counter: bool) -> Metric {
+    const CRITICAL: [&str; 5] = ["fs.bavail", "load1", "mem.MemAvailable", "mem.MemTotal", "vda.io_ticks"];
+    const BULK: [&str; 5] = ["mem.", "psi.", "sock.", "vda.dc_", "vda.fl_"];
+    let class = if CRITICAL.contains(&name) {
+        Class::Critical
+    } else if BULK.iter().any(|prefix| name.starts_with(prefix)) {
+        Class::Bulk
+    } else {
+        Class::Normal
+    };
+    match (class, is_counter) {
+        (Class::Critical, true) => Metric::DiskIoTime,
+        (Class::Critical, false) => Metric::Load1,
+        (Class::Normal, true) => Metric::ContextSwitches,
+        (Class::Normal, false) => Metric::Load5,
+        (Class::Bulk, true) => Metric::PressureIoWaiting,
+        (Class::Bulk, false) => Metric::MemoryCached,
     }
 }
 
@@ -119,7 +141,7 @@ fn stamp(tick: u64) -> Stamp {
 pub fn journal(fit: &Fit, seed: u64, day_count: u64, mut progress: impl FnMut(u64)) -> Result<String, String> {
     let disk = SimDisk::new(Rng::new(seed));
     let mut settings = Settings { bytes_max: 4 << 30, ..Settings::DEFAULT };
-    settings.keep[Shelf::Raw.index()] = Span(DAY.0 * (day_count + 1));
+    settings.keep[Shelf::Series(Resolution::Raw).index()] = Span(DAY.0 * (day_count + 1));
     let mut gateway = Gateway::new(fit, seed, disk.folder(), settings)?;
     let (begun, mut worst_day_bytes) = (Clock::now(), 0);
     for day in 0..day_count {
@@ -153,7 +175,7 @@ pub fn journal(fit: &Fit, seed: u64, day_count: u64, mut progress: impl FnMut(u6
         let stat = inspection.stat(stream).map_err(|error| error.to_string())?;
         let bytes = megabytes(stat.volume_bytes + stat.tail_bytes);
         by_stream.push(format!("\"{stream}\":{{\"mb\":{bytes:.2},\"batches\":{}}}", stat.batch_count));
-        raw_batches += if stream.shelf() == Shelf::Raw { stat.batch_count } else { 0 };
+        raw_batches += if stream.lane() == Lane::Raw { stat.batch_count } else { 0 };
     }
     let lost_batches = lost_by_damage(&disk, seed)?;
     let series_count = fit.series.len() as u64;
@@ -257,13 +279,13 @@ fn filled(seed: u64) -> Result<SimDisk, String> {
             break;
         }
         let now = stamp(tick * 6);
-        for stream in [Stream::Raw, Stream::Minute] {
+        for stream in [Stream::raw(Class::Normal), Stream::Series(Resolution::Minute, Class::Normal)] {
             payload.resize(rng.between(400, 900) as usize, 0);
             rng.fill(&mut payload);
-            let opened = run.filter(|_| stream == Stream::Raw && tick % 60 != 0);
+            let opened = run.filter(|_| stream == Stream::raw(Class::Normal) && tick % 60 != 0);
             let appended = journal.append(now, stream, opened, now, &payload, false);
             let seq = appended.map_err(|error| error.to_string())?;
-            if stream == Stream::Raw {
+            if stream == Stream::raw(Class::Normal) {
                 run = opened.or(Some(seq));
             }
         }
