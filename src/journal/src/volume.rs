@@ -76,7 +76,8 @@ impl Name {
 
     /// What is inside of one stream.
     pub fn range(&self, stream: Stream) -> Option<SeqRange> {
-        self.ranges().find(|(of, _)| *of == stream).map(|(_, range)| range)
+        let mut ranges = (stream.shelf() == self.shelf).then(|| self.ranges())?;
+        ranges.find(|(of, _)| *of == stream).map(|(_, range)| range)
     }
 
     /// Whether a batch is inside, or may be.

@@ -206,15 +206,19 @@ impl Auditor<'_> {
             unplaced[class.index()] += u64::from(calendar.began(boot).is_none());
             for (name, _) in names.iter().zip(values).filter(|(_, value)| value.is_some()) {
                 audit.sample_count += 1;
-                if !newest.contains_key(name) {
-                    newest.insert(name.clone(), BTreeMap::new());
+                let of_boots = match newest.get_mut(name) {
+                    Some(of_boots) => of_boots,
+                    None => newest.entry(name.clone()).or_default(),
+                };
+                match of_boots.get_mut(&boot) {
+                    Some(last) if tick.at_ms > *last => *last = tick.at_ms,
+                    Some(_) => {
+                        suspects.insert((boot, tick.at_ms));
+                    }
+                    None => {
+                        of_boots.insert(boot, tick.at_ms);
+                    }
                 }
-                let of_boots = newest.get_mut(name).expect("it was inserted above");
-                let last = of_boots.get(&boot).copied();
-                if last.is_some_and(|last| tick.at_ms <= last) {
-                    suspects.insert((boot, tick.at_ms));
-                }
-                of_boots.insert(boot, last.map_or(tick.at_ms, |last| last.max(tick.at_ms)));
             }
         })?;
         audit.series_count = newest.len() as u64;

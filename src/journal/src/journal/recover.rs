@@ -251,12 +251,12 @@ impl Journal {
     /// Puts recovered numbers in order: what a volume holds already is not in the tail, and all of it is durable.
     fn settle(&mut self) {
         for stream in Stream::ALL {
-            let end = self.ranges(stream).map(|range| range.last.0.saturating_add(1)).max().unwrap_or(0);
-            let volumes = &self.volumes;
+            let ranges: Vec<SeqRange> = self.ranges(stream).collect();
+            let end = ranges.iter().map(|range| range.last.0.saturating_add(1)).max().unwrap_or(0);
             let line = &mut self.lines[stream.index()];
             line.tail.sort_by_key(|batch| batch.seq);
             line.tail.dedup_by_key(|batch| batch.seq);
-            line.tail.retain(|batch| !volumes.iter().any(|volume| volume.name.covers(stream, batch.seq)));
+            line.tail.retain(|batch| !ranges.iter().any(|range| range.first <= batch.seq && batch.seq <= range.last));
             line.next = line.next.max(Seq(end));
             line.durable = line.next;
         }
