@@ -1,6 +1,8 @@
-//! What a day of the fitted load costs: as the block that a chart reads, and as the run that a link carries.
+//! What the fitted load costs: a day of it as the block that a chart reads and as the run that a link carries, months of it in a
+//! journal, and all of it over a bad link.
 
 mod journal;
+mod uplink;
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,7 @@ use crate::fit::Fit;
 use crate::fitted::Fitted;
 
 pub use journal::{fill, journal};
+pub use uplink::{Bar, Figure, uplink};
 
 /// Ticks of a day, and the time between two.
 const DAY_TICKS: usize = 8640;

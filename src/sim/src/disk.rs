@@ -181,6 +181,14 @@ impl SimDisk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Another disk that holds what is durable on this one.
+    pub fn copy(&self) -> SimDisk {
+        let (copy, file_count) = (SimDisk::new(Rng::new(0)), self.platter().file_count);
+        copy.put_back(&self.image());
+        copy.platter().file_count = file_count;
+        copy
+    }
+
     /// The folder as the running boot sees it. Dies with the next power cut.
     pub fn folder(&self) -> Folder {
         Arc::new(SimFolder { disk: self.clone(), epoch: self.platter().epoch })

@@ -2,8 +2,8 @@
 //!
 //! `cargo sim power --seeds N` runs a journal alone under power cuts, `cargo sim rest` one whose bytes change at rest;
 //! `cargo sim month` a calm month of the reference gateway, against the clock; `cargo sim fit` estimates a load from a trace,
-//! `cargo sim block` measures a day of the one that is built in, `cargo sim journal` months of it without a link, and
-//! `cargo sim samples` writes it for the encoders of others.
+//! `cargo sim block` measures a day of the one that is built in, `cargo sim journal` months of it without a link,
+//! `cargo sim uplink` what it costs over a bad one, and `cargo sim samples` writes it for the encoders of others.
 #![expect(clippy::disallowed_methods, reason = "this is a driver: it measures how long a simulated month takes")]
 
 use std::fs::File;
@@ -20,8 +20,8 @@ use sim::scenario;
 const HELP: &str = "\
 Runs simulated worlds of random faults and checks that nothing is lost, doubled or changed.
 
-usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill|samples] [--seeds N] [--first K] [--kinds A,B] [--full]
-                 [--days N] [--interval SECONDS] [--out PATH]
+usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill|samples|uplink] [--seeds N] [--first K] [--kinds A,B] [--full]
+                 [--days N] [--interval SECONDS] [--out PATH] [--only A,B]
 
   worlds   gateways and a hub under power cuts, outages, clock steps, disk errors (the default)
   power    a journal alone under power cuts of every kind
@@ -30,6 +30,7 @@ usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill|samples] [--see
   block    a day of the load that is fitted to a busy host, as a block: its bytes, and the time to read one series
   journal  months of that load in a journal, without a link: its bytes, what flash bears, how fast it opens
   fill     a journal of 200 MB in a folder that is made, as a kill leaves it
+  uplink   what a bad link costs and carries with that load, each figure beside its bar
   samples  days of that load as node_exporter would export them: comma-separated, kinds and names first
   fit      estimates such a load from a trace on standard input (comma-separated: timestamp_ms, then integers)
 
@@ -38,6 +39,7 @@ usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill|samples] [--see
   --kinds A,B only worlds of these kinds of faults, such as PowerCut,HubRestored
   --days N    how many days: of block and samples 1 when nobody says, of journal 90
   --interval SECONDS from one tick of samples to the next (default 10)
+  --only A,B  of uplink these experiments alone, such as idle,week
   --out PATH  the folder in which fill makes its journal, the file that samples writes
 
 example: cargo sim --seeds 1 --first 4711     runs seed 4711 again
@@ -52,6 +54,7 @@ struct Arguments {
     days: Option<u64>,
     interval_s: u64,
     out: Option<PathBuf>,
+    only: Vec<String>,
 }
 
 fn arguments() -> Result<Arguments, String> {
@@ -64,6 +67,7 @@ fn arguments() -> Result<Arguments, String> {
         days: None,
         interval_s: 10,
         out: None,
+        only: Vec::new(),
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -79,7 +83,11 @@ fn arguments() -> Result<Arguments, String> {
             "--days" => arguments.days = Some(number("--days")?),
             "--interval" => arguments.interval_s = number("--interval")?.max(1),
             "--out" => arguments.out = Some(words.next().ok_or("--out needs a path")?.into()),
-            "worlds" | "power" | "rest" | "month" | "block" | "fit" | "journal" | "fill" | "samples" => {
+            "--only" => {
+                let list = words.next().ok_or("--only needs a list")?;
+                arguments.only = list.split(',').map(str::to_owned).collect();
+            }
+            "worlds" | "power" | "rest" | "month" | "block" | "fit" | "journal" | "fill" | "samples" | "uplink" => {
                 arguments.what = word;
             }
             "--help" | "-h" => {
@@ -131,6 +139,11 @@ fn main() -> ExitCode {
         }
         "month" => month(arguments.is_full),
         "samples" => print(samples(&arguments)),
+        "uplink" => {
+            let done =
+                sim::bench::uplink(&Fit::host(), arguments.first, &arguments.only, |figure| println!("{figure}"));
+            done.map_err(|error| eprintln!("sim: {error}")).is_ok()
+        }
         "power" => every_seed(&arguments, " power", |seed| {
             let cut = Cut::ALL[(seed % Cut::ALL.len() as u64) as usize];
             sim::power::history(seed, cut, 20, 700)

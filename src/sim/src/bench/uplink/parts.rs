@@ -1,0 +1,204 @@
+//! A gateway of the agent's parts, of which only some streams are recorded: so it can be said what each of them costs by itself.
+//!
+//! What is sampled, sealed, kept and sent goes through the same sampler, summarizer, journal and client as in the core, and in the same
+//! order; what is missing of the core is what answers people and watches clocks and disks.
+
+use std::collections::VecDeque;
+use std::io;
+
+use agent::agent::{Input, Output};
+use agent::dictionary::Dictionary;
+use agent::importance::Importance;
+use agent::sampler::Sampler;
+use agent::summary::Summarizer;
+use agent::uplink;
+use disk::Folder;
+use journal::Journal;
+use journal::journal::Settings;
+use link::client::{Client, Input as LinkInput, Output as LinkOutput, Timing};
+use link::estimator::Estimate;
+use wire::id::{DeviceId, Seq};
+use wire::limits::HOSTNAME_BYTES_MAX;
+use wire::message::{Backlog, Head, Hello, Ping};
+use wire::ranges::SeqRange;
+use wire::stream::Stream;
+use wire::time::{Instant, Span, Stamp};
+
+use super::samples::Samples;
+
+/// How old a batch of ticks becomes.
+const BATCH_AGE: Span = Span::seconds(60);
+
+/// From ticks to a journal.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    samples: Samples,
+    sampler: Sampler,
+    summarizer: Summarizer,
+    streams: Vec<Stream>,
+    pub(super) journal: Journal,
+    pub(super) tick_count: u64,
+    /// Payloads of batches of ticks and windows.
+    pub(super) payload_bytes: u64,
+}
+
+impl Recorder {
+    /// One that records ticks and windows of these streams alone.
+    pub(super) fn new(folder: Folder, samples: Samples, streams: &[Stream], now: Stamp) -> Result<Recorder, String> {
+        let journal = Journal::open(folder, Settings::DEFAULT, 1, now).map_err(|error| error.to_string())?;
+        Ok(Recorder {
+            samples,
+            sampler: Sampler::new(Dictionary::new(1), Importance::default()),
+            summarizer: Summarizer::new(),
+            streams: streams.into(),
+            journal,
+            tick_count: 0,
+            payload_bytes: 0,
+        })
+    }
+
+    /// Takes the next tick. What is in a batch then is durable.
+    pub(super) fn tick(&mut self, now: Stamp) -> io::Result<()> {
+        self.tick_count += 1;
+        self.sampler.begin();
+        for (metric, name, value) in self.samples.tick() {
+            self.sampler.put(metric, &[("series", name.as_bytes())], value);
+        }
+        let (mut payload, mut is_due) = (Vec::new(), false);
+        while self.sampler.dictionary().has_news() {
+            self.sampler.dictionary().take_news(1 << 14, &mut payload);
+            self.journal.append(now, Stream::Dictionary, None, now, &payload, true)?;
+            is_due = true;
+        }
+        self.sampler.end(now);
+        let (dictionary, values) = self.sampler.latest();
+        self.summarizer.tick(now, dictionary, values);
+        loop {
+            payload.clear();
+            let Some(sealed) = self.summarizer.due(&self.sampler.dictionary().mark(), &mut payload) else { break };
+            let is_recorded = self.streams.contains(&sealed.stream);
+            let seq = if is_recorded {
+                self.payload_bytes += payload.len() as u64;
+                self.journal.append(now, sealed.stream, sealed.run, sealed.stamp, &payload, false)?
+            } else {
+                Seq(0)
+            };
+            is_due |= is_recorded;
+            self.summarizer.taken(sealed.stream, Some(seq));
+        }
+        if self.sampler.is_due(now.uptime, BATCH_AGE) {
+            let has_ticks = self.streams.contains(&Stream::Raw);
+            if let Some((run, stamp, payload)) = self.sampler.seal_batch() {
+                let seq = if has_ticks {
+                    self.payload_bytes += payload.len() as u64;
+                    self.journal.append(now, Stream::Raw, run, stamp, payload, false)?
+                } else {
+                    Seq(0)
+                };
+                self.sampler.close_batch(seq);
+            }
+            is_due |= has_ticks;
+        }
+        if is_due { self.journal.commit(now) } else { Ok(()) }
+    }
+}
+
+/// A recorder with a link.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) recorder: Recorder,
+    client: Client,
+    device: DeviceId,
+    heartbeat: Span,
+    known: Estimate,
+    outputs: VecDeque<Output>,
+    record: Vec<u8>,
+}
+
+impl Parts {
+    pub(super) fn new(recorder: Recorder, device: DeviceId, link: Timing, now: Stamp) -> Parts {
+        Parts {
+            recorder,
+            client: Client::new(link, 1, now.uptime),
+            device,
+            heartbeat: link.heartbeat,
+            known: Estimate::default(),
+            outputs: VecDeque::new(),
+            record: Vec::new(),
+        }
+    }
+
+    pub(super) fn step(&mut self, now: Stamp, inputs: Vec<Input>) {
+        for input in inputs {
+            match input {
+                Input::Connected(carrier) => {
+                    let hello = self.hello(now);
+                    let connected = LinkInput::Connected { carrier, known: self.known, hello: &hello };
+                    self.client.handle_input(now.uptime, connected);
+                }
+                Input::Datagram(number, bytes) => {
+                    self.client.handle_input(now.uptime, LinkInput::Datagram(number, &bytes));
+                }
+                Input::Received(bytes) => self.client.handle_input(now.uptime, LinkInput::Received(&bytes)),
+                _ => {}
+            }
+            self.drain_link(now);
+        }
+        self.known = self.client.estimate().unwrap_or(self.known);
+        self.client.handle_timeout(now.uptime);
+        self.drain_link(now);
+        loop {
+            // The simulated disk refuses nothing here.
+            let _ = uplink::fill(&mut self.recorder.journal, &mut self.client, now, &mut self.record);
+            let Some(packet) = self.client.poll_packet(now.uptime) else { break };
+            self.outputs.push_back(Output::Send(packet));
+        }
+    }
+
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.client.poll_timeout()
+    }
+
+    fn drain_link(&mut self, now: Stamp) {
+        let journal = &mut self.recorder.journal;
+        while let Some(output) = self.client.poll_output() {
+            match output {
+                LinkOutput::Dial => self.outputs.push_back(Output::Dial),
+                LinkOutput::Send(bytes) => self.outputs.push_back(Output::Send(bytes)),
+                LinkOutput::HangUp(_) => self.outputs.push_back(Output::HangUp),
+                LinkOutput::Acked(ack) => {
+                    if let Some(last) = ack.cumulative.0.checked_sub(1) {
+                        journal.ack(ack.stream, SeqRange { first: Seq(0), last: Seq(last) });
+                    }
+                    ack.ranges.iter().for_each(|range| journal.ack(ack.stream, *range));
+                }
+                LinkOutput::PingDue => {
+                    let backlog = Backlog { batch_count: journal.backlog_count() };
+                    self.client.ping(now.uptime, &Ping { now, backlog, wants_acks: false });
+                }
+                // Nothing here outlives its link.
+                LinkOutput::Up(_) | LinkOutput::Wanted(_) | LinkOutput::HubTime(_) => {}
+            }
+        }
+    }
+
+    fn hello(&self, now: Stamp) -> Hello {
+        let journal = &self.recorder.journal;
+        let heads = Stream::ALL.map(|stream| Head { stream, next: journal.next(stream) });
+        Hello {
+            versions: (wire::message::VERSION, wire::message::VERSION),
+            device: self.device,
+            journal: journal.id(),
+            now,
+            heartbeat: self.heartbeat,
+            heads: heads.into_iter().collect(),
+            backlog: Backlog { batch_count: journal.backlog_count() },
+            agent: heapless::String::new(),
+            hostname: heapless::String::<HOSTNAME_BYTES_MAX>::new(),
+        }
+    }
+}
