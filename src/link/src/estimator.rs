@@ -73,6 +73,8 @@ pub struct Estimator {
     delivered: u64,
     delivered_at: Instant,
     first_sent_at: Instant,
+    /// How long nothing was on its way, all pauses together.
+    idle: Span,
     /// Up to here what is delivered was sent while there was too little to send.
     limited_to: u64,
     round_end: u64,
@@ -105,6 +107,7 @@ impl Estimator {
             delivered: 0,
             delivered_at: now,
             first_sent_at: now,
+            idle: Span(0),
             limited_to: 0,
             round_end: 0,
             start,
@@ -134,6 +137,8 @@ impl Estimator {
     /// A packet is sent while so many bytes were on their way.
     pub fn sent(&mut self, now: Instant, in_flight_bytes: usize) -> Mark {
         if in_flight_bytes == 0 {
+            // A pause says nothing of the rate, so what was seen before it does not grow old in it.
+            self.idle = self.idle + (now - self.delivered_at);
             self.first_sent_at = now;
             self.delivered_at = now;
         }
@@ -170,7 +175,7 @@ impl Estimator {
             // The smallest round trip, not the present one: on a link that became slow the old rate must not count for as long as
             // the queue that it made.
             let span = Span(RATE_ROUND_COUNT * self.round_trip.map_or(0, |(span, _)| span.0)).max(RATE_SPAN_MIN);
-            self.rate.add(now, span, rate);
+            self.rate.add(Instant(now.0 - self.idle.0), span, rate);
         }
         if mark.delivered >= self.round_end {
             self.round_end = self.delivered;
@@ -285,6 +290,7 @@ impl Maximum {
 #[cfg(test)]
 mod tests {
     use alloc::collections::VecDeque;
+    use alloc::vec::Vec;
 
     use super::*;
 
@@ -374,6 +380,24 @@ mod tests {
             assert!(first || minute == 0);
         }
         assert!(estimator.estimate().rate >= 2000, "{:?}", estimator.estimate());
+    }
+
+    #[test]
+    fn a_pause_does_not_make_the_rate_old() {
+        let known = Estimate { rate: 2500, round_trip: Span(600), loss: 0 };
+        let mut estimator = Estimator::new(Instant(0), known);
+        for minute in [30, 60, 90] {
+            // Four packets open the window, and what is sent after them shows what the window lets through, not the link.
+            let at = Instant(minute * 60_000);
+            let marks: Vec<Mark> = (0..4).map(|index| estimator.sent(at, index * 300)).collect();
+            let fifth = estimator.sent(at + Span(720), 900);
+            marks.iter().zip(0..).for_each(|(mark, index)| {
+                estimator.received(at + Span(720 + index * 120), mark, 300, true);
+            });
+            estimator.received(at + Span(1440), &fifth, 300, true);
+            estimator.limited(0);
+        }
+        assert_eq!(estimator.estimate().rate, 2500);
     }
 
     #[test]
