@@ -29,6 +29,9 @@ const PACKET_BYTES_MIN: usize = 256;
 /// Packets that fit the window; of fewer a receipt that is late would stop the link.
 const WINDOW_PACKET_COUNT: usize = 4;
 
+/// How long a packet may hold a link on which nothing else is on its way: an alert behind it is still there within a second.
+const ALONE: Span = Span(500);
+
 /// Packets of a link of which nothing is known.
 const PACKET_BYTES_UNKNOWN: usize = 480;
 
@@ -181,12 +184,19 @@ impl Channel {
     }
 
     /// Bytes of a packet, so that no packet holds the link for more than a quarter of the window. When nothing is on its way,
-    /// what fits the path goes at once.
+    /// what fits the path goes at once, and next to a ping as much as the link carries in a moment.
     fn packet_bytes(&self) -> usize {
-        if self.in_flight_bytes == 0 && self.outbox.all_waiting_bytes() + 64 < self.packet_bytes_max {
+        let waiting_bytes = self.outbox.all_waiting_bytes();
+        if self.in_flight_bytes == 0 && waiting_bytes + 64 < self.packet_bytes_max {
             return self.packet_bytes_max;
         }
-        let share = self.window_bytes() / WINDOW_PACKET_COUNT;
+        let window_bytes = self.window_bytes();
+        let mut share = window_bytes / WINDOW_PACKET_COUNT;
+        if self.in_flight_bytes < PACKET_BYTES_MIN {
+            // Not the whole window: the receipt of one packet waits for that of another.
+            let moment_bytes = u64::from(self.estimate().rate) * ALONE.0 / 1000;
+            share = share.max((moment_bytes as usize).min(window_bytes - share));
+        }
         share.saturating_sub(self.carrier.around_bytes()).clamp(PACKET_BYTES_MIN, self.packet_bytes_max)
     }
 

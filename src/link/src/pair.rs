@@ -3,14 +3,15 @@
 use alloc::vec::Vec;
 use wire::class::Class;
 
+use wire::frame::FrameError;
 use wire::id::{JournalId, Seq};
-use wire::message::{Ack, Backlog, Checksum, CloseReason, Hello, HubTime, Ping, Pong, Progress, Welcome};
+use wire::message::{Ack, Backlog, Checksum, CloseReason, Hello, HubTime, Kind, Ping, Pong, Progress, Welcome};
 use wire::ranges::RangeSet;
 use wire::record::{Header, Record, seal};
-use wire::stream::Stream;
+use wire::stream::{Lane, Stream};
 use wire::time::{Instant, Span, Stamp, UnixTime};
 
-use crate::channel::Carrier;
+use crate::channel::{Carrier, Channel};
 use crate::client::{Client, DownReason, Input, Output, Timing};
 use crate::estimator::Estimate;
 use crate::receipt::Number;
@@ -273,6 +274,19 @@ fn the_window_closes_until_what_is_on_its_way_has_arrived() {
         pair.client.send_batch(pair.now, Stream::Event, Seq(0), &record(0, 4));
         assert!(pair.client.poll_packet(pair.now).is_some());
     }
+}
+
+#[test]
+fn a_long_message_begins_with_a_large_packet() {
+    let mut channel =
+        Channel::new(Instant(0), Carrier::Datagram, Estimate { rate: 2000, round_trip: Span(600), loss: 0 });
+    channel.send(Lane::Urgent, Kind::Ping, alloc::vec![0; 16]);
+    channel.poll_packet(Instant(0)).unwrap();
+    channel.receive_datagram::<FrameError>(Instant(600), 0, &[], |_| Ok(())).unwrap();
+    channel.send(Lane::Raw, Kind::Batch, alloc::vec![0; 3000]);
+    let sizes: Vec<usize> =
+        core::iter::from_fn(|| channel.poll_packet(Instant(700))).map(|packet| packet.len()).collect();
+    assert_eq!(sizes, [948, 323]);
 }
 
 #[test]
