@@ -13,7 +13,7 @@ use crate::fit::Fit;
 use crate::fitted::Fitted;
 
 pub use journal::{fill, journal};
-pub use uplink::{Bar, Figure, uplink};
+pub use uplink::{Bar, Figure, Options, uplink};
 
 /// Ticks of a day, and the time between two.
 const DAY_TICKS: usize = 8640;

@@ -28,6 +28,9 @@ pub const UNIX_START: UnixTime = UnixTime(1_767_225_600_000);
 /// How long after its disk was mended a gateway may take to write again.
 const MEND_MS: u64 = 10_000;
 
+/// How often a [sparse](Size::Sparse) gateway speaks.
+const SPARSE_PAUSE: Span = Span::minutes(60);
+
 /// How a gateway is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Make {
@@ -184,7 +187,7 @@ impl Gateway {
             hostname: format!("gw-{}", self.index),
             build: UnixTime(0),
             journal: self.make.journal,
-            link: Timing::default(),
+            link: self.timing(),
             has_hub: true,
             batch_age: (self.batch_age_max(), self.batch_age_max()),
             importance: Default::default(),
@@ -213,7 +216,12 @@ impl Gateway {
     }
 
     fn batch_age_max(&self) -> Span {
-        Span(60_000.max(self.make.interval.0))
+        if self.make.size == Size::Sparse { SPARSE_PAUSE } else { Span(60_000.max(self.make.interval.0)) }
+    }
+
+    fn timing(&self) -> Timing {
+        let timing = Timing::default();
+        if self.make.size == Size::Sparse { Timing { heartbeat: SPARSE_PAUSE, ..timing } } else { timing }
     }
 
     /// The process is gone, and with it what was in memory alone.

@@ -16,6 +16,8 @@ pub enum Size {
     Small,
     /// Some 150 series: a machine sampled in full.
     Full,
+    /// 10 series of a gateway that speaks once an hour: years of it pass in seconds.
+    Sparse,
 }
 
 /// A machine's signals.
@@ -132,8 +134,11 @@ impl Load {
         for name in ["node_load1", "node_load5", "node_load15"] {
             load.add(name.into(), String::new(), Place::Loadavg, Shape::Gauge { floor: 3, span: 250 }, 1);
         }
-        let (cpu_count, interfaces): (usize, &[&'static str]) =
-            if size == Size::Small { (1, &[]) } else { (4, &["lo", "eth0", PPP]) };
+        let (cpu_count, memory_count, interfaces): (usize, usize, &[&'static str]) = match size {
+            Size::Small => (1, 4, &[]),
+            Size::Full => (4, MEMORY.len(), &["lo", "eth0", PPP]),
+            Size::Sparse => (0, 2, &[]),
+        };
         for cpu in 0..cpu_count {
             for (mode, per_second) in MODES.into_iter().zip([9, 0, 4, 80, 2, 0, 1, 0]) {
                 let labels = format!("cpu=\"{cpu}\",mode=\"{mode}\"");
@@ -149,7 +154,6 @@ impl Load {
         for name in ["node_procs_running", "node_procs_blocked"] {
             load.add(name.into(), String::new(), Place::Stat, Shape::Gauge { floor: 0, span: 5 }, 1);
         }
-        let memory_count = if size == Size::Small { 4 } else { MEMORY.len() };
         for key in &MEMORY[..memory_count] {
             let name = format!("node_memory_{}_bytes", key.replace('(', "_").replace(')', ""));
             let shape = match *key {

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant as Clock;
 
+use sim::bench::Options;
 use sim::disk::Cut;
 use sim::fault::Kind;
 use sim::fit::Fit;
@@ -22,6 +23,7 @@ Runs simulated worlds of random faults and checks that nothing is lost, doubled 
 
 usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill|samples|uplink] [--seeds N] [--first K] [--kinds A,B] [--full]
                  [--days N] [--interval SECONDS] [--out PATH] [--only A,B]
+                 [--years N]
 
   worlds   gateways and a hub under power cuts, outages, clock steps, disk errors (the default)
   power    a journal alone under power cuts of every kind
@@ -40,6 +42,7 @@ usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill|samples|uplink]
   --days N    how many days: of block and samples 1 when nobody says, of journal 90
   --interval SECONDS from one tick of samples to the next (default 10)
   --only A,B  of uplink these experiments alone, such as idle,week
+  --years N   of uplink so many years of a gateway (default 4)
   --out PATH  the folder in which fill makes its journal, the file that samples writes
 
 example: cargo sim --seeds 1 --first 4711     runs seed 4711 again
@@ -55,6 +58,7 @@ struct Arguments {
     interval_s: u64,
     out: Option<PathBuf>,
     only: Vec<String>,
+    years: u64,
 }
 
 fn arguments() -> Result<Arguments, String> {
@@ -68,6 +72,7 @@ fn arguments() -> Result<Arguments, String> {
         interval_s: 10,
         out: None,
         only: Vec::new(),
+        years: 4,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -87,6 +92,7 @@ fn arguments() -> Result<Arguments, String> {
                 let list = words.next().ok_or("--only needs a list")?;
                 arguments.only = list.split(',').map(str::to_owned).collect();
             }
+            "--years" => arguments.years = number("--years")?,
             "worlds" | "power" | "rest" | "month" | "block" | "fit" | "journal" | "fill" | "samples" | "uplink" => {
                 arguments.what = word;
             }
@@ -139,11 +145,7 @@ fn main() -> ExitCode {
         }
         "month" => month(arguments.is_full),
         "samples" => print(samples(&arguments)),
-        "uplink" => {
-            let done =
-                sim::bench::uplink(&Fit::host(), arguments.first, &arguments.only, |figure| println!("{figure}"));
-            done.map_err(|error| eprintln!("sim: {error}")).is_ok()
-        }
+        "uplink" => uplink(&arguments),
         "power" => every_seed(&arguments, " power", |seed| {
             let cut = Cut::ALL[(seed % Cut::ALL.len() as u64) as usize];
             sim::power::history(seed, cut, 20, 700)
@@ -210,6 +212,20 @@ fn samples(arguments: &Arguments) -> Result<String, String> {
     file.flush().map_err(said)?;
     let series = fit.series.len();
     Ok(format!("{{\"series\":{series},\"ticks\":{tick_count},\"samples\":{}}}", tick_count * series as u64))
+}
+
+fn uplink(arguments: &Arguments) -> bool {
+    let begun = Clock::now();
+    let progress = |passed: u64| {
+        if passed.is_multiple_of(10) {
+            let a_minute = passed as f64 / begun.elapsed().as_secs_f64() * 60.0;
+            eprintln!("{passed} of {} years, {a_minute:.1} a minute", arguments.years);
+        }
+    };
+    let Arguments { first: seed, ref only, years, .. } = *arguments;
+    let options = Options { seed, only, years, progress: &progress };
+    let done = sim::bench::uplink(&Fit::host(), &options, |figure| println!("{figure}"));
+    done.map_err(|error| eprintln!("sim: {error}")).is_ok()
 }
 
 fn month(is_full: bool) -> bool {

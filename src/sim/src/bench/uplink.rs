@@ -9,6 +9,7 @@
 //! | `price` | bytes of an idle day, of a report, of a day of windows and of ticks |
 //! | `backlog` | the time that a week takes, and an alert that overtakes it |
 //! | `trouble` | reconnecting, losses, changing links, a quarter of a year without any |
+//! | `years` | a thousand years of outages, in which nothing is doubled or lost unsaid |
 //!
 //! Over datagrams every byte is that of the real programs. Over TLS it is a model: 74 bytes around what is written at once, and
 //! acknowledgements where TCP would send them; `tests/lab` has the real ones.
@@ -20,6 +21,7 @@ mod price;
 mod samples;
 mod stage;
 mod trouble;
+mod years;
 
 use std::fmt;
 
@@ -94,20 +96,38 @@ const EXPERIMENTS: [Experiment; 9] = [
     ("quarter", trouble::quarter),
 ];
 
-/// Runs every experiment whose name is among `wanted`, or all of them when that is empty, and hands each figure to `print`.
+/// The experiment that is a world of its own.
+const YEARS: &str = "years";
+
+/// What to measure.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// The first seed.
+    pub seed: u64,
+    /// Only the experiments of these names; all when there are none.
+    pub only: &'a [String],
+    /// How many gateway-years.
+    pub years: u64,
+    /// Is told how many of them have passed.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+/// Runs experiments, and hands each figure to `print`.
 ///
 /// Errors: an experiment did not come to its end, or lost something.
-pub fn uplink(fit: &Fit, seed: u64, wanted: &[String], mut print: impl FnMut(&Figure)) -> Result<(), String> {
-    if let Some(unknown) = wanted.iter().find(|name| !EXPERIMENTS.iter().any(|(known, _)| known == name)) {
-        return Err(format!(
-            "no experiment is called {unknown}; there are {}",
-            EXPERIMENTS.map(|(name, _)| name).join(", ")
-        ));
+pub fn uplink(fit: &Fit, options: &Options<'_>, mut print: impl FnMut(&Figure)) -> Result<(), String> {
+    let Options { seed, only, years, progress } = *options;
+    let names: Vec<&str> = EXPERIMENTS.iter().map(|(name, _)| *name).chain([YEARS]).collect();
+    if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
+        return Err(format!("no experiment is called {unknown}; there are {}", names.join(", ")));
     }
-    for (name, run) in EXPERIMENTS {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
-            run(fit, seed).map_err(|error| format!("{name}: {error}"))?.iter().for_each(&mut print);
-        }
+    let is_wanted = |name: &str| only.is_empty() || only.iter().any(|wanted| wanted == name);
+    for (name, run) in EXPERIMENTS.iter().filter(|(name, _)| is_wanted(name)) {
+        run(fit, seed).map_err(|error| format!("{name}: {error}"))?.iter().for_each(&mut print);
+    }
+    if is_wanted(YEARS) {
+        let figures = years::years(seed, years, progress).map_err(|error| format!("{YEARS}: {error}"))?;
+        figures.iter().for_each(&mut print);
     }
     Ok(())
 }
