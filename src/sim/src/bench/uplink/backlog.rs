@@ -1,7 +1,7 @@
 //! A backlog over the satellite's link: how long it takes, and what an alert waits that is raised meanwhile.
 
 use link::channel::Carrier;
-use wire::stream::Stream;
+use wire::stream::{Resolution, Shelf, Stream};
 use wire::time::{BootId, Span};
 
 use super::line::{Quality, SATELLITE};
@@ -25,9 +25,9 @@ const ALERT_PAUSE: Span = Span::seconds(15);
 const RUN_COUNT: u64 = 4;
 
 /// A disk with so many days of some streams that nobody has.
-pub(super) fn recorded(fit: &Fit, seed: u64, streams: &[Stream], days: u64) -> Result<SimDisk, String> {
+pub(super) fn recorded(fit: &Fit, seed: u64, shelves: &[Shelf], days: u64) -> Result<SimDisk, String> {
     let disk = SimDisk::new(Rng::new(seed));
-    let mut recorder = Recorder::new(disk.folder(), Samples::new(fit, seed), streams, stamp(BootId(1), 0))?;
+    let mut recorder = Recorder::new(disk.folder(), Samples::new(fit, seed), shelves, stamp(BootId(1), 0))?;
     for tick in 0..days * 24 * HOUR.0 / TICK.0 {
         recorder.tick(stamp(BootId(1), tick * TICK.0)).map_err(|error| error.to_string())?;
     }
@@ -42,13 +42,15 @@ pub(super) fn draining(disk: &SimDisk, quality: Quality, seed: u64) -> Result<St
 /// A week, of each resolution alone and of all three in order.
 pub(super) fn weeks(fit: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
     let mut figures = Vec::new();
-    for (streams, what, bar) in [
-        (&[Stream::FiveMinutes][..], "week of windows of five minutes", Some(9.0)),
-        (&[Stream::Minute], "week of windows of a minute", Some(40.0)),
-        (&[Stream::Raw], "week of ticks", Some(65.0)),
-        (&[Stream::FiveMinutes, Stream::Minute, Stream::Raw], "week of all three", None),
+    use Resolution::{FiveMinutes, Minute, Raw};
+    for (resolutions, what, bar) in [
+        (&[FiveMinutes][..], "week of windows of five minutes", Some(9.0)),
+        (&[Minute], "week of windows of a minute", Some(40.0)),
+        (&[Raw], "week of ticks", Some(65.0)),
+        (&[FiveMinutes, Minute, Raw], "week of all three", None),
     ] {
-        let disk = recorded(fit, seed, streams, WEEK_DAYS)?;
+        let shelves: Vec<Shelf> = resolutions.iter().copied().map(Shelf::Series).collect();
+        let disk = recorded(fit, seed, &shelves, WEEK_DAYS)?;
         let mut stage = draining(&disk, SATELLITE, seed)?;
         let took_ms = stage.run_until(Span(24 * HOUR.0), Stage::is_drained)?;
         let took = Figure::new(format!("{what}, drained"), took_ms as f64 / 60_000.0, "min");
@@ -68,7 +70,7 @@ fn percent(bytes: u64, took_ms: u64, quality: Quality) -> f64 {
 
 /// Alerts while ticks are drained.
 pub(super) fn alerts(fit: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
-    let disk = recorded(fit, seed, &[Stream::Raw], WEEK_DAYS)?;
+    let disk = recorded(fit, seed, &[Shelf::Series(Resolution::Raw)], WEEK_DAYS)?;
     let mut figures = Vec::new();
     for (loss_1000, bar) in [(0, 1.0), (20, 2.5)] {
         let quality = Quality { loss_1000, ..SATELLITE };

@@ -9,7 +9,7 @@ use std::io;
 use agent::agent::{Input, Output};
 use agent::dictionary::Dictionary;
 use agent::importance::Importance;
-use agent::sampler::Sampler;
+use agent::sampler::{Batch, Sampler};
 use agent::summary::Summarizer;
 use agent::uplink;
 use disk::Folder;
@@ -17,11 +17,10 @@ use journal::Journal;
 use journal::journal::Settings;
 use link::client::{Client, Input as LinkInput, Output as LinkOutput, Timing};
 use link::estimator::Estimate;
-use wire::id::{DeviceId, Seq};
-use wire::limits::HOSTNAME_BYTES_MAX;
-use wire::message::{Backlog, Head, Hello, Ping};
+use wire::id::Seq;
+use wire::message::{About, Backlog, Head, Hello, Ping, progress_checksum};
 use wire::ranges::SeqRange;
-use wire::stream::Stream;
+use wire::stream::{Resolution, Shelf, Stream};
 use wire::time::{Instant, Span, Stamp};
 
 use super::samples::Samples;
@@ -35,7 +34,7 @@ pub(super) struct Recorder {
     samples: Samples,
     sampler: Sampler,
     summarizer: Summarizer,
-    streams: Vec<Stream>,
+    shelves: Vec<Shelf>,
     pub(super) journal: Journal,
     pub(super) tick_count: u64,
     /// Payloads of batches of ticks and windows.
@@ -43,14 +42,14 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// One that records ticks and windows of these streams alone.
-    pub(super) fn new(folder: Folder, samples: Samples, streams: &[Stream], now: Stamp) -> Result<Recorder, String> {
+    /// One that records what stands on these shelves alone.
+    pub(super) fn new(folder: Folder, samples: Samples, shelves: &[Shelf], now: Stamp) -> Result<Recorder, String> {
         let journal = Journal::open(folder, Settings::DEFAULT, 1, now).map_err(|error| error.to_string())?;
         Ok(Recorder {
             samples,
-            sampler: Sampler::new(Dictionary::new(1), Importance::default()),
+            sampler: Sampler::new(Dictionary::new(1), &Importance::default()),
             summarizer: Summarizer::new(),
-            streams: streams.into(),
+            shelves: shelves.into(),
             journal,
             tick_count: 0,
             payload_bytes: 0,
@@ -76,7 +75,7 @@ impl Recorder {
         loop {
             payload.clear();
             let Some(sealed) = self.summarizer.due(&self.sampler.dictionary().mark(), &mut payload) else { break };
-            let is_recorded = self.streams.contains(&sealed.stream);
+            let is_recorded = self.shelves.contains(&sealed.stream.shelf());
             let seq = if is_recorded {
                 self.payload_bytes += payload.len() as u64;
                 self.journal.append(now, sealed.stream, sealed.run, sealed.stamp, &payload, false)?
@@ -87,16 +86,15 @@ impl Recorder {
             self.summarizer.taken(sealed.stream, Some(seq));
         }
         if self.sampler.is_due(now.uptime, BATCH_AGE) {
-            let has_ticks = self.streams.contains(&Stream::Raw);
-            if let Some((run, stamp, payload)) = self.sampler.seal_batch() {
-                let seq = if has_ticks {
-                    self.payload_bytes += payload.len() as u64;
-                    self.journal.append(now, Stream::Raw, run, stamp, payload, false)?
-                } else {
-                    Seq(0)
-                };
-                self.sampler.close_batch(seq);
-            }
+            let has_ticks = self.shelves.contains(&Shelf::Series(Resolution::Raw));
+            let (journal, payload_bytes) = (&mut self.journal, &mut self.payload_bytes);
+            self.sampler.close(|Batch { stream, run, stamp, payload }| {
+                if !has_ticks {
+                    return Ok(Seq(0));
+                }
+                *payload_bytes += payload.len() as u64;
+                journal.append(now, stream, run, stamp, payload, false)
+            })?;
             is_due |= has_ticks;
         }
         if is_due { self.journal.commit(now) } else { Ok(()) }
@@ -108,7 +106,6 @@ impl Recorder {
 pub(super) struct Parts {
     pub(super) recorder: Recorder,
     client: Client,
-    device: DeviceId,
     heartbeat: Span,
     known: Estimate,
     outputs: VecDeque<Output>,
@@ -116,11 +113,10 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn new(recorder: Recorder, device: DeviceId, link: Timing, now: Stamp) -> Parts {
+    pub(super) fn new(recorder: Recorder, link: Timing, now: Stamp) -> Parts {
         Parts {
             recorder,
             client: Client::new(link, 1, now.uptime),
-            device,
             heartbeat: link.heartbeat,
             known: Estimate::default(),
             outputs: VecDeque::new(),
@@ -178,27 +174,26 @@ impl Parts {
                 }
                 LinkOutput::PingDue => {
                     let backlog = Backlog { batch_count: journal.backlog_count() };
-                    self.client.ping(now.uptime, &Ping { now, backlog, wants_acks: false });
+                    self.client.ping(now.uptime, &Ping { backlog, ..Ping::default() });
                 }
                 // Nothing here outlives its link.
-                LinkOutput::Up(_) | LinkOutput::Wanted(_) | LinkOutput::HubTime(_) => {}
+                LinkOutput::Up(_) | LinkOutput::Wanted(_) | LinkOutput::HubTime(..) => {}
             }
         }
     }
 
     fn hello(&self, now: Stamp) -> Hello {
         let journal = &self.recorder.journal;
-        let heads = Stream::ALL.map(|stream| Head { stream, next: journal.next(stream) });
+        let waits = |stream: &Stream| journal.next(*stream).0 > journal.done(*stream).count();
+        let head = |stream| Head { stream, next: journal.next(stream) };
         Hello {
             versions: (wire::message::VERSION, wire::message::VERSION),
-            device: self.device,
             journal: journal.id(),
             now,
             heartbeat: self.heartbeat,
-            heads: heads.into_iter().collect(),
-            backlog: Backlog { batch_count: journal.backlog_count() },
-            agent: heapless::String::new(),
-            hostname: heapless::String::<HOSTNAME_BYTES_MAX>::new(),
+            progress: progress_checksum(Stream::ALL.map(|stream| (stream, journal.done(stream)))),
+            heads: Stream::ALL.into_iter().filter(waits).map(head).collect(),
+            about: About::default().checksum(),
         }
     }
 }

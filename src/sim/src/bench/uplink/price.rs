@@ -4,13 +4,13 @@ use agent::Agent;
 use link::channel::Carrier;
 use link::client::Timing;
 use wire::message::Kind;
-use wire::stream::Stream;
+use wire::stream::{Resolution, Shelf};
 use wire::time::{BootId, Span};
 
 use super::line::{Bill, SATELLITE};
 use super::parts::{Parts, Recorder};
 use super::samples::Samples;
-use super::stage::{Core, DEVICE, Stage, settings, stamp};
+use super::stage::{Core, Stage, settings, stamp};
 use super::{DAY, Figure, HOUR};
 use crate::disk::SimDisk;
 use crate::fit::Fit;
@@ -89,15 +89,16 @@ fn report_of(text: &str, seed: u64) -> Result<Bill, String> {
 /// Days of windows alone and of ticks alone, everything that is on the link included.
 pub(super) fn days(fit: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
     let mut figures = Vec::new();
-    for (stream, what, bars) in [
-        (Stream::FiveMinutes, "day of windows of five minutes", [200.0, 300.0]),
-        (Stream::Raw, "day of ticks, 60 s a batch", [1150.0, 1400.0]),
+    for (resolution, what, bars) in [
+        (Resolution::FiveMinutes, "day of windows of five minutes", [200.0, 300.0]),
+        (Resolution::Raw, "day of ticks, 60 s a batch", [1150.0, 1400.0]),
     ] {
         for ((carrier, name), bar) in CARRIERS.into_iter().zip(bars) {
             let disk = SimDisk::new(Rng::new(seed));
-            let recorder = Recorder::new(disk.folder(), Samples::new(fit, seed), &[stream], stamp(BOOT, 0))?;
+            let recorder =
+                Recorder::new(disk.folder(), Samples::new(fit, seed), &[Shelf::Series(resolution)], stamp(BOOT, 0))?;
             let link = Timing { heartbeat: HEARTBEAT, ..Timing::default() };
-            let core = Core::Parts(Box::new(Parts::new(recorder, DEVICE, link, stamp(BOOT, 0))));
+            let core = Core::Parts(Box::new(Parts::new(recorder, link, stamp(BOOT, 0))));
             let mut stage = Stage::new(core, BOOT, SATELLITE, carrier, seed)?;
             // The list of series goes once in a gateway's life, not once a day.
             stage.record_for(HOUR, TICK)?;

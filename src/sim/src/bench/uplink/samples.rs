@@ -1,6 +1,7 @@
 //! The fitted load on its way into a gateway: as a reading, for the core, or as values, for its parts.
 
 use agent::probe::{Reading, Source};
+use wire::class::CLASS_COUNT;
 use wire::metric::Metric;
 
 use crate::fit::Fit;
@@ -23,6 +24,13 @@ impl Samples {
         let metric = |index| if fit.is_counter(index) { Metric::ContextSwitches } else { Metric::MemoryCached };
         let names = fit.series.iter().enumerate().map(|(index, series)| (metric(index), series.name.clone())).collect();
         Samples { fitted: Fitted::new(fit, seed), names, values: Vec::new(), text: String::new() }
+    }
+
+    /// How many series of each class there are when they are [rendered](Samples::render): temperatures are critical, and what goes through
+    /// interfaces is normal.
+    pub(super) fn class_counts(&self) -> [u64; CLASS_COUNT] {
+        let counter_count = self.names.iter().filter(|(metric, _)| *metric == Metric::ContextSwitches).count();
+        [(self.names.len() - counter_count) as u64, counter_count as u64, 0]
     }
 
     pub(super) fn series_count(&self) -> usize {

@@ -13,10 +13,11 @@ use link::channel::Carrier;
 use link::client::Timing;
 use link::receipt::Number;
 use store::change::Change;
+use wire::class::Class;
 use wire::id::{DeviceId, Seq};
 use wire::message::Fingerprint;
 use wire::record::Record;
-use wire::stream::{STREAM_COUNT, Stream};
+use wire::stream::{Resolution, STREAM_COUNT, Shelf, Stream};
 use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
 
 use super::line::{Arrival, Line, Quality};
@@ -143,6 +144,7 @@ pub(super) fn settings(heartbeat: Span) -> Settings {
         device: DEVICE,
         version: env!("CARGO_PKG_VERSION").into(),
         hostname: "gw-0123".into(),
+        build: wire::time::UnixTime(0),
         journal: Default::default(),
         link: Timing { heartbeat, ..Timing::default() },
         has_hub: true,
@@ -452,8 +454,10 @@ impl Stage {
         let appended_ms = self.now_ms();
         for (stream, before) in Stream::ALL.into_iter().zip(before) {
             for seq in before.0..self.core.journal().next(stream).0 {
-                if stream != Stream::Raw {
+                if stream.shelf() != Shelf::Series(Resolution::Raw) {
                     self.ways[stream.index()].insert(Seq(seq), Way { appended_ms, arrived_ms: None });
+                } else if stream != Stream::raw(Class::Critical) {
+                    // The batches of the other classes have the same ticks and the same numbers.
                 } else if let (Some(machine), Core::Agent(agent)) = (&mut self.machine, &self.core) {
                     let ticks = machine.open_count - agent.open_tick_count();
                     machine.open_count -= ticks;

@@ -2,9 +2,10 @@
 
 use link::channel::Carrier;
 use store::audit::Audit;
+use wire::class::Class;
 use wire::event::{Event, LossReason};
 use wire::ranges::SeqRange;
-use wire::stream::{STREAM_COUNT, Stream};
+use wire::stream::{Resolution, STREAM_COUNT, Shelf, Stream};
 use wire::time::{BootId, Span, UnixTime};
 
 use super::backlog::{Waits, draining, recorded};
@@ -63,7 +64,11 @@ pub(super) fn poor(fit: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
     stage.stop_sampling();
     stage.run_for(HOUR)?;
     let mut figures = Vec::new();
-    for (stream, what) in [(Stream::Event, "alert"), (Stream::Hour, "hour's window")] {
+    for (stream, what) in [
+        (Stream::Event, "alert"),
+        (Stream::Series(Resolution::Hour, Class::Critical), "hour's window, critical"),
+        (Stream::Series(Resolution::Hour, Class::Bulk), "hour's window, bulk"),
+    ] {
         let mut waits = Waits::default();
         waits.take(&stage, stream)?;
         figures.push(Figure::new(format!("2.4 kbit/s, 2 s, 20 % lost: {what}, p99"), waits.at(0.99), "s"));
@@ -74,7 +79,7 @@ pub(super) fn poor(fit: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
 
 /// From one kind of link to the next while two weeks are drained.
 pub(super) fn walk(fit: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
-    let disk = recorded(fit, seed, &[Stream::Raw], 14)?;
+    let disk = recorded(fit, seed, &[Shelf::Series(Resolution::Raw)], 14)?;
     let mut stage = draining(&disk, SATELLITE, seed)?;
     let begin = Span::minutes(5);
     for (seconds, quality) in [(0, EDGE), (120, WIRED), (124, SATELLITE)] {
@@ -106,6 +111,7 @@ pub(super) fn quarter(fit: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
     let disk = SimDisk::new(Rng::new(seed));
     let mut stage = Stage::with_agent(&disk, settings(HEARTBEAT), BOOT, SATELLITE, Carrier::Datagram, seed)?;
     let samples = Samples::new(fit, seed);
+    let class_counts = samples.class_counts();
     let series_count = samples.series_count() as u64;
     stage.line.is_up = false;
     stage.sample(samples, TICK);
@@ -134,13 +140,12 @@ pub(super) fn quarter(fit: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
         lost_all += lost;
         recorded_all += recorded;
     }
-    let lost_ticks: u64 = losses[Stream::Raw.index()]
-        .iter()
-        .flat_map(|range| range.first.0..=range.last.0)
-        .filter_map(|seq| ticks.get(seq as usize))
-        .map(|count| u64::from(*count))
-        .sum();
-    let owed_samples = (tick_count - lost_ticks) * series_count;
+    let lost_ticks = |class: Class| -> u64 {
+        let lost = losses[Stream::raw(class).index()].iter().flat_map(|range| range.first.0..=range.last.0);
+        lost.filter_map(|seq| ticks.get(seq as usize)).map(|count| u64::from(*count)).sum()
+    };
+    let owed = Class::ALL.into_iter().map(|class| (tick_count - lost_ticks(class)) * class_counts[class.index()]);
+    let owed_samples: u64 = owed.sum();
     let unsaid = recorded_all.abs_diff(held_all + lost_all) as f64;
     let mut head = vec![
         Figure::new("90 days without a link: batches neither there nor said to be lost", unsaid, "").at_most(0.0),
