@@ -22,16 +22,16 @@
 //!         books     postcard  up to 8: name, accounts of the day and the month, profile
 //! ```
 
-pub mod account;
+mod account;
 mod book;
 mod calendar;
 mod profile;
 
 use heapless::{Deque, Vec};
 use serde::{Deserialize, Serialize};
+use wire::spent::{Spent, Use};
 use wire::time::{Instant, Stamp};
 
-use self::account::{Spent, Use};
 use self::book::Book;
 use self::calendar::{Calendar, Look, Turn};
 use crate::bearer::choice::{BEARER_COUNT_MAX, Name, name};

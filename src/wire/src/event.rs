@@ -5,15 +5,24 @@
 use core::fmt;
 
 use heapless::String;
+use query::time::Civil;
+use query::unit::{Shown, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::id::JournalId;
-use crate::limits::{TEXT_BYTES_MAX, VERSION_BYTES_MAX};
+use crate::limits::{BEARER_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::ranges::SeqRange;
+use crate::spent::Spent;
 use crate::stream::Stream;
+
+/// Milliseconds of a day.
+const DAY_MS: u64 = 86_400_000;
 
 /// A short text inside an event.
 pub type Text = String<TEXT_BYTES_MAX>;
+
+/// A bearer's name inside an event.
+pub type Bearer = String<BEARER_BYTES_MAX>;
 
 /// Something that happened on a gateway. The order of the variants is that on the wire: add at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +114,24 @@ pub enum Event {
         /// Its name until then.
         former: JournalId,
     },
+    /// A day of a bearer is over, and cost this.
+    DataUsed {
+        /// The bearer.
+        bearer: Bearer,
+        /// Days since 1970.
+        day: u32,
+        /// What was spent.
+        spent: Spent,
+        /// What might have been, if there was a limit.
+        budget_bytes: Option<u64>,
+    },
+    /// So much of a bearer's budget of the day or month is used that less is sent from here on.
+    BudgetUsed {
+        /// The bearer.
+        bearer: Bearer,
+        /// Of a hundred, how much of what is not kept for events.
+        per_cent: u8,
+    },
 }
 
 /// Why batches will never be sent.
@@ -174,12 +201,43 @@ impl fmt::Display for Event {
             Event::WindowsRefused { stream, count } => {
                 write!(f, "{count} {stream} windows are lost: the journal has no room, or there are too many series")
             }
+            Event::DataUsed { bearer, day, spent, budget_bytes } => {
+                let date = Civil::of(u64::from(*day) * DAY_MS).date();
+                write!(f, "bearer {bearer} carried {}", bytes(spent.total()))?;
+                if let Some(budget_bytes) = budget_bytes {
+                    write!(f, " of {}", bytes(*budget_bytes))?;
+                }
+                write!(f, " on {date}")?;
+                let parts = spent.parts().filter(|(_, count)| *count > 0);
+                parts.enumerate().try_for_each(|(index, (name, count))| {
+                    write!(f, "{} {} {name}", if index == 0 { ":" } else { "," }, bytes(count))
+                })
+            }
+            Event::BudgetUsed { bearer, per_cent: 100 } => {
+                write!(f, "the budget of bearer {bearer} is used up: only events are sent, from what is kept for them")
+            }
+            Event::BudgetUsed { bearer, per_cent } => {
+                write!(f, "{per_cent} % of the budget of bearer {bearer} are used: {}", eased(*per_cent))
+            }
         }
     }
 }
 
 /// A word in an event, such as the name of a source.
 pub type Word = heapless::String<16>;
+
+/// What waits from a step on.
+fn eased(per_cent: u8) -> &'static str {
+    match per_cent {
+        ..85 => "history waits",
+        ..95 => "history and ticks wait",
+        _ => "history, ticks and windows of a minute wait",
+    }
+}
+
+fn bytes(count: u64) -> impl fmt::Display {
+    Shown { unit: Unit::Bytes, is_per_second: false }.format(count as f64)
+}
 
 /// `text` cut to fit an event, at a character.
 pub fn text(text: &str) -> Text {
@@ -190,4 +248,29 @@ pub fn text(text: &str) -> Text {
         }
     }
     cut
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn what_a_day_cost_is_said_in_one_line() {
+        let spent = Spent { by_use: [300, 0, 0, 0, 50 << 10], other: 7 };
+        let bearer = Bearer::try_from("wwan0").unwrap();
+        let event = Event::DataUsed { bearer, day: 20_512, spent, budget_bytes: Some(1 << 20) };
+        let text =
+            "bearer wwan0 carried 50.3 KiB of 1.00 MiB on 2026-02-28: 300 B urgent, 50.0 KiB overhead, 7 B other";
+        assert_eq!(event.to_string(), text);
+    }
+
+    #[test]
+    fn each_step_of_a_budget_says_what_waits() {
+        let said = |per_cent| Event::BudgetUsed { bearer: "wwan0".try_into().unwrap(), per_cent }.to_string();
+        assert_eq!(said(70), "70 % of the budget of bearer wwan0 are used: history waits");
+        assert!(said(85).ends_with("history and ticks wait") && said(95).contains("windows of a minute"));
+        assert!(said(100).contains("used up: only events"));
+    }
 }

@@ -10,6 +10,7 @@
 //! | [`class`], [`stream`] | how much a series matters; lanes, shelves and streams |
 //! | [`metric`], [`series`] | the catalogue of host metrics; a metric with its labels |
 //! | [`event`] | what happened, as a value |
+//! | [`spent`] | what bytes on a link were for |
 //! | [`ranges`] | a bounded set of sequence numbers |
 //! | [`record`], [`batch`], [`window`] | one batch: its header and checksum; what its payload holds |
 //! | [`message`], [`frame`] | what the two ends say; how it is cut for the link |
@@ -31,6 +32,7 @@ pub mod metric;
 pub mod ranges;
 pub mod record;
 pub mod series;
+pub mod spent;
 pub mod stream;
 pub mod time;
 pub mod window;

@@ -55,6 +55,9 @@ pub const WINDOW_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of a host name (RFC 1035 section 2.3.4) or of a device's name at the hub.
 pub const HOSTNAME_BYTES_MAX: usize = 255;
 
+/// Bytes of a bearer's name: IFNAMSIZ of linux/if.h, less the NUL.
+pub const BEARER_BYTES_MAX: usize = 15;
+
 /// Bytes of a version string.
 pub const VERSION_BYTES_MAX: usize = 64;
 

@@ -302,6 +302,7 @@ catalogue! {
     ProcessesSkipped "outpost_processes_skipped" Gauge 0 "Processes that one walk had no room for.";
     Throttled "outpost_throttled" Gauge 0 "Whether the firmware slows the board down, or would, for each condition.";
     ThrottledSinceBoot "outpost_throttled_since_boot" Gauge 0 "Whether each condition was ever met since boot.";
+    UplinkBytes "outpost_uplink_bytes_total" Counter 0 "Bytes of whole IP packets in both directions, by bearer and by what they were for.";
 }
 
 #[cfg(test)]

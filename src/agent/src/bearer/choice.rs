@@ -3,8 +3,8 @@
 use heapless::{String, Vec};
 use wire::time::Span;
 
-/// Bytes of an interface's name: IFNAMSIZ of linux/if.h, less the NUL.
-pub const NAME_BYTES_MAX: usize = 15;
+/// Bytes of an interface's name.
+pub const NAME_BYTES_MAX: usize = wire::limits::BEARER_BYTES_MAX;
 
 /// Interfaces that are bearers at one time. Gateways have two or three.
 pub const BEARER_COUNT_MAX: usize = 8;

@@ -1,49 +1,9 @@
 //! What was spent in one day or month, and what becomes of it when that is another one.
 
 use serde::{Deserialize, Serialize};
+use wire::spent::{Spent, Use};
 
 use super::calendar::Turn;
-
-/// What bytes are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
-    /// Events, alerts, answers, with the packets that they need.
-    Urgent = 0,
-    /// Windows.
-    Summary = 1,
-    /// Ticks.
-    Raw = 2,
-    /// What could not be sent while it was new.
-    Backlog = 3,
-    /// Handshakes, acks, heartbeats, and what was sent again.
-    Overhead = 4,
-}
-
-/// How many uses there are.
-pub const USE_COUNT: usize = 5;
-
-/// Bytes, as whole IP packets in both directions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spent {
-    /// By what they were for.
-    pub by_use: [u64; USE_COUNT],
-    /// Of the machine's other programs.
-    pub other: u64,
-}
-
-impl Spent {
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.by_use.iter().fold(self.other, |sum, bytes| sum.saturating_add(*bytes))
-    }
-
-    fn less(&self, before: &Spent) -> Spent {
-        let mut rest = *self;
-        rest.by_use.iter_mut().zip(before.by_use).for_each(|(bytes, before)| *bytes = bytes.saturating_sub(before));
-        rest.other = rest.other.saturating_sub(before.other);
-        rest
-    }
-}
 
 /// One day's or month's account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,7 +77,7 @@ impl Account {
                 None
             }
             Turn::Resumed | Turn::Returned => {
-                let since_boot = self.own.less(&self.at_boot);
+                let since_boot = less(&self.own, &self.at_boot);
                 let used_before = self.used().saturating_sub(since_boot.total());
                 let closed = self.at_boot;
                 let carried = if turn == Turn::Returned { used_before } else { 0 };
@@ -127,6 +87,14 @@ impl Account {
             }
         }
     }
+}
+
+/// What was spent after `before`.
+fn less(all: &Spent, before: &Spent) -> Spent {
+    let mut rest = *all;
+    rest.by_use.iter_mut().zip(before.by_use).for_each(|(bytes, before)| *bytes = bytes.saturating_sub(before));
+    rest.other = rest.other.saturating_sub(before.other);
+    rest
 }
 
 #[cfg(test)]

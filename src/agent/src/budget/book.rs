@@ -1,9 +1,10 @@
 //! One bearer's accounts, and what they allow.
 
 use serde::{Deserialize, Serialize};
+use wire::spent::{Spent, USE_COUNT, Use};
 use wire::time::{Instant, Span};
 
-use super::account::{Account, Spent, USE_COUNT, Use};
+use super::account::Account;
 use super::calendar::{Calendar, DAY_MAX, DAY_MS, HOUR_MS, Turn};
 use super::profile::{PROFILE_BYTES_MAX, Profile};
 use super::{Limit, Record, Standing, Verdict};
