@@ -16,11 +16,12 @@ use alloc::vec::Vec;
 use wire::frame::{self, Assembler, FrameError, Framed, Splitter};
 use wire::limits::{FRAME_BYTES_MAX, WINDOW_BYTES_MAX};
 use wire::message::Kind;
+use wire::spent::{ByUse, USE_COUNT, Use};
 use wire::stream::Lane;
 use wire::time::{Instant, Span};
 
 use crate::estimator::{Estimate, Estimator, Mark};
-use crate::outbox::{Kept, Outbox, Tag};
+use crate::outbox::{Kept, Label, Outbox, Tag};
 use crate::receipt::{self, Number, Received};
 
 /// The smallest packet that a slow link is cut to: below it, what stands around a packet costs a fifth.
@@ -50,6 +51,9 @@ const ANSWER_MAX: Span = Span::seconds(15);
 /// Bytes of the first datagram, which shakes hands: 97 stand around it in 1,232 (see `identity::noise`).
 const FIRST_BYTES_MAX: usize = 1232 - 97;
 
+/// What stands around the first datagram more than around any other.
+const FIRST_EXTRA_BYTES: usize = 97 - 22;
+
 /// Timeouts in a row after which large packets count as too large for the path.
 const BLACK_HOLE_COUNT: u32 = 2;
 
@@ -74,6 +78,25 @@ impl Carrier {
             Carrier::Stream => 52 + 22,
         }
     }
+
+    /// Bytes that it takes to open a link, both ways, besides what the first packets take as any others do: the three packets of
+    /// TCP and a handshake of TLS 1.3 with raw keys and their acks, as measured over the lab's link; or what stands around the
+    /// two packets of a Noise handshake (see `identity::noise`).
+    pub const fn opening_bytes(self) -> usize {
+        match self {
+            Carrier::Datagram => FIRST_EXTRA_BYTES + 52 - 22,
+            Carrier::Stream => 1130,
+        }
+    }
+}
+
+/// A packet that leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What it costs with all that stands around it, by what that is for.
+    pub by_use: ByUse,
 }
 
 /// One end of a link.
@@ -150,12 +173,12 @@ impl Channel {
 
     /// Puts a message behind those of its lane.
     pub fn send(&mut self, lane: Lane, kind: Kind, bytes: Vec<u8>) {
-        self.outbox.push(lane, kind, bytes, 0);
+        self.outbox.push(lane, kind, bytes, Label::NONE);
     }
 
     /// As [`Channel::send`], of a message whose arrival is told by [`Channel::take_arrived`].
-    pub fn send_tagged(&mut self, lane: Lane, kind: Kind, bytes: Vec<u8>, tag: Tag) {
-        self.outbox.push(lane, kind, bytes, tag);
+    pub fn send_labelled(&mut self, lane: Lane, kind: Kind, bytes: Vec<u8>, label: Label) {
+        self.outbox.push(lane, kind, bytes, label);
     }
 
     /// How many bytes of which messages have arrived over datagrams since this was last asked.
@@ -169,6 +192,11 @@ impl Channel {
             return self.outbox.waiting_bytes(lane) < URGENT_BYTES_MAX;
         }
         self.outbox.all_waiting_bytes() < self.packet_bytes() && self.in_flight_bytes < self.window_bytes()
+    }
+
+    /// Bytes that wait.
+    pub fn waiting_bytes(&self) -> usize {
+        self.outbox.all_waiting_bytes()
     }
 
     /// Bytes that wait or are on their way.
@@ -200,23 +228,30 @@ impl Channel {
         share.saturating_sub(self.carrier.around_bytes()).clamp(PACKET_BYTES_MIN, self.packet_bytes_max)
     }
 
-    /// The next packet: what to write, or one datagram. Datagrams count from 0; the first, which opens the link, may come again and
-    /// is not counted again, until the other end has answered.
-    pub fn poll_packet(&mut self, now: Instant) -> Option<Vec<u8>> {
+    /// The next packet: what to write, or one datagram, with nothing but what waits in the `open` lanes, the most urgent ones.
+    /// Datagrams count from 0; the first, which opens the link, may come again and is not counted again, until the other end has
+    /// answered.
+    pub fn poll_packet(&mut self, now: Instant, open: &[Lane]) -> Option<Outgoing> {
         if self.confined_bytes.is_some() && self.sent_count > 0 {
             return None;
         }
         if !self.is_answered && self.sent_count > 0 {
-            return core::mem::take(&mut self.is_repeat_due).then(|| self.first.clone());
+            return core::mem::take(&mut self.is_repeat_due).then(|| self.first_again());
         }
-        let packet = self.pack(now);
+        let packet = self.pack(now, open);
         if !self.is_answered {
-            self.first = packet.clone().unwrap_or_default();
+            self.first = packet.as_ref().map(|packet| packet.bytes.clone()).unwrap_or_default();
         }
         packet
     }
 
-    fn pack(&mut self, now: Instant) -> Option<Vec<u8>> {
+    fn first_again(&self) -> Outgoing {
+        let mut by_use = [0; USE_COUNT];
+        by_use[Use::Overhead as usize] = (self.first.len() + self.carrier.around_bytes() + FIRST_EXTRA_BYTES) as u64;
+        Outgoing { bytes: self.first.clone(), by_use }
+    }
+
+    fn pack(&mut self, now: Instant, open: &[Lane]) -> Option<Outgoing> {
         let is_first = self.sent_count == 0 && self.carrier == Carrier::Datagram;
         let first_bytes = if is_first { FIRST_BYTES_MAX } else { usize::MAX };
         let bytes_max = self.packet_bytes().min(first_bytes).min(self.confined_bytes.unwrap_or(usize::MAX));
@@ -227,8 +262,8 @@ impl Channel {
         let is_urgent =
             !self.outbox.is_empty(Lane::Urgent) && self.in_flight_bytes < self.window_bytes() + URGENT_BYTES_MAX;
         let open = match (is_open, is_urgent) {
-            (true, _) => &Lane::ALL[..],
-            (false, true) => &[Lane::Urgent],
+            (true, _) => open,
+            (false, true) => &open[..open.len().min(1)],
             (false, false) => &[],
         };
         let has_frames = open.iter().any(|lane| !self.outbox.is_empty(*lane));
@@ -243,6 +278,7 @@ impl Channel {
             self.received.put_back(now);
         }
         let wants_receipt = packet.kept.iter().any(|kept| kept.is_part() || wants_receipt(kept.kind()));
+        let by_use = by_use(&packet.kept, packet.bytes.len() + around);
         let number = self.sent_count;
         self.sent_count += 1;
         self.sent_bytes += packet.bytes.len() as u64;
@@ -259,7 +295,7 @@ impl Channel {
         if Lane::ALL.iter().all(|lane| self.outbox.is_empty(*lane)) {
             self.estimator.limited(self.in_flight_bytes);
         }
-        Some(packet.bytes)
+        Some(Outgoing { bytes: packet.bytes, by_use })
     }
 
     /// Bytes of a stream arrived. Each whole message goes to `each`, until it says stop with an error.
@@ -475,6 +511,18 @@ impl Channel {
         let waits = !self.sent.is_empty() || self.timeout_count > 0;
         waits.then_some(self.heard_at)
     }
+}
+
+/// What a packet of so many bytes costs. What stands around its frames is for the first of them.
+fn by_use(kept: &[Kept], packet_bytes: usize) -> ByUse {
+    let mut by_use = [0; USE_COUNT];
+    let mut around = packet_bytes as u64;
+    for (purpose, bytes) in kept.iter().map(Kept::cost) {
+        by_use[purpose as usize] += bytes as u64;
+        around -= bytes as u64;
+    }
+    by_use[kept.first().map_or(Use::Overhead, |first| first.cost().0) as usize] += around;
+    by_use
 }
 
 fn wants_receipt(kind: u8) -> bool {

@@ -10,13 +10,14 @@ use wire::id::Seq;
 use wire::limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_COUNT_MAX};
 use wire::message::{About, Ack, Close, CloseReason, Hello, HubTime, Kind, Ping, Pong, VERSION, Want, Welcome};
 use wire::record;
+use wire::spent::Use;
 use wire::stream::{Lane, Stream};
 use wire::time::{Instant, Span, Stamp};
 
 use crate::backoff::Backoff;
-use crate::channel::{Carrier, Channel};
+use crate::channel::{Carrier, Channel, Outgoing};
 use crate::estimator::Estimate;
-use crate::outbox::Tag;
+use crate::outbox::{Label, Tag};
 use crate::receipt::Number;
 use crate::talk;
 
@@ -79,7 +80,7 @@ pub enum Output {
     /// Open a connection to the hub.
     Dial,
     /// Send this last packet.
-    Send(Vec<u8>),
+    Send(Box<Outgoing>),
     /// Close the connection. No [`Input::Disconnected`] is expected.
     HangUp(DownReason),
     /// The link is up.
@@ -164,6 +165,7 @@ pub struct Client {
     timing: Timing,
     state: State,
     backoff: Backoff,
+    is_held: bool,
     channel: Option<Box<Channel>>,
     /// The stamp of the hello, against which records are packed.
     greeted: Stamp,
@@ -193,6 +195,7 @@ impl Client {
             timing,
             state: State::Down { dial_at: now },
             backoff: Backoff::new(seed),
+            is_held: false,
             channel: None,
             greeted: Stamp::default(),
             asked_at: now,
@@ -216,6 +219,7 @@ impl Client {
     /// The state's word, for people.
     pub fn state_name(&self) -> &'static str {
         match self.state {
+            State::Down { .. } if self.is_held => "held",
             State::Down { .. } => "down",
             State::Dialling { .. } => "dialling",
             State::Greeting { .. } => "greeting",
@@ -227,6 +231,21 @@ impl Client {
     /// What is known of the link, if there is one.
     pub fn estimate(&self) -> Option<Estimate> {
         self.channel.as_ref().map(|channel| channel.estimate())
+    }
+
+    /// What carries the present link, if there is one.
+    pub fn carrier(&self) -> Option<Carrier> {
+        self.channel.as_ref().map(|channel| channel.carrier())
+    }
+
+    /// Bytes of messages that are to be sent and are in no packet yet.
+    pub fn waiting_bytes(&self) -> usize {
+        self.channel.as_ref().map_or(0, |channel| channel.waiting_bytes())
+    }
+
+    /// Holds back what nobody waits for, or lets it go: dials, and pings on a link that is idle.
+    pub fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
     }
 
     /// Messages of kinds that this version does not know and passed over.
@@ -258,10 +277,10 @@ impl Client {
             && channel.has_room(lane)
     }
 
-    /// Sends a sealed record.
+    /// Sends a sealed record, whose bytes are for `purpose`.
     ///
     /// Panics: when [`Client::can_send`] is false.
-    pub fn send_batch(&mut self, now: Instant, stream: Stream, seq: Seq, record: &[u8]) {
+    pub fn send_batch(&mut self, now: Instant, stream: Stream, seq: Seq, record: &[u8], purpose: Use) {
         assert!(self.can_send(stream.lane()), "the caller asks first");
         self.owe(now);
         self.batch_count = self.batch_count.wrapping_add(1).max(1);
@@ -272,7 +291,7 @@ impl Client {
         self.in_flight.push(in_flight).expect("can_send leaves room");
         self.in_flight_bytes += packed.len();
         if let Some(channel) = &mut self.channel {
-            channel.send_tagged(stream.lane(), Kind::Batch, packed, tag);
+            channel.send_labelled(stream.lane(), Kind::Batch, packed, Label { tag, purpose });
         }
     }
 
@@ -439,7 +458,7 @@ impl Client {
             channel.handle_timeout(now);
         }
         match self.state {
-            State::Down { dial_at } if dial_at <= now => {
+            State::Down { dial_at } if dial_at <= now && !self.is_held => {
                 self.state = State::Dialling { until: now + self.timing.dial };
                 self.tell(Output::Dial);
             }
@@ -451,7 +470,9 @@ impl Client {
             }
             State::Online { since, .. } if self.ping_at().is_some_and(|at| at <= now) => {
                 self.state = State::Online { since, ping_at: now + self.timing.heartbeat };
-                self.tell(Output::PingDue);
+                if self.is_owed() || !self.is_held {
+                    self.tell(Output::PingDue);
+                }
             }
             _ => {}
         }
@@ -487,7 +508,7 @@ impl Client {
     /// When [`Client::handle_timeout`] or [`Client::poll_packet`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let own = match self.state {
-            State::Down { dial_at } => Some(dial_at),
+            State::Down { dial_at } => (!self.is_held).then_some(dial_at),
             State::Dialling { until } | State::Greeting { until } => Some(until),
             State::Online { .. } => self.silent_at().into_iter().chain(self.ping_at()).min(),
             State::Stopped => None,
@@ -501,9 +522,10 @@ impl Client {
         self.outputs.pop_front()
     }
 
-    /// The next packet to send: bytes of a stream, or one datagram, the n-th of them with number n.
-    pub fn poll_packet(&mut self, now: Instant) -> Option<Vec<u8>> {
-        self.channel.as_mut()?.poll_packet(now)
+    /// The next packet to send, with nothing but what waits in the `open` lanes, the most urgent ones: bytes of a stream, or one
+    /// datagram, the n-th of them with number n.
+    pub fn poll_packet(&mut self, now: Instant, open: &[Lane]) -> Option<Outgoing> {
+        self.channel.as_mut()?.poll_packet(now, open)
     }
 
     /// Dials at once where it would wait: what made the hub refuse has changed.
@@ -525,8 +547,8 @@ impl Client {
     pub fn stop(&mut self, now: Instant) {
         if self.is_online() {
             self.say(Lane::Urgent, Kind::Close, talk::body(&talk::close(CloseReason::Shutdown, "")));
-            if let Some(packet) = self.poll_packet(now) {
-                self.tell(Output::Send(packet));
+            if let Some(packet) = self.poll_packet(now, &[Lane::Urgent]) {
+                self.tell(Output::Send(Box::new(packet)));
             }
         }
         if !matches!(self.state, State::Down { .. } | State::Stopped) {

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use wire::frame::{Head, Part};
 use wire::limits::FRAME_BYTES_MAX;
 use wire::message::Kind;
+use wire::spent::Use;
 use wire::stream::{LANE_COUNT, Lane};
 
 /// The smallest part of a message that is worth a frame of its own.
@@ -16,16 +17,35 @@ const PART_BYTES_MIN: usize = 64;
 pub struct Kept {
     head: Head,
     payload: Vec<u8>,
-    tag: Tag,
+    label: Label,
 }
 
 /// What its sender calls a message; several may have the same.
 pub type Tag = u32;
 
+/// What its sender says of a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Label {
+    /// What it is called.
+    pub tag: Tag,
+    /// What its bytes are for.
+    pub purpose: Use,
+}
+
+impl Label {
+    /// Of a message that nobody asks about.
+    pub const NONE: Label = Label { tag: 0, purpose: Use::Overhead };
+}
+
 impl Kept {
     /// Which message it is of, and how many bytes of it.
     pub fn tagged_bytes(&self) -> (Tag, usize) {
-        (self.tag, self.payload.len())
+        (self.label.tag, self.payload.len())
+    }
+
+    /// What it is for, and its bytes with its head.
+    pub fn cost(&self) -> (Use, usize) {
+        (self.label.purpose, self.head.frame_bytes(self.payload.len()))
     }
 
     /// Whether it is a part of a message.
@@ -58,7 +78,7 @@ struct Message {
     bytes: Vec<u8>,
     /// The next part, once it goes in parts.
     part: Option<Part>,
-    tag: Tag,
+    label: Label,
 }
 
 impl Message {
@@ -80,14 +100,15 @@ pub struct Packet {
 
 impl Outbox {
     /// Puts a message behind those of its lane.
-    pub fn push(&mut self, lane: Lane, kind: Kind, bytes: Vec<u8>, tag: Tag) {
+    pub fn push(&mut self, lane: Lane, kind: Kind, bytes: Vec<u8>, label: Label) {
         let head = Head { lane, kind: kind as u8, skippable: false, part: None };
-        self.lanes[lane.index()].messages.push_back(Message { head, bytes, part: None, tag });
+        self.lanes[lane.index()].messages.push_back(Message { head, bytes, part: None, label });
     }
 
     /// Puts frames that were lost before everything else of their lanes.
     pub fn put_back(&mut self, kept: Vec<Kept>) {
-        for frame in kept.into_iter().rev() {
+        for mut frame in kept.into_iter().rev() {
+            frame.label.purpose = Use::Overhead;
             self.lanes[frame.head.lane.index()].lost.push_front(frame);
         }
     }
@@ -154,12 +175,12 @@ impl Waiting {
             && message.bytes.len() <= FRAME_BYTES_MAX
             && message.head.frame_bytes(message.bytes.len()) <= room
         {
-            let Message { head, bytes, tag, .. } = self.messages.pop_front()?;
-            return Some(Kept { head, payload: bytes, tag });
+            let Message { head, bytes, label, .. } = self.messages.pop_front()?;
+            return Some(Kept { head, payload: bytes, label });
         }
         let part = message.part.unwrap_or(Part { message: message_count.wrapping_add(1), offset: 0, more: true });
         let mut head = Head { part: Some(part), ..message.head };
-        let tag = message.tag;
+        let label = message.label;
         let left = &message.bytes[part.offset as usize..];
         let around = head.frame_bytes(FRAME_BYTES_MAX) - FRAME_BYTES_MAX;
         let room = room.saturating_sub(around).min(FRAME_BYTES_MAX);
@@ -175,7 +196,7 @@ impl Waiting {
             head.part = Some(Part { more: false, ..part });
             self.messages.pop_front();
         }
-        Some(Kept { head, payload, tag })
+        Some(Kept { head, payload, label })
     }
 }
 
@@ -201,9 +222,9 @@ mod tests {
     #[test]
     fn the_urgent_goes_first_and_small_messages_share_a_packet() {
         let mut outbox = Outbox::default();
-        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![2; 1000], 0);
-        outbox.push(Lane::Summary, Kind::Batch, alloc::vec![1; 90], 0);
-        outbox.push(Lane::Urgent, Kind::Batch, alloc::vec![0; 60], 0);
+        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![2; 1000], Label::NONE);
+        outbox.push(Lane::Summary, Kind::Batch, alloc::vec![1; 90], Label::NONE);
+        outbox.push(Lane::Urgent, Kind::Batch, alloc::vec![0; 60], Label::NONE);
         let (sizes, messages) = drain(&mut outbox, 470);
         assert_eq!(messages.iter().map(Vec::len).collect::<Vec<_>>(), [60, 90, 1000]);
         assert!(sizes.iter().all(|size| *size <= 470) && sizes.len() == 3, "{sizes:?}");
@@ -212,9 +233,9 @@ mod tests {
     #[test]
     fn an_alert_passes_a_message_that_is_half_sent() {
         let mut outbox = Outbox::default();
-        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![2; 5000], 0);
+        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![2; 5000], Label::NONE);
         let first = outbox.packet(None, &Lane::ALL, 470, true);
-        outbox.push(Lane::Urgent, Kind::Batch, alloc::vec![0; 60], 0);
+        outbox.push(Lane::Urgent, Kind::Batch, alloc::vec![0; 60], Label::NONE);
         let second = outbox.packet(None, &[Lane::Urgent], 470, true);
         assert_eq!((first.bytes.len(), second.bytes.len()), (468, 62));
     }
@@ -222,9 +243,9 @@ mod tests {
     #[test]
     fn what_was_lost_goes_before_what_was_never_sent() {
         let mut outbox = Outbox::default();
-        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![1; 100], 0);
-        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![2; 100], 0);
-        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![3; 100], 0);
+        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![1; 100], Label::NONE);
+        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![2; 100], Label::NONE);
+        outbox.push(Lane::Raw, Kind::Batch, alloc::vec![3; 100], Label::NONE);
         let lost = outbox.packet(None, &Lane::ALL, 210, true);
         assert_eq!(lost.kept.len(), 2);
         outbox.put_back(lost.kept);
@@ -238,9 +259,9 @@ mod tests {
             let mut outbox = Outbox::default();
             let sizes = [0, 1, 63, 64, 65, 1179, 1180, 1181, 20_000];
             for (index, size) in sizes.iter().enumerate() {
-                outbox.push(Lane::ALL[index % 3], Kind::Batch, alloc::vec![index as u8; *size], 0);
+                outbox.push(Lane::ALL[index % 3], Kind::Batch, alloc::vec![index as u8; *size], Label::NONE);
             }
-            outbox.push(Lane::Raw, Kind::Batch, alloc::vec![7], 0);
+            outbox.push(Lane::Raw, Kind::Batch, alloc::vec![7], Label::NONE);
             let (_, messages) = drain(&mut outbox, bytes_max);
             let total: usize = messages.iter().map(Vec::len).sum();
             assert_eq!((total, messages.len()), (sizes.iter().sum::<usize>() + 1, sizes.len() + 1), "{bytes_max}");

@@ -8,6 +8,7 @@ use wire::id::{JournalId, Seq};
 use wire::message::{Ack, Backlog, Checksum, CloseReason, Hello, HubTime, Kind, Ping, Pong, Progress, Welcome};
 use wire::ranges::RangeSet;
 use wire::record::{Header, Record, seal};
+use wire::spent::{ByUse, USE_COUNT, Use};
 use wire::stream::{Lane, Stream};
 use wire::time::{Instant, Span, Stamp, UnixTime};
 
@@ -60,6 +61,8 @@ struct Pair {
     /// Says of each datagram whether it is lost.
     is_lost: fn(usize) -> bool,
     datagram_count: usize,
+    /// What the client's packets cost.
+    spent: ByUse,
 }
 
 impl Pair {
@@ -92,6 +95,7 @@ impl Pair {
             counts: [0; 2],
             is_lost: |_| false,
             datagram_count: 0,
+            spent: [0; USE_COUNT],
         };
         pair.carry();
         assert_eq!(pair.heard.pop(), Some(Heard::Hello(hello())));
@@ -108,12 +112,14 @@ impl Pair {
         loop {
             while let Some(output) = self.client.poll_output() {
                 match output {
-                    Output::Send(packet) => self.carry_up(&packet),
+                    Output::Send(packet) => self.carry_up(&packet.bytes),
                     other => self.told.push(other),
                 }
             }
-            if let Some(packet) = self.client.poll_packet(self.now) {
-                self.carry_up(&packet);
+            if let Some(packet) = self.client.poll_packet(self.now, &Lane::ALL) {
+                let spent = self.spent.iter_mut().zip(packet.by_use);
+                spent.for_each(|(sum, bytes)| *sum += bytes);
+                self.carry_up(&packet.bytes);
             } else if let Some(packet) = self.server.poll_packet(self.now) {
                 self.carry_down(&packet);
             } else {
@@ -169,7 +175,7 @@ impl Pair {
     }
 
     fn send(&mut self, seq: u64, bytes: usize) {
-        self.client.send_batch(self.now, Stream::raw(Class::Normal), Seq(seq), &record(seq, bytes));
+        self.client.send_batch(self.now, Stream::raw(Class::Normal), Seq(seq), &record(seq, bytes), Use::Raw);
         self.carry();
     }
 }
@@ -202,10 +208,11 @@ fn what_is_urgent_goes_with_the_hello() {
     );
     assert!(client.can_send(Stream::Event.lane()) && !client.can_send(Stream::raw(Class::Normal).lane()));
     let fire = record(4, 4);
-    client.send_batch(now, Stream::Event, Seq(4), &fire);
+    client.send_batch(now, Stream::Event, Seq(4), &fire, Use::Urgent);
     let mut server = Server::new(now, Carrier::Datagram);
     let mut heard = Vec::new();
-    server.receive(now, Some(0), &client.poll_packet(now).unwrap(), |message| heard.push(message)).unwrap();
+    let packet = client.poll_packet(now, &Lane::ALL).unwrap();
+    server.receive(now, Some(0), &packet.bytes, |message| heard.push(message)).unwrap();
     assert_eq!(heard, [Heard::Hello(hello()), Heard::Batch(fire)]);
     assert!(!client.can_send(Stream::Event.lane()) && !server.is_confirmed());
 }
@@ -214,13 +221,13 @@ fn what_is_urgent_goes_with_the_hello() {
 fn a_link_that_swallows_a_batch_is_half_open_and_given_up() {
     for carrier in [Carrier::Stream, Carrier::Datagram] {
         let mut pair = Pair::online_over(carrier);
-        pair.client.send_batch(pair.now, Stream::raw(Class::Normal), Seq(0), &record(0, 9));
-        assert!(pair.client.poll_packet(pair.now).is_some());
+        pair.client.send_batch(pair.now, Stream::raw(Class::Normal), Seq(0), &record(0, 9), Use::Raw);
+        assert!(pair.client.poll_packet(pair.now, &Lane::ALL).is_some());
         while pair.told.is_empty() {
             let at = pair.client.poll_timeout().unwrap();
             pair.now = at.max(pair.now + Span(1));
             pair.client.handle_timeout(pair.now);
-            while pair.client.poll_packet(pair.now).is_some() {}
+            while pair.client.poll_packet(pair.now, &Lane::ALL).is_some() {}
             pair.told.extend(pair.client.poll_output());
         }
         assert_eq!(pair.told.pop(), Some(Output::HangUp(DownReason::Silent)));
@@ -264,15 +271,15 @@ fn the_window_closes_until_what_is_on_its_way_has_arrived() {
         let mut pair = Pair::online_over(carrier);
         let mut seq = 0;
         while pair.client.can_send(Stream::raw(Class::Normal).lane()) {
-            pair.client.send_batch(pair.now, Stream::raw(Class::Normal), Seq(seq), &record(seq, 400));
-            while pair.client.poll_packet(pair.now).is_some() {}
+            pair.client.send_batch(pair.now, Stream::raw(Class::Normal), Seq(seq), &record(seq, 400), Use::Raw);
+            while pair.client.poll_packet(pair.now, &Lane::ALL).is_some() {}
             seq += 1;
         }
         assert!((3..9).contains(&seq), "{seq}");
         // An alert does not wait.
         assert!(pair.client.can_send(Stream::Event.lane()));
-        pair.client.send_batch(pair.now, Stream::Event, Seq(0), &record(0, 4));
-        assert!(pair.client.poll_packet(pair.now).is_some());
+        pair.client.send_batch(pair.now, Stream::Event, Seq(0), &record(0, 4), Use::Urgent);
+        assert!(pair.client.poll_packet(pair.now, &Lane::ALL).is_some());
     }
 }
 
@@ -303,7 +310,7 @@ fn whatever_is_lost_every_batch_arrives() {
         let (mut seq, mut acked) = (0, 0);
         while acked < 60 {
             while seq < 60 && pair.client.can_send(Stream::raw(Class::Normal).lane()) {
-                pair.client.send_batch(pair.now, Stream::raw(Class::Normal), Seq(seq), &record(seq, 900));
+                pair.client.send_batch(pair.now, Stream::raw(Class::Normal), Seq(seq), &record(seq, 900), Use::Raw);
                 seq += 1;
             }
             pair.wait(Span(700));
@@ -402,4 +409,55 @@ fn a_refused_client_waits_until_it_is_told_to_dial() {
     pair.client.redial(pair.now);
     pair.client.handle_timeout(pair.now);
     assert_eq!(pair.client.poll_output(), None);
+}
+
+#[test]
+fn each_packet_says_what_it_costs_and_what_is_sent_again_is_overhead() {
+    let mut pair = Pair::online_over(Carrier::Datagram);
+    let opened = pair.spent;
+    assert!(opened[Use::Overhead as usize] > 0 && opened[Use::Raw as usize] == 0, "{opened:?}");
+    pair.is_lost = |_| true;
+    pair.send(0, 400);
+    let around = Carrier::Datagram.around_bytes() as u64;
+    let lost = pair.spent;
+    assert!((400 + around..440 + around).contains(&lost[Use::Raw as usize]), "{lost:?}");
+    pair.is_lost = |_| false;
+    while pair.heard.is_empty() {
+        let at = pair.client.poll_timeout().unwrap();
+        pair.pass(at - pair.now);
+    }
+    assert_eq!(pair.spent[Use::Raw as usize], lost[Use::Raw as usize]);
+    assert!(pair.spent[Use::Overhead as usize] >= opened[Use::Overhead as usize] + 400 + around, "{:?}", pair.spent);
+}
+
+#[test]
+fn what_waits_in_a_closed_lane_stays_and_an_alert_passes() {
+    let mut pair = Pair::online_over(Carrier::Datagram);
+    pair.client.send_batch(pair.now, Stream::Raw, Seq(0), &record(0, 400), Use::Raw);
+    let waiting_bytes = pair.client.waiting_bytes();
+    assert!(waiting_bytes > 400 && pair.client.poll_packet(pair.now, &[Lane::Urgent]).is_none());
+    pair.client.send_batch(pair.now, Stream::Event, Seq(0), &record(0, 4), Use::Urgent);
+    let packet = pair.client.poll_packet(pair.now, &[Lane::Urgent]).expect("an alert waits for nothing");
+    assert_eq!(packet.by_use[Use::Urgent as usize], (packet.bytes.len() + Carrier::Datagram.around_bytes()) as u64);
+    assert_eq!(pair.client.poll_packet(pair.now, &[Lane::Urgent]), None);
+    assert_eq!(pair.client.waiting_bytes(), waiting_bytes);
+    let packet = pair.client.poll_packet(pair.now, &Lane::ALL);
+    assert!(packet.is_some_and(|packet| packet.by_use[Use::Raw as usize] > 200));
+}
+
+#[test]
+fn a_client_that_is_held_neither_pings_nor_dials() {
+    let mut pair = Pair::online();
+    pair.client.hold(true);
+    pair.pass(Timing::default().heartbeat);
+    assert!(pair.told.is_empty());
+    pair.client.handle_input(pair.now, Input::Disconnected);
+    let later = pair.now + Span::minutes(60);
+    pair.client.handle_timeout(later);
+    assert_eq!(pair.client.poll_output(), Some(Output::HangUp(DownReason::Disconnected)));
+    assert_eq!((pair.client.poll_output(), pair.client.poll_timeout()), (None, None));
+    assert_eq!(pair.client.state_name(), "held");
+    pair.client.hold(false);
+    pair.client.handle_timeout(later);
+    assert_eq!(pair.client.poll_output(), Some(Output::Dial));
 }

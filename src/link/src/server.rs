@@ -153,7 +153,7 @@ impl Server {
 
     /// The next packet to send: bytes of a stream, or one datagram, the n-th of them with number n.
     pub fn poll_packet(&mut self, now: Instant) -> Option<Vec<u8>> {
-        self.channel.poll_packet(now)
+        Some(self.channel.poll_packet(now, &Lane::ALL)?.bytes)
     }
 
     /// Answers a hello.
