@@ -69,6 +69,7 @@ fn a_tick_that_closes_no_batch_allocates_nothing() {
         batch_age: (Span::minutes(10), Span::minutes(10)),
         importance: Default::default(),
         wear_budget_bytes: u64::MAX,
+        budget: Default::default(),
     };
     let mut agent = Agent::open(disk.folder(), settings, 1, stamp(0)).expect("the simulated disk has room");
     let mut reading = Some(Box::new(Reading::new(4096)));

@@ -25,6 +25,7 @@ pub(super) fn settings(batch_age_s: u64) -> Settings {
         batch_age: (Span::seconds(batch_age_s), Span::seconds(batch_age_s)),
         importance: Default::default(),
         wear_budget_bytes: u64::MAX,
+        budget: Default::default(),
     }
 }
 

@@ -42,7 +42,7 @@ use wire::message::{self, Fingerprint, Hello};
 use wire::ranges::SeqRange;
 use wire::record::Record;
 use wire::series::Kind as SeriesKind;
-use wire::stream::Stream;
+use wire::stream::{Lane, Stream};
 use wire::time::{Instant, Span, Stamp, UnixTime};
 use wire::window::WindowReader;
 
@@ -121,7 +121,7 @@ fn client(bytes: &[u8]) {
     let connected = |carrier| Input::Connected { carrier, known: Estimate::default(), hello: &hello };
     client.handle_input(Instant(0), connected(Carrier::Stream));
     client.handle_input(Instant(1), Input::Received(bytes));
-    while client.poll_output().is_some() || client.poll_packet(Instant(1)).is_some() {}
+    while client.poll_output().is_some() || client.poll_packet(Instant(1), &Lane::ALL).is_some() {}
     client.handle_timeout(Instant(100_000));
     // The same as datagrams, cut where a byte says so.
     let mut client = Client::new(Timing::default(), 1, Instant(0));
@@ -129,7 +129,7 @@ fn client(bytes: &[u8]) {
     client.handle_input(Instant(0), connected(Carrier::Datagram));
     for (number, datagram) in bytes.split(|byte| *byte == 0xfe).enumerate() {
         client.handle_input(Instant(1), Input::Datagram(number as u64, datagram));
-        while client.poll_output().is_some() || client.poll_packet(Instant(1)).is_some() {}
+        while client.poll_output().is_some() || client.poll_packet(Instant(1), &Lane::ALL).is_some() {}
     }
     client.handle_timeout(Instant(100_000));
 }
@@ -225,6 +225,7 @@ fn history(mut bytes: &[u8]) {
         batch_age: (Span::minutes(10), Span::minutes(10)),
         importance: Default::default(),
         wear_budget_bytes: u64::MAX,
+        budget: Default::default(),
     };
     let mut agent = Agent::open(disk.folder(), settings, 1, now).expect("a journal always opens");
     let everything = Question::Samples { names: Vec::new(), since: Span::minutes(60), sample_count_max: 10_000 };

@@ -13,9 +13,8 @@ use std::io;
 use disk::Folder;
 use journal::Journal;
 use journal::journal::{OpenError, Settings as JournalSettings};
-use link::channel::Carrier;
+use link::channel::{Carrier, Outgoing};
 use link::client::{Client, DownReason, Input as LinkInput, Output as LinkOutput, Timing};
-use link::estimator::Estimate;
 use link::receipt::Number;
 use wire::batch;
 use wire::class::Class;
@@ -31,11 +30,13 @@ use wire::series::Series;
 use wire::stream::Stream;
 use wire::time::{Instant, Span, Stamp, UnixTime};
 
+use crate::budget::Limit;
 use crate::clock::{self, Clock};
 use crate::history;
 use crate::importance::Importance;
+use crate::meter::{Gate, Meter};
 use crate::probe::{self, Carry, Reading};
-use crate::question::{Answer, Question, SeriesSamples, Status};
+use crate::question::{Answer, LinkReport, Question, SeriesSamples, Status};
 use crate::sampler::{Batch, Sampler};
 use crate::shortfall::Shortfall;
 use crate::summary::{Sealed, Summarizer};
@@ -85,6 +86,8 @@ pub struct Settings {
     pub importance: Importance,
     /// What may be written to the journal's flash in a day, in bytes.
     pub wear_budget_bytes: u64,
+    /// What the link may cost.
+    pub budget: Limit,
 }
 
 /// What the driver tells the core.
@@ -105,6 +108,10 @@ pub enum Input {
     Connected(Carrier),
     /// A datagram of the hub; the first has number 0.
     Datagram(Number, Vec<u8>),
+    /// The present connection has carried so many bytes in all, both ways, as whole IP packets: what the kernel counts of it.
+    CountedConnection(u64),
+    /// The interface under the link has carried so many bytes in all, both ways, for every program.
+    CountedInterface(u64),
     /// Somebody says that the hub has forgotten the session.
     Forgotten,
     /// Bytes of the hub on a connection.
@@ -176,8 +183,7 @@ pub struct Agent {
     acked_at: Option<Instant>,
     /// Why the last link ended, in words.
     link_ended: Option<String>,
-    /// What was learned of the last link.
-    known: Estimate,
+    meter: Meter,
     /// Why the connection was lost, in the port's words.
     lost: Option<String>,
     tick_count: u64,
@@ -245,6 +251,7 @@ impl Agent {
             sampler: Sampler::new(dictionary, &settings.importance),
             summarizer: Summarizer::new(),
             carry: Box::new(Carry::new()),
+            meter: Meter::open(&journal, settings.budget, now),
             journal,
             outputs: VecDeque::new(),
             record: Vec::new(),
@@ -255,7 +262,6 @@ impl Agent {
             told_offset_ms: None,
             acked_at: None,
             link_ended: None,
-            known: Estimate::default(),
             lost: None,
             tick_count: 0,
             durable_tick_count: 0,
@@ -294,13 +300,22 @@ impl Agent {
                 Input::Connected(carrier) => {
                     let hello = self.hello(now);
                     self.told_offset_ms = offset_ms(now);
-                    let connected = LinkInput::Connected { carrier, known: self.known, hello: &hello };
+                    self.meter.connected(now, carrier, uplink::is_urgent(&self.journal));
+                    let connected = LinkInput::Connected { carrier, known: self.meter.estimate(), hello: &hello };
                     self.client.handle_input(now.uptime, connected);
                 }
+                Input::CountedConnection(bytes) => {
+                    self.meter.count_connection(now, bytes, uplink::is_urgent(&self.journal));
+                }
+                Input::CountedInterface(bytes) => self.meter.count_interface(now, bytes),
                 Input::Datagram(number, bytes) => {
+                    self.count_received(now, &bytes);
                     self.client.handle_input(now.uptime, LinkInput::Datagram(number, &bytes));
                 }
-                Input::Received(bytes) => self.client.handle_input(now.uptime, LinkInput::Received(&bytes)),
+                Input::Received(bytes) => {
+                    self.count_received(now, &bytes);
+                    self.client.handle_input(now.uptime, LinkInput::Received(&bytes));
+                }
                 Input::Disconnected(reason) => {
                     self.lost = reason;
                     self.client.handle_input(now.uptime, LinkInput::Disconnected);
@@ -313,7 +328,7 @@ impl Agent {
             self.drain_link(now);
         }
         if let Some(estimate) = self.client.estimate() {
-            self.known = estimate;
+            self.meter.learn(estimate);
         }
         self.client.handle_timeout(now.uptime);
         self.drain_link(now);
@@ -321,6 +336,7 @@ impl Agent {
         while let Some(event) = self.clock.poll_event() {
             self.say(now, &event);
         }
+        self.say_spending(now);
         if is_asked_to_stop {
             self.stop = Stop::Asked { until: now.uptime + STOP_GRACE };
             self.close_batch(now);
@@ -338,14 +354,33 @@ impl Agent {
         self.stop_if_done(now);
     }
 
-    /// Sends what there is to send and room for.
+    /// Sends what there is to send and room for, as long as the budget lets it.
     fn send(&mut self, now: Stamp) {
-        loop {
+        self.meter.begin();
+        while let Some(lanes) = self.meter.gate(now).lanes() {
             // What the disk refuses now is asked for again in the next step.
-            let _ = uplink::fill(&mut self.journal, &mut self.client, now, &mut self.record);
-            let Some(packet) = self.client.poll_packet(now.uptime) else { return };
-            self.outputs.push_back(Output::Send(packet));
+            let _ = uplink::fill(&mut self.journal, &mut self.client, &mut self.meter, now, &mut self.record);
+            let Some(packet) = self.client.poll_packet(now.uptime, lanes) else { break };
+            self.leave(now, packet);
         }
+        let can_send = self.client.is_online() && self.meter.gate(now) == Gate::Open;
+        if self.meter.notice(now, can_send) {
+            self.end_runs(now);
+            self.meter.mark_history(&self.journal);
+        }
+        let may_dial = self.meter.may_dial(now, uplink::is_urgent(&self.journal));
+        self.client.hold(!may_dial);
+    }
+
+    fn leave(&mut self, now: Stamp, packet: Outgoing) {
+        self.meter.spend(now, packet.by_use, uplink::is_urgent(&self.journal));
+        self.outputs.push_back(Output::Send(packet.bytes));
+    }
+
+    fn count_received(&mut self, now: Stamp, bytes: &[u8]) {
+        let Some(carrier) = self.client.carrier() else { return };
+        let whole_bytes = (bytes.len() + carrier.around_bytes()) as u64;
+        self.meter.spend_overhead(now, whole_bytes, uplink::is_urgent(&self.journal));
     }
 
     fn stop_if_done(&mut self, now: Stamp) {
@@ -373,7 +408,7 @@ impl Agent {
             Storage::Works => self.sampler.due_at(self.batch_age()),
         };
         let stop = if let Stop::Asked { until } = self.stop { Some(until) } else { None };
-        [self.client.poll_timeout(), commit, stop].into_iter().flatten().min()
+        [self.client.poll_timeout(), self.meter.poll_timeout(), commit, stop].into_iter().flatten().min()
     }
 
     /// The journal is in memory, because the disk refuses, as `reason` says: everything is lost with the process.
@@ -453,13 +488,24 @@ impl Agent {
         }
     }
 
+    /// Says what a day cost, and which step of the budget was passed.
+    fn say_spending(&mut self, now: Stamp) {
+        while matches!(self.storage, Storage::Works)
+            && let Some(event) = self.meter.poll_event(now)
+        {
+            if !self.say(now, &event) {
+                self.meter.unsay(event);
+            }
+        }
+    }
+
     fn tick(&mut self, now: Stamp, at: Instant, reading: Box<Reading>) {
         if self.sampler.is_renewal_due() {
             self.close_batch(now);
             self.sampler.end_run();
             self.renew_list(now);
         }
-        let skipped_count = self.take(&reading);
+        let skipped_count = self.take(now, &reading);
         self.say_shortfalls(now, reading.refused_count(), skipped_count);
         if self.write_dictionary(now) {
             self.ticked = now.at(at.min(now.uptime).max(self.ticked.uptime));
@@ -474,7 +520,7 @@ impl Agent {
     }
 
     /// Takes every value of a reading. Returns how many processes it has no room for.
-    fn take(&mut self, reading: &Reading) -> u32 {
+    fn take(&mut self, now: Stamp, reading: &Reading) -> u32 {
         let (sampler, carry) = (&mut self.sampler, &mut *self.carry);
         let mut skipped_count = 0;
         sampler.begin();
@@ -484,6 +530,7 @@ impl Agent {
             }
             sampler.put(metric, labels, value);
         });
+        self.meter.put(now.uptime, &mut |metric, labels, value| sampler.put(metric, labels, value));
         skipped_count
     }
 
@@ -581,6 +628,7 @@ impl Agent {
         if !(self.is_urgent || is_retry || is_last) || is_waiting && !is_last {
             return;
         }
+        self.meter.keep(&mut self.journal);
         match self.journal.commit(now) {
             Ok(()) => {
                 self.is_urgent = false;
@@ -655,7 +703,7 @@ impl Agent {
         while let Some(output) = self.client.poll_output() {
             match output {
                 LinkOutput::Dial => self.outputs.push_back(Output::Dial),
-                LinkOutput::Send(bytes) => self.outputs.push_back(Output::Send(bytes)),
+                LinkOutput::Send(packet) => self.leave(now, *packet),
                 LinkOutput::HangUp(reason) => self.link_down(now, reason),
                 LinkOutput::Up(welcome) => self.link_up(now, &welcome),
                 LinkOutput::Acked(ack) => {
@@ -740,11 +788,8 @@ impl Agent {
         self.outputs.push_back(Output::Link(None));
     }
 
-    fn link_down(&mut self, now: Stamp, reason: DownReason) {
-        if matches!(&reason, DownReason::Refused(close) if close.reason == CloseReason::Forked) {
-            self.fork(now);
-        }
-        // A run that goes on over an outage would make the news after it wait for everything before it.
+    /// A run that goes on over an outage would make the news after it wait for everything before it.
+    fn end_runs(&mut self, now: Stamp) {
         let journal = &self.journal;
         let is_unsent = |stream, run| journal.done(stream).first_missing(run) < journal.durable(stream);
         let is_open = |class| self.sampler.run(class).is_some_and(|run| is_unsent(Stream::raw(class), run));
@@ -755,6 +800,13 @@ impl Agent {
             self.sampler.end_run();
         }
         self.close_windows(now);
+    }
+
+    fn link_down(&mut self, now: Stamp, reason: DownReason) {
+        if matches!(&reason, DownReason::Refused(close) if close.reason == CloseReason::Forked) {
+            self.fork(now);
+        }
+        self.end_runs(now);
         let lost = self.lost.take().filter(|_| reason == DownReason::Disconnected);
         self.link_ended = Some(lost.unwrap_or_else(|| reason.to_string()));
         self.outputs.push_back(Output::HangUp);
@@ -787,7 +839,25 @@ impl Agent {
             Question::Events { count_max } => {
                 history::events(&mut self.journal, now, *count_max as usize).map_or_else(failed, Answer::Events)
             }
+            Question::Link => {
+                let mut bearer = self.meter.report(now);
+                let days = history::days(&mut self.journal, now, &bearer.name);
+                days.map_or_else(failed, |days| {
+                    bearer.days = days;
+                    Answer::Link(Box::new(LinkReport {
+                        now,
+                        state: self.link_state(),
+                        ended: self.link_ended.clone(),
+                        is_datagram: self.client.carrier().map(|carrier| carrier == Carrier::Datagram),
+                        bearers: vec![bearer],
+                    }))
+                })
+            }
         }
+    }
+
+    fn link_state(&self) -> String {
+        if self.settings.has_hub { self.client.state_name().into() } else { "no hub".into() }
     }
 
     fn status(&self, now: Stamp) -> Status {
@@ -798,7 +868,7 @@ impl Agent {
             journal: self.journal.id(),
             now,
             started: self.started,
-            link: if self.settings.has_hub { self.client.state_name().into() } else { "no hub".into() },
+            link: self.link_state(),
             link_ended: self.link_ended.clone(),
             acked_at: self.acked_at,
             hub_offset_ms: self.hub_offset_ms,

@@ -23,11 +23,12 @@
 //! the doubling of a back-off in place of the exponential decay, which needs no arithmetic to follow on paper.
 
 pub mod choice;
+pub mod estimates;
 
 use heapless::Vec;
 use wire::time::{Instant, Span};
 
-use self::choice::{BEARER_COUNT_MAX, Carrier, Choice, Facts, Kind, Name, SYSTEM, Settings, name};
+use self::choice::{BEARER_COUNT_MAX, Carrier, Choice, DEFAULT, Facts, Kind, Name, Settings, name};
 
 /// How long a bearer that is tried may stay without any answer of the hub when there is another one: longer than a dial of
 /// [60 s and a greeting of 30 s](link::client::Timing), which TCP_USER_TIMEOUT of 20 to 90 s bounds as well.
@@ -81,7 +82,7 @@ pub enum Input<'a> {
 pub struct InUse {
     /// For what is told of its links.
     pub turn: Turn,
-    /// The interface to bind to; [`SYSTEM`] is none.
+    /// The interface to bind to; [`DEFAULT`] is none.
     pub name: Name,
     /// Where it leads.
     pub kind: Kind,
@@ -180,11 +181,11 @@ impl Bearers {
             ignored_count: 0,
         };
         if bearers.settings.choices.is_empty() {
-            let system = name(SYSTEM).expect("a short word");
-            let choice = Choice { pattern: system, kind: Kind::Wired, carrier: Carrier::Tls, is_metered: false };
+            let default = name(DEFAULT).expect("a short word");
+            let choice = Choice { pattern: default, kind: Kind::Wired, carrier: Carrier::Tls, is_metered: false };
             bearers.settings.choices.push(choice).expect("the first of several");
             let facts = Facts { has_carrier: true, has_ipv4: true, has_ipv6: true };
-            bearers.handle_input(now, Input::Interface { name: SYSTEM, facts });
+            bearers.handle_input(now, Input::Interface { name: DEFAULT, facts });
         }
         bearers
     }

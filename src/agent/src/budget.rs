@@ -100,10 +100,14 @@ impl Record {
 /// How a bearer's money stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Spent today.
+    /// Spent today, also before the clock was set to what is today.
     pub day_bytes: u64,
     /// Spent this billing month.
     pub month_bytes: u64,
+    /// Today's by use.
+    pub day: Spent,
+    /// The month's by use.
+    pub month: Spent,
     /// What today will have cost, if enough is known.
     pub day_forecast_bytes: Option<u64>,
     /// What the month will have cost.

@@ -15,7 +15,7 @@ use wire::stream::Stream;
 use wire::time::{Instant, Span, Stamp};
 
 use crate::dictionary::Dictionary;
-use crate::question::SeriesSamples;
+use crate::question::{DayReport, SeriesSamples};
 use crate::sampler::Batch;
 
 /// Runs looked at for one question: those of a week, at ten seconds from tick to tick.
@@ -257,6 +257,28 @@ pub fn events(journal: &mut Journal, now: Stamp, count_max: usize) -> io::Result
     journal.rest();
     found.truncate(count_max);
     Ok(found)
+}
+
+/// Events among which the days of a bearer are looked for.
+const DAY_EVENT_COUNT_MAX: usize = 2000;
+
+/// Days of a bearer for one report.
+pub const DAY_COUNT_MAX: usize = 14;
+
+/// What the last days of a bearer cost, oldest first, as the newest events say.
+///
+/// Errors: the disk refused to read.
+pub fn days(journal: &mut Journal, now: Stamp, name: &str) -> io::Result<Vec<DayReport>> {
+    let of_day = |(_, event)| match event {
+        Event::DataUsed { bearer, day, spent, budget_bytes } if bearer == name => {
+            Some(DayReport { day, spent, budget_bytes })
+        }
+        _ => None,
+    };
+    let newest = events(journal, now, DAY_EVENT_COUNT_MAX)?.into_iter().filter_map(of_day);
+    let mut days: Vec<DayReport> = newest.take(DAY_COUNT_MAX).collect();
+    days.reverse();
+    Ok(days)
 }
 
 /// Whether `at` is at most `since` before `now`, by the boot's clock, or by the calendar for another boot's.

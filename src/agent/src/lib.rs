@@ -22,6 +22,7 @@
 //! | [`tier`] | how good the link is |
 //! | [`policy`] | what is sampled and sent on each tier |
 //! | [`budget`] | what a bearer may cost, and the gate before it |
+//! | [`meter`] | the same in the path that sends |
 //! | [`clock`] | the civil clock as it is believed |
 //! | [`timekeeper`] | what time it is, and how sure that is |
 //! | [`question`], [`history`] | what a person on site may ask, and the answers from the journal |
@@ -36,6 +37,7 @@ mod dice;
 pub mod dictionary;
 pub mod history;
 pub mod importance;
+pub mod meter;
 pub mod policy;
 pub mod probe;
 pub mod question;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use wire::event::Event;
 use wire::id::{DeviceId, JournalId};
 use wire::series::Series;
+use wire::spent::Spent;
 use wire::time::{Instant, Span, Stamp};
 
 /// A question.
@@ -30,6 +31,8 @@ pub enum Question {
         /// How many.
         count_max: u32,
     },
+    /// What does the link cost?
+    Link,
 }
 
 /// An answer.
@@ -46,6 +49,8 @@ pub enum Answer {
     },
     /// To [`Question::Events`]: newest first.
     Events(Vec<(Stamp, Event)>),
+    /// To [`Question::Link`].
+    Link(Box<LinkReport>),
     /// The journal could not be read; why.
     Failed(String),
 }
@@ -100,4 +105,70 @@ pub struct Status {
     pub written_bytes: u64,
     /// What the journal's last failure was, while it lasts.
     pub storage_error: Option<String>,
+}
+
+/// The link, and what its bearers cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkReport {
+    /// The agent's clock.
+    pub now: Stamp,
+    /// The link's state.
+    pub state: String,
+    /// Why the last link ended, if one did.
+    pub ended: Option<String>,
+    /// Whether the present link runs over datagrams, if there is one.
+    pub is_datagram: Option<bool>,
+    /// The bearers.
+    pub bearers: Vec<BearerReport>,
+}
+
+/// One bearer and what it costs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BearerReport {
+    /// Its name.
+    pub name: String,
+    /// Bytes a second that its link carried last; zero when it is not known.
+    pub rate: u32,
+    /// The smallest round trip; zero when it is not known.
+    pub round_trip: Span,
+    /// Packets that were lost, of 1024.
+    pub loss_1024: u16,
+    /// Today, by UTC.
+    pub day: Period,
+    /// This billing month.
+    pub month: Period,
+    /// The day on which billing months begin.
+    pub first_day: u8,
+    /// Of a hundred, how much is kept for what is urgent.
+    pub reserve_per_cent: u8,
+    /// The step that was passed: 0, 70, 85, 95, or 100 when only what is urgent goes.
+    pub used_per_cent: u8,
+    /// After how long more than that goes again.
+    pub opens_in: Option<Span>,
+    /// The last days that are over, oldest first.
+    pub days: Vec<DayReport>,
+}
+
+/// What is spent of a day or a month.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Period {
+    /// By use.
+    pub spent: Spent,
+    /// In all; more than by use when a clock was set.
+    pub used_bytes: u64,
+    /// What may be spent, if there is a limit.
+    pub budget_bytes: Option<u64>,
+    /// What it will have been, if enough is known.
+    pub forecast_bytes: Option<u64>,
+}
+
+/// A day that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayReport {
+    /// Days since 1970.
+    pub day: u32,
+    /// What was spent.
+    pub spent: Spent,
+    /// What might have been.
+    pub budget_bytes: Option<u64>,
 }

@@ -3,7 +3,7 @@
 //! Streams go in the order of [`Stream::ALL`]: urgent ones, then windows, then ticks, and in each of these two lanes class comes before
 //! age: a short time on the link carries what is critical of a whole outage. Urgent streams go in order; of windows and ticks the newest
 //! run goes first, and inside a run the oldest batch, because a batch is decoded after its predecessor: fresh news never queues behind a
-//! week of history.
+//! week of history. What the [meter](crate::meter) refuses stays where it is.
 
 use std::io;
 
@@ -14,13 +14,24 @@ use wire::limits::RANGES_COUNT_MAX;
 use wire::stream::{Lane, Stream};
 use wire::time::Stamp;
 
+use crate::meter::Meter;
+
 /// Gives the client what it has room for, from the journal.
 ///
 /// Errors: the disk refused to read; try again later.
-pub fn fill(journal: &mut Journal, client: &mut Client, now: Stamp, record: &mut Vec<u8>) -> io::Result<()> {
-    while let Some((stream, seq)) = next(journal, client, now)? {
+pub fn fill(
+    journal: &mut Journal,
+    client: &mut Client,
+    meter: &mut Meter,
+    now: Stamp,
+    record: &mut Vec<u8>,
+) -> io::Result<()> {
+    while let Some((stream, seq)) = next(journal, client, meter, now)? {
         if journal.read(now, stream, seq, record)? {
-            client.send_batch(now.uptime, stream, seq, record);
+            let purpose = meter.purpose(stream, seq);
+            if meter.lets_in(now, purpose, record.len() as u64, client.waiting_bytes()) {
+                client.send_batch(now.uptime, stream, seq, record, purpose);
+            }
         } else if !journal.done(stream).contains(seq) {
             // No room to say that it is lost: after the next commit there is.
             return Ok(());
@@ -32,7 +43,13 @@ pub fn fill(journal: &mut Journal, client: &mut Client, now: Stamp, record: &mut
     Ok(())
 }
 
-fn next(journal: &mut Journal, client: &Client, now: Stamp) -> io::Result<Option<(Stream, Seq)>> {
+/// Whether something urgent waits for the hub's word, sent or not.
+pub fn is_urgent(journal: &Journal) -> bool {
+    let urgent = Stream::ALL.into_iter().filter(|stream| stream.lane() == Lane::Urgent);
+    urgent.into_iter().any(|stream| journal.done(stream).first_missing(Seq(0)) < journal.durable(stream))
+}
+
+fn next(journal: &mut Journal, client: &Client, meter: &mut Meter, now: Stamp) -> io::Result<Option<(Stream, Seq)>> {
     for stream in Stream::ALL.into_iter().filter(|stream| client.can_send(stream.lane())) {
         // Each hole that newest-first leaves is a range at both ends; when they run out of them, the oldest hole is closed first.
         let is_in_order = stream.lane() == Lane::Urgent || journal.done(stream).iter().count() + 4 >= RANGES_COUNT_MAX;
@@ -41,7 +58,9 @@ fn next(journal: &mut Journal, client: &Client, now: Stamp) -> io::Result<Option
             let Some(newest) = newest_unsent(journal, client, stream) else { continue };
             from = journal.run_of(now, stream, newest)?.unwrap_or(newest);
         }
-        if let Some(seq) = oldest_unsent(journal, client, stream, from) {
+        if let Some(seq) = oldest_unsent(journal, client, stream, from)
+            && meter.is_open(now, stream, seq, client.waiting_bytes())
+        {
             return Ok(Some((stream, seq)));
         }
     }
@@ -72,10 +91,30 @@ mod tests {
 
     use disk::memory::Memory;
     use journal::journal::Settings;
-    use link::client::Timing;
+    use link::channel::Carrier;
+    use link::client::{Input, Timing};
+    use link::estimator::Estimate;
+    use link::server::Server;
+    use wire::message::{Hello, Welcome};
     use wire::ranges::SeqRange;
 
     use super::*;
+    use crate::budget::Limit;
+
+    /// A client that a hub has welcomed.
+    fn online(now: Stamp) -> Client {
+        let mut client = Client::new(Timing::default(), 1, now.uptime);
+        client.handle_timeout(now.uptime);
+        let (carrier, known, hello) = (Carrier::Stream, Estimate::default(), Hello::default());
+        client.handle_input(now.uptime, Input::Connected { carrier, known, hello: &hello });
+        let mut server = Server::new(now.uptime, carrier);
+        let hello = client.poll_packet(now.uptime, &Lane::ALL).unwrap();
+        server.receive(now.uptime, None, &hello.bytes, |_| {}).unwrap();
+        server.welcome(&Welcome::default());
+        client.handle_input(now.uptime, Input::Received(&server.poll_packet(now.uptime).unwrap()));
+        assert!(client.is_online());
+        client
+    }
 
     #[test]
     fn all_that_is_critical_goes_before_all_that_is_not() {
@@ -88,9 +127,9 @@ mod tests {
             }
         }
         journal.commit(now).unwrap();
-        let client = Client::new(Timing::default(), 1, now.uptime);
-        let mut sent = Vec::new();
-        while let Some((stream, seq)) = next(&mut journal, &client, now).unwrap() {
+        let (client, mut sent) = (online(now), Vec::new());
+        let mut meter = Meter::open(&journal, Limit::default(), now);
+        while let Some((stream, seq)) = next(&mut journal, &client, &mut meter, now).unwrap() {
             journal.ack(stream, SeqRange { first: seq, last: seq });
             sent.push((stream, seq.0));
         }

@@ -288,11 +288,12 @@ fn a_long_message_begins_with_a_large_packet() {
     let mut channel =
         Channel::new(Instant(0), Carrier::Datagram, Estimate { rate: 2000, round_trip: Span(600), loss: 0 });
     channel.send(Lane::Urgent, Kind::Ping, alloc::vec![0; 16]);
-    channel.poll_packet(Instant(0)).unwrap();
+    channel.poll_packet(Instant(0), &Lane::ALL).unwrap();
     channel.receive_datagram::<FrameError>(Instant(600), 0, &[], |_| Ok(())).unwrap();
     channel.send(Lane::Raw, Kind::Batch, alloc::vec![0; 3000]);
-    let sizes: Vec<usize> =
-        core::iter::from_fn(|| channel.poll_packet(Instant(700))).map(|packet| packet.len()).collect();
+    let sizes: Vec<usize> = core::iter::from_fn(|| channel.poll_packet(Instant(700), &Lane::ALL))
+        .map(|packet| packet.bytes.len())
+        .collect();
     assert_eq!(sizes, [948, 323]);
 }
 
@@ -433,7 +434,7 @@ fn each_packet_says_what_it_costs_and_what_is_sent_again_is_overhead() {
 #[test]
 fn what_waits_in_a_closed_lane_stays_and_an_alert_passes() {
     let mut pair = Pair::online_over(Carrier::Datagram);
-    pair.client.send_batch(pair.now, Stream::Raw, Seq(0), &record(0, 400), Use::Raw);
+    pair.client.send_batch(pair.now, Stream::raw(Class::Normal), Seq(0), &record(0, 400), Use::Raw);
     let waiting_bytes = pair.client.waiting_bytes();
     assert!(waiting_bytes > 400 && pair.client.poll_packet(pair.now, &[Lane::Urgent]).is_none());
     pair.client.send_batch(pair.now, Stream::Event, Seq(0), &record(0, 4), Use::Urgent);

@@ -75,6 +75,11 @@ pub(crate) enum Command {
         /// Whether even a hub that cannot be told is forgotten.
         is_forced: bool,
     },
+    /// Say how the link is and what it costs.
+    LinkStat {
+        /// Whether for programs.
+        is_json: bool,
+    },
     /// Show samples.
     Query(QueryArgs),
     /// Run the agent.
@@ -215,6 +220,8 @@ impl Raw {
             (Topic::Journal, _) => Err(usage("journal takes one of `stat`, `verify` and `export`")),
             (Topic::Key, ["rotate"]) => Ok(Command::KeyRotate),
             (Topic::Key, _) => Err(usage("the one thing to do with a key is `outpost key rotate`")),
+            (Topic::Link, ["stat"]) => Ok(Command::LinkStat { is_json: self.json }),
+            (Topic::Link, _) => Err(usage("the one thing to ask of a link is `outpost link stat`")),
             (Topic::Query, [text]) => {
                 let (text, since) = ((*text).to_owned(), self.since.take());
                 let form = self.form()?;
@@ -270,7 +277,7 @@ impl Raw {
             ("--csv", self.csv, &[Topic::Journal, Topic::Query]),
             ("--force", self.force, &[Topic::Leave]),
             ("--hostname", self.hostname.is_some(), &[Topic::Enroll]),
-            ("--json", self.json, &[Topic::Events, Topic::Journal, Topic::Query, Topic::Status]),
+            ("--json", self.json, &[Topic::Events, Topic::Journal, Topic::Link, Topic::Query, Topic::Status]),
             ("--lane", self.lane.is_some(), &[Topic::Journal]),
             ("--once", self.once, &[Topic::Top]),
             ("--since", self.since.is_some(), &[Topic::Events, Topic::Journal, Topic::Query]),
@@ -388,6 +395,12 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_asked_what_it_costs() {
+        assert!(matches!(parse("link stat --json").unwrap().command, Command::LinkStat { is_json: true }));
+        check_error("link stat --csv", "`outpost link` has no option --csv");
+    }
+
+    #[test]
     fn a_journal_is_counted_verified_or_exported() {
         assert!(matches!(parse("journal stat --json").unwrap().command, Command::JournalStat { is_json: true }));
         assert!(matches!(parse("journal verify").unwrap().command, Command::JournalVerify { is_json: false }));
@@ -420,6 +433,7 @@ mod tests {
         check_error("leave --once", "has no option --once");
         check_error("status --verbose", "--verbose");
         check_error("key", "outpost key rotate");
+        check_error("link", "`outpost link stat`");
         check_error("status --dir", "missing argument");
     }
 }

@@ -402,7 +402,7 @@ fn bounded(question: agent::question::Question) -> agent::question::Question {
             Question::Samples { names, since, sample_count_max: sample_count_max.min(SAMPLE_COUNT_MAX) }
         }
         Question::Events { count_max } => Question::Events { count_max: count_max.min(EVENT_COUNT_MAX) },
-        question @ (Question::Latest | Question::Status) => question,
+        question @ (Question::Latest | Question::Link | Question::Status) => question,
     }
 }
 

@@ -96,7 +96,9 @@ pub(crate) fn csv(events: &[(Stamp, Event)], now: Stamp) -> String {
 /// The event's word, for programs that look for one kind.
 fn kind(event: &Event) -> &'static str {
     match event {
+        Event::BudgetUsed { .. } => "budget_used",
         Event::ClockStepped { .. } => "clock_stepped",
+        Event::DataUsed { .. } => "data_used",
         Event::Lost { .. } => "lost",
         Event::PartsUnread { .. } => "parts_unread",
         Event::ProcessesSkipped { .. } => "processes_skipped",

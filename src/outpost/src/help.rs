@@ -19,6 +19,8 @@ pub(crate) enum Topic {
     Key,
     /// `leave`
     Leave,
+    /// `link`
+    Link,
     /// `query`
     Query,
     /// `run`
@@ -31,7 +33,7 @@ pub(crate) enum Topic {
 
 impl Topic {
     /// Every topic.
-    pub(crate) const ALL: [Topic; 11] = [
+    pub(crate) const ALL: [Topic; 12] = [
         Topic::All,
         Topic::Bench,
         Topic::Enroll,
@@ -39,6 +41,7 @@ impl Topic {
         Topic::Journal,
         Topic::Key,
         Topic::Leave,
+        Topic::Link,
         Topic::Query,
         Topic::Run,
         Topic::Status,
@@ -55,6 +58,7 @@ impl Topic {
             Topic::Journal => "journal",
             Topic::Key => "key",
             Topic::Leave => "leave",
+            Topic::Link => "link",
             Topic::Query => "query",
             Topic::Run => "run",
             Topic::Status => "status",
@@ -81,6 +85,7 @@ impl Topic {
             Topic::Journal => JOURNAL.to_owned(),
             Topic::Key => KEY.to_owned(),
             Topic::Leave => LEAVE.to_owned(),
+            Topic::Link => LINK.to_owned(),
             Topic::Run => RUN.to_owned(),
             Topic::Status => STATUS.to_owned(),
             Topic::Top => TOP.to_owned(),
@@ -100,6 +105,7 @@ outpost: watches this machine, keeps what it learned, and sends it to a hub when
   outpost top                   what the machine does now
   outpost query EXPRESSION      samples of this machine, without the hub
   outpost events                what happened
+  outpost link stat             what the link costs, and what that is for
 
   outpost journal stat          what the journal holds, without the agent
   outpost journal verify        whether all of it is whole
@@ -179,6 +185,26 @@ Tells the hub that this device will not come back, and forgets the hub. What was
 Example: outpost leave
 ";
 
+const LINK: &str = "\
+outpost link stat [--json]
+
+How the link is, what it carries, and what it costs: bytes of today and of this billing month by what they were for, as
+whole IP packets in both directions with handshakes and what was sent again; the budgets of the settings and what is
+expected; the last days as bars. Asks the running agent.
+
+  urgent     events, and the list of series       backlog    what could not be sent while it was new
+  summary    windows                              overhead   handshakes, acks, heartbeats, what was sent again
+  raw        ticks                                other      other programs, where the interface is counted
+
+With a budget (`budget_day`, `budget_month`), less is sent the more of it is used. What waits is kept in the journal:
+  from 70 %  history waits        from 95 %  windows of a minute wait, too
+  from 85 %  ticks wait, too      at 100 %   only events go, from what is kept for them (`budget_reserve`)
+
+  --json   every number, for programs
+
+Example: outpost link stat
+";
+
 const BENCH: &str = "\
 outpost bench codec TRACE.csv[.gz] [--ticks-per-batch N] [--warmup-rows N] [--columns FILE.json]
 
@@ -231,6 +257,10 @@ Settings, in outpost.conf, one `key = value` a line, all optional:
                      how long ticks and windows are kept, if there is room (14d, 30d, 90d,
                      730d, 3650d)
   carrier            tls or datagram, which takes a quarter of the bytes where UDP passes (tls)
+  budget_day, budget_month
+                     what the link may carry in a day and a billing month, as in 1MB or 500MiB (off)
+  budget_month_day   the day on which billing months begin, 1 to 31 (1)
+  budget_reserve     what of it is kept for events (10%)
   heartbeat          longest pause on the link, 5s to 1d (60s)
   hostname           what the machine calls itself, if not what the kernel says
   root               where /proc and /sys are (/)

@@ -18,7 +18,7 @@
 //! | `link`, `dial`, `errand`, `enroll` | the connection to the hub; single questions to it |
 //! | `socket`, `local`, `ask` | both ends of the local socket |
 //! | `bench` | a part of it on recorded data |
-//! | `status`, `top`, `samples`, `events`, `moment` | what a person on site reads |
+//! | `status`, `spending`, `top`, `samples`, `events`, `moment` | what a person on site reads |
 //! | `journal` | the same without the agent, from its folder |
 //! | [`fuzz`] | the parsers of outside bytes, as functions of bytes |
 //! | `log` | short lines on standard error |
@@ -50,6 +50,7 @@ mod samples;
 pub mod sampling;
 mod settings;
 mod socket;
+mod spending;
 mod state;
 mod status;
 mod ticks;
@@ -145,6 +146,10 @@ fn carry_out(invocation: Invocation) -> Result<(), Failure> {
             let text = enroll::leave(&folder, Settings::load(&config?)?.hub, is_forced)?;
             ask::reload(&folder);
             print(&text)
+        }
+        Command::LinkStat { is_json } => {
+            let report = spending::asked(&folder)?;
+            print(&if is_json { spending::json(&report) } else { spending::screen(&report) })
         }
         Command::Query(args) => query(&folder, args),
         Command::Run => run::run(&folder, config?),

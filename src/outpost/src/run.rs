@@ -104,6 +104,7 @@ impl Process {
             batch_age: settings.batch_age,
             importance: settings.importance.clone(),
             wear_budget_bytes: settings.flash_bytes_per_day,
+            budget: settings.budget,
         };
         let machine = Machine::new(&settings.root);
         let (free, buffers) = bounded(READING_COUNT_MAX);

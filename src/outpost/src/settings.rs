@@ -13,6 +13,9 @@
 //! | `journal_shares` | `10 30 60` | what events, windows and ticks may count on of it, in percent |
 //! | `keep_raw`, `keep_minute`, `keep_five_minutes`, `keep_hour`, `keep_day` | `14d`, `30d`, `90d`, `730d`, `3650d` | how long ticks and windows are kept when there is room |
 //! | `carrier` | `tls` | `datagram` speaks Noise over UDP: a quarter of the bytes, where UDP passes |
+//! | `budget_day`, `budget_month` | `off` | what the link may carry in a day (of UTC) and a billing month, as in `1MB`, both ways |
+//! | `budget_month_day` | `1` | the day on which billing months begin |
+//! | `budget_reserve` | `10%` | what of a budget is kept for events |
 //! | `heartbeat` | `60s` | longest pause on the link; shorter keeps a NAT open, longer saves bytes |
 //! | `hostname` | the machine's | what the machine calls itself |
 //! | `root` | `/` | where `/proc` and `/sys` are |
@@ -22,6 +25,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use agent::budget::Limit;
 use agent::importance::Importance;
 use journal::journal::Settings as JournalSettings;
 use link::channel::Carrier;
@@ -36,8 +40,12 @@ use crate::failure::Failure;
 /// Bytes of a file of settings.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 25] = [
     "batch_age",
+    "budget_day",
+    "budget_month",
+    "budget_month_day",
+    "budget_reserve",
     "carrier",
     "class_bulk",
     "class_critical",
@@ -83,6 +91,8 @@ pub(crate) struct Settings {
     pub(crate) keep: [Span; SHELF_COUNT],
     /// The longest pause between two words on the link.
     pub(crate) heartbeat: Span,
+    /// What the link may carry.
+    pub(crate) budget: Limit,
     /// What carries the link.
     pub(crate) carrier: Carrier,
     /// What the machine calls itself, if not what the kernel says.
@@ -113,6 +123,7 @@ impl Default for Settings {
             journal_shares: JournalSettings::DEFAULT.shares,
             keep: JournalSettings::DEFAULT.keep,
             heartbeat: Span::seconds(60),
+            budget: Limit::default(),
             carrier: Carrier::Stream,
             hostname: None,
             root: PathBuf::from("/"),
@@ -172,6 +183,18 @@ impl Settings {
                 if self.batch_age.0 > self.batch_age.1 {
                     return Err(format!("{key} of {value} runs backwards"));
                 }
+            }
+            "budget_day" => self.budget.day_bytes = budget(key, value)?,
+            "budget_month" => self.budget.month_bytes = budget(key, value)?,
+            "budget_month_day" => {
+                let day = value.parse().ok().filter(|day| (1..=31).contains(day));
+                self.budget.first_day = day.ok_or_else(|| format!("{key} is a day of the month, 1 to 31"))?;
+            }
+            "budget_reserve" => {
+                let per_cent = value.strip_suffix('%').and_then(|number| number.trim().parse().ok());
+                let per_cent = per_cent.filter(|per_cent| *per_cent <= RESERVE_PER_CENT_MAX);
+                self.budget.reserve_per_cent =
+                    per_cent.ok_or_else(|| format!("{key} is a share up to {RESERVE_PER_CENT_MAX}%, as in 10%"))?;
             }
             "carrier" => {
                 self.carrier = match value {
@@ -284,6 +307,30 @@ fn span_of(key: &str, value: &str, least: Span, most: Span) -> Result<Span, Stri
     }
 }
 
+/// The least that a budget has: room for the largest of usual batches in what is not kept for events.
+const BUDGET_BYTES_MIN: u64 = 50_000;
+
+/// The most that is kept for events.
+const RESERVE_PER_CENT_MAX: u8 = 50;
+
+/// What a link may carry: bytes in units of providers (MB) or of ours (MiB), or no limit.
+fn budget(key: &str, value: &str) -> Result<Option<u64>, String> {
+    if value == "off" {
+        return Ok(None);
+    }
+    let (number, unit) = [("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)]
+        .into_iter()
+        .find_map(|(word, unit)| Some((value.strip_suffix(word)?.trim(), unit)))
+        .unwrap_or((value, 1));
+    let wrong = |_| format!("{key} is off, or a number of bytes, as in 1MB, 500MiB or 2GB");
+    match bytes(key, number).map_err(wrong)?.saturating_mul(unit) {
+        ..BUDGET_BYTES_MIN => {
+            Err(format!("{key} of {value} is too little: a budget has {BUDGET_BYTES_MIN} bytes at least"))
+        }
+        count => Ok(Some(count)),
+    }
+}
+
 /// The least that a journal can work in: its tail, twice, and some volumes.
 const JOURNAL_BYTES_MIN: u64 = 16 << 20;
 
@@ -327,6 +374,10 @@ mod tests {
             interval=1s
             process_interval = off
             batch_age = 2m to 5m
+            budget_day = 1MB
+            budget_month = 30 MiB
+            budget_month_day = 15
+            budget_reserve = 20%
             carrier = datagram
             class_bulk = node_netstat_*, node_x,
             class_critical =
@@ -364,6 +415,12 @@ mod tests {
             journal_shares: [5, 15, 80],
             keep,
             heartbeat: Span::minutes(15),
+            budget: Limit {
+                day_bytes: Some(1_000_000),
+                month_bytes: Some(30 << 20),
+                first_day: 15,
+                reserve_per_cent: 20,
+            },
             carrier: Carrier::Datagram,
             hostname: Some("gw 17".to_owned()),
             root: PathBuf::from("/host"),
@@ -393,6 +450,11 @@ mod tests {
         check_error("journal_shares = 10 x 30", 1, "percent");
         check_error("error_bulk = 1", 1, "as in 1%");
         check_error("error_bulk = 80%", 1, "to 50%");
+        check_error("budget_day = 10kB", 1, "50000 bytes at least");
+        check_error("budget_month = 1MBMiB", 1, "as in 1MB, 500MiB");
+        check_error("budget_month = 1 MB/s", 1, "off, or a number");
+        check_error("budget_month_day = 32", 1, "1 to 31");
+        check_error("budget_reserve = 90%", 1, "up to 50%");
         check_error("keep_event = 3d", 1, "no key");
         check_error("keep_raw = 3s", 1, "outside 1h to");
     }

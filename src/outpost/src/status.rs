@@ -66,6 +66,7 @@ fn link(status: &Status) -> String {
         NO_HUB => "none; everything is kept here".to_owned(),
         "online" => format!("up, {acked}"),
         "down" => format!("DOWN, {acked}{ended}"),
+        "held" => format!("down to keep its budget, {acked}; `outpost link stat` says more"),
         state => format!("{state}, {acked}{ended}"),
     }
 }

@@ -192,6 +192,7 @@ impl Gateway {
             batch_age: (self.batch_age_max(), self.batch_age_max()),
             importance: Default::default(),
             wear_budget_bytes: u64::MAX,
+            budget: Default::default(),
         };
         self.life += 1;
         let seed = self.seed ^ self.life;

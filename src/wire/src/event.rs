@@ -230,7 +230,7 @@ pub type Word = heapless::String<16>;
 fn eased(per_cent: u8) -> &'static str {
     match per_cent {
         ..85 => "history waits",
-        ..95 => "history and ticks wait",
+        85..95 => "history and ticks wait",
         _ => "history, ticks and windows of a minute wait",
     }
 }

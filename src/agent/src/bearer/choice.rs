@@ -10,7 +10,7 @@ pub const NAME_BYTES_MAX: usize = wire::limits::BEARER_BYTES_MAX;
 pub const BEARER_COUNT_MAX: usize = 8;
 
 /// The name of the one bearer of a machine without settings: whatever the system routes.
-pub const SYSTEM: &str = "system";
+pub const DEFAULT: &str = "default";
 
 /// The name of an interface.
 pub type Name = String<NAME_BYTES_MAX>;
@@ -63,7 +63,7 @@ impl Choice {
 /// Which bearers there are, and how patient to be with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Best first. Empty: one bearer, [`SYSTEM`], over whatever the system routes.
+    /// Best first. Empty: one bearer, [`DEFAULT`], over whatever the system routes.
     pub choices: Vec<Choice, BEARER_COUNT_MAX>,
     /// Failed dials, or links lost within [`STABLE`](super::STABLE), after which a bearer is left for another.
     pub failure_count_max: u8,

@@ -55,12 +55,12 @@ impl Bench {
 #[test]
 fn a_machine_without_settings_uses_what_the_system_routes() {
     let mut bench = Bench::new(&[]);
-    bench.check(SYSTEM, Reason::Idle);
+    bench.check(DEFAULT, Reason::Idle);
     for _ in 0..100 {
         bench.tell(Input::DialFailed);
         bench.wait(900);
     }
-    bench.check(SYSTEM, None);
+    bench.check(DEFAULT, None);
     assert_eq!(bench.bearers.poll_timeout(), None);
 }
 

@@ -159,6 +159,8 @@ impl Book {
         Standing {
             day_bytes: self.day.used(),
             month_bytes: self.month.used(),
+            day: *self.day.own(),
+            month: *self.month.own(),
             day_forecast_bytes: rests.map(|(day, _)| self.day.used().saturating_add(day)),
             month_forecast_bytes: rests.map(|(_, month)| self.month.used().saturating_add(month)),
             pressure: self.pressure,

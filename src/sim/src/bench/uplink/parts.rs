@@ -7,8 +7,10 @@ use std::collections::VecDeque;
 use std::io;
 
 use agent::agent::{Input, Output};
+use agent::budget::Limit;
 use agent::dictionary::Dictionary;
 use agent::importance::Importance;
+use agent::meter::Meter;
 use agent::sampler::{Batch, Sampler};
 use agent::summary::Summarizer;
 use agent::uplink;
@@ -20,7 +22,7 @@ use link::estimator::Estimate;
 use wire::id::Seq;
 use wire::message::{About, Backlog, Head, Hello, Ping, progress_checksum};
 use wire::ranges::SeqRange;
-use wire::stream::{Resolution, Shelf, Stream};
+use wire::stream::{Lane, Resolution, Shelf, Stream};
 use wire::time::{Instant, Span, Stamp};
 
 use super::samples::Samples;
@@ -106,6 +108,7 @@ impl Recorder {
 pub(super) struct Parts {
     pub(super) recorder: Recorder,
     client: Client,
+    meter: Meter,
     heartbeat: Span,
     known: Estimate,
     outputs: VecDeque<Output>,
@@ -115,6 +118,7 @@ pub(super) struct Parts {
 impl Parts {
     pub(super) fn new(recorder: Recorder, link: Timing, now: Stamp) -> Parts {
         Parts {
+            meter: Meter::open(&recorder.journal, Limit::default(), now),
             recorder,
             client: Client::new(link, 1, now.uptime),
             heartbeat: link.heartbeat,
@@ -145,9 +149,10 @@ impl Parts {
         self.drain_link(now);
         loop {
             // The simulated disk refuses nothing here.
-            let _ = uplink::fill(&mut self.recorder.journal, &mut self.client, now, &mut self.record);
-            let Some(packet) = self.client.poll_packet(now.uptime) else { break };
-            self.outputs.push_back(Output::Send(packet));
+            let journal = &mut self.recorder.journal;
+            let _ = uplink::fill(journal, &mut self.client, &mut self.meter, now, &mut self.record);
+            let Some(packet) = self.client.poll_packet(now.uptime, &Lane::ALL) else { break };
+            self.outputs.push_back(Output::Send(packet.bytes));
         }
     }
 
@@ -164,7 +169,7 @@ impl Parts {
         while let Some(output) = self.client.poll_output() {
             match output {
                 LinkOutput::Dial => self.outputs.push_back(Output::Dial),
-                LinkOutput::Send(bytes) => self.outputs.push_back(Output::Send(bytes)),
+                LinkOutput::Send(packet) => self.outputs.push_back(Output::Send(packet.bytes)),
                 LinkOutput::HangUp(_) => self.outputs.push_back(Output::HangUp),
                 LinkOutput::Acked(ack) => {
                     if let Some(last) = ack.cumulative.0.checked_sub(1) {
