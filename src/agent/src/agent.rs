@@ -111,7 +111,12 @@ pub enum Input {
     /// The present connection has carried so many bytes in all, both ways, as whole IP packets: what the kernel counts of it.
     CountedConnection(u64),
     /// The interface under the link has carried so many bytes in all, both ways, for every program.
-    CountedInterface(u64),
+    CountedInterface {
+        /// Its name.
+        name: String,
+        /// Its bytes; less than before when it was made anew.
+        bytes: u64,
+    },
     /// Somebody says that the hub has forgotten the session.
     Forgotten,
     /// Bytes of the hub on a connection.
@@ -307,7 +312,7 @@ impl Agent {
                 Input::CountedConnection(bytes) => {
                     self.meter.count_connection(now, bytes, uplink::is_urgent(&self.journal));
                 }
-                Input::CountedInterface(bytes) => self.meter.count_interface(now, bytes),
+                Input::CountedInterface { name, bytes } => self.meter.count_interface(now, name, bytes),
                 Input::Datagram(number, bytes) => {
                     self.count_received(now, &bytes);
                     self.client.handle_input(now.uptime, LinkInput::Datagram(number, &bytes));

@@ -103,6 +103,9 @@ pub struct Meter {
     away_since: Option<Instant>,
     /// Counted on the present connection.
     connection_bytes: u64,
+    /// The interface that was counted last and its count, and the sum over all of them.
+    interface: (String, u64),
+    interface_bytes: u64,
     /// The highest step that was said.
     said_per_cent: u8,
     unsaid: Option<Event>,
@@ -134,6 +137,8 @@ impl Meter {
             history: Stream::ALL.map(|stream| journal.next(stream)),
             away_since: None,
             connection_bytes: 0,
+            interface: Default::default(),
+            interface_bytes: 0,
             said_per_cent,
             unsaid: None,
             spent: Spent::default(),
@@ -257,9 +262,13 @@ impl Meter {
         self.spend_overhead(now, bytes.saturating_sub(self.connection_bytes), is_urgent);
     }
 
-    /// The interface has carried so much in all, for every program.
-    pub fn count_interface(&mut self, now: Stamp, bytes: u64) {
-        let other = self.ledger.reconcile(now, &self.bearer, bytes);
+    /// An interface has carried so much in all, for every program. What one had carried before the link came to it is not ours.
+    pub fn count_interface(&mut self, now: Stamp, name: String, bytes: u64) {
+        let (before_name, before_bytes) = std::mem::replace(&mut self.interface, (name, bytes));
+        let is_known = before_name == self.interface.0;
+        let passed = if is_known { bytes.checked_sub(before_bytes).unwrap_or(bytes) } else { 0 };
+        self.interface_bytes = self.interface_bytes.saturating_add(passed);
+        let other = self.ledger.reconcile(now, &self.bearer, self.interface_bytes);
         self.spent.other = self.spent.other.saturating_add(other);
     }
 

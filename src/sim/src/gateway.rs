@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent::agent::{Input, OPEN_PATIENCE, Output, Settings};
+use agent::budget::Limit;
 use agent::probe::Reading;
 use agent::{Agent, agent as core};
 use hub::session::PeerId;
@@ -42,6 +43,8 @@ pub struct Make {
     pub journal: JournalSettings,
     /// What its link is like.
     pub quality: Quality,
+    /// What its link may cost, until the world falls quiet. On a limited one, other programs send as well.
+    pub budget: Limit,
 }
 
 /// When a tick was.
@@ -114,6 +117,10 @@ pub struct Gateway {
     /// Whether the tail of its journal was there twice, when last seen.
     pub is_mirrored: bool,
     reading: Option<Box<Reading>>,
+    /// What its interface has carried in this boot.
+    interface_bytes: u64,
+    /// What its link has carried under a budget, as whole packets, both ways.
+    pub metered_bytes: u64,
     seed: u64,
 }
 
@@ -154,6 +161,8 @@ impl Gateway {
             refused_count: 0,
             is_mirrored: true,
             reading: Some(Box::new(Reading::new(4096))),
+            interface_bytes: 0,
+            metered_bytes: 0,
             seed: rng.bits(),
         }
     }
@@ -174,6 +183,7 @@ impl Gateway {
     pub fn power_on(&mut self, now_ms: u64, knows_time: bool) {
         self.boot = BootId(self.boot.0 + 1);
         self.boot_at_ms = now_ms;
+        self.interface_bytes = 0;
         self.clock_error_ms = knows_time.then_some(0);
     }
 
@@ -192,7 +202,7 @@ impl Gateway {
             batch_age: (self.batch_age_max(), self.batch_age_max()),
             importance: Default::default(),
             wear_budget_bytes: u64::MAX,
-            budget: Default::default(),
+            budget: self.make.budget,
         };
         self.life += 1;
         let seed = self.seed ^ self.life;
@@ -214,6 +224,27 @@ impl Gateway {
             }
             _ => Ok(true),
         }
+    }
+
+    /// Whether its link may not cost as much as it likes.
+    pub fn is_limited(&self) -> bool {
+        self.make.budget.day_bytes.is_some()
+    }
+
+    /// A packet went over its link.
+    pub fn meter(&mut self, bytes: &[u8]) {
+        if self.is_limited() {
+            let whole_bytes = (bytes.len() + self.make.quality.carrier.around_bytes()) as u64;
+            self.interface_bytes += whole_bytes;
+            self.metered_bytes += whole_bytes;
+        }
+    }
+
+    /// What its interface has counted, with what another program sends now and then.
+    pub fn interface(&mut self, now_ms: u64) -> Option<Input> {
+        let chance = now_ms.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        self.interface_bytes += if chance.is_multiple_of(50) { chance % 2000 } else { 0 };
+        self.is_limited().then_some(Input::CountedInterface { name: "wwan0".into(), bytes: self.interface_bytes })
     }
 
     fn batch_age_max(&self) -> Span {

@@ -239,6 +239,7 @@ mod tests {
             interval: Span::seconds(10),
             journal: SMALL,
             quality: Quality { delay_ms: 1, bytes_per_second: 100_000, loss_1000: 0, carrier: Carrier::Stream },
+            budget: Default::default(),
         };
         let tally = group(5, 500, make, Span::minutes(5), Span::seconds(7)).unwrap();
         assert_eq!(tally.machine_count, 500);

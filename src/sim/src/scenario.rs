@@ -1,5 +1,6 @@
 //! Worlds worth running.
 
+use agent::budget::Limit;
 use journal::journal::Settings;
 use link::channel::Carrier;
 use wire::time::Span;
@@ -17,13 +18,18 @@ const HOUR_MS: u64 = 3_600_000;
 /// A journal that an outage of some hours overflows.
 const TINY: Settings = Settings { bytes_max: 400 << 10, done_bytes_max: 140 << 10, ..SMALL };
 
+/// Budgets of a day: a poor one, and one that a machine in full uses up within hours.
+const BUDGETS: [u64; 2] = [80_000, 400_000];
+
 /// EDGE on a good day.
 const SLOW: Quality = Quality { delay_ms: 300, bytes_per_second: 2500, loss_1000: 0, carrier: Carrier::Stream };
 
-/// One to three gateways under some faults of `kinds` for some hours. Some have a journal that is too small for their outages.
+/// One to three gateways under some faults of `kinds` for some hours. Some have a journal that is too small for their outages, and
+/// some a budget that is too small for their link.
 pub fn random(seed: u64, kinds: &[Kind]) -> Result<Tally, String> {
     let mut rng = Rng::new(seed ^ 0x5eed);
     let plan = Plan::choose(&mut rng, kinds);
+    let mut purse = Rng::new(seed ^ 0xb0d9e7);
     let makes: Vec<Make> = (0..rng.between(1, 3))
         .map(|_| {
             let quality = Quality {
@@ -32,14 +38,17 @@ pub fn random(seed: u64, kinds: &[Kind]) -> Result<Tally, String> {
                 loss_1000: *rng.choose(&[0, 20, 200]),
                 carrier: *rng.choose(&[Carrier::Datagram, Carrier::Stream]),
             };
+            let day_bytes = purse.one_in(3).then(|| *purse.choose(&BUDGETS));
+            let budget = Limit { day_bytes, ..Limit::default() };
             if rng.one_in(4) {
-                return Make { size: Size::Full, interval: Span::seconds(10), journal: TINY, quality };
+                return Make { size: Size::Full, interval: Span::seconds(10), journal: TINY, quality, budget };
             }
             Make {
                 size: if rng.one_in(4) { Size::Full } else { Size::Small },
                 interval: *rng.choose(&[Span::seconds(10), Span::seconds(30), Span::seconds(60)]),
                 journal: *rng.choose(&[SMALL, Settings { bytes_max: 64 << 20, ..SMALL }]),
                 quality,
+                budget,
             }
         })
         .collect();
@@ -54,6 +63,7 @@ pub fn month(is_full: bool) -> Result<Tally, String> {
         interval: if is_full { Span::seconds(10) } else { Span::seconds(60) },
         journal: Settings::default(),
         quality: SLOW,
+        budget: Limit::default(),
     };
     World::new(1, &[make], Plan::calm(), 30 * 24 * HOUR_MS).run()
 }
@@ -66,7 +76,13 @@ mod tests {
 
     #[test]
     fn a_calm_day_arrives_whole() {
-        let make = Make { size: Size::Full, interval: Span::seconds(10), journal: SMALL, quality: SLOW };
+        let make = Make {
+            size: Size::Full,
+            interval: Span::seconds(10),
+            journal: SMALL,
+            quality: SLOW,
+            budget: Limit::default(),
+        };
         let tally = World::new(3, &[make], Plan::calm(), 24 * HOUR_MS).run().unwrap();
         assert!((8640..8700).contains(&tally.tick_count), "{tally:?}");
         assert!(tally.sample_count > 8640 * 110, "{tally:?}");
@@ -74,8 +90,31 @@ mod tests {
     }
 
     #[test]
+    fn a_budget_is_kept_and_what_waited_arrives_when_it_is_lifted() {
+        for carrier in [Carrier::Stream, Carrier::Datagram] {
+            for seed in 0..3 {
+                let quality = Quality { carrier, loss_1000: 50, ..SLOW };
+                let budget = Limit { day_bytes: Some(300_000), ..Limit::default() };
+                let journal = Settings { bytes_max: 64 << 20, ..SMALL };
+                let make = Make { size: Size::Full, interval: Span::seconds(10), journal, quality, budget };
+                let mut world = World::new(seed, &[make], Plan::calm(), 20 * HOUR_MS);
+                let tally = world.run().unwrap();
+                assert!((7150..7300).contains(&tally.tick_count) && tally.lost_count == 0, "{tally:?}");
+                let metered_bytes = world.gateways()[0].metered_bytes;
+                assert!((100_000..=300_000).contains(&metered_bytes), "{carrier:?}, {seed}: {metered_bytes}");
+            }
+        }
+    }
+
+    #[test]
     fn days_beyond_32_bits_of_seconds_are_like_any_other() {
-        let make = Make { size: Size::Small, interval: Span::seconds(60), journal: SMALL, quality: SLOW };
+        let make = Make {
+            size: Size::Small,
+            interval: Span::seconds(60),
+            journal: SMALL,
+            quality: SLOW,
+            budget: Limit::default(),
+        };
         // 2038-01-18T21:14:08Z, six hours before the last second that 32 signed bits hold; 2042; 2106, an hour before the last
         // of the unsigned ones.
         for unix_s in [2_147_462_048, 2_272_147_200, 4_294_963_696] {

@@ -243,6 +243,7 @@ impl World {
                 for gateway in 0..self.gateways.len() {
                     self.link_up(gateway);
                     self.mend_disk(gateway);
+                    self.lift_budget(gateway);
                 }
             }
         }

@@ -160,6 +160,10 @@ impl Bench {
     }
 }
 
+fn interface(bytes: u64) -> Input {
+    Input::CountedInterface { name: "wwan0".into(), bytes }
+}
+
 fn set(held: &BTreeSet<u64>) -> RangeSet {
     let mut set = RangeSet::new();
     for seq in held {
@@ -196,8 +200,8 @@ fn used_up() -> Bench {
     let mut bench = Bench::new(daily(60_000));
     bench.live(23 * 60);
     let left = 54_000 - bench.report().day.used_bytes;
-    bench.step(vec![Input::CountedInterface(0)]);
-    bench.step(vec![Input::CountedInterface(left)]);
+    bench.step(vec![interface(0)]);
+    bench.step(vec![interface(left)]);
     assert_eq!(bench.report().used_per_cent, 100);
     bench
 }
@@ -265,13 +269,16 @@ fn what_the_kernel_sent_again_and_other_programs_sent_counts() {
     bench.live(30);
     let before = bench.report().day;
     // All of it went over this connection.
-    bench.step(vec![Input::CountedConnection(before.used_bytes), Input::CountedInterface(5_000_000)]);
+    bench.step(vec![Input::CountedConnection(before.used_bytes), interface(5_000_000)]);
     assert_eq!(bench.report().day.used_bytes, before.used_bytes);
     bench.step(vec![Input::CountedConnection(before.used_bytes + 700)]);
-    bench.step(vec![Input::CountedInterface(5_000_000 + 700 + 40_000)]);
+    bench.step(vec![interface(5_000_000 + 700 + 40_000)]);
     let after = bench.report().day;
     assert_eq!(after.spent.by_use[Use::Overhead as usize] - before.spent.by_use[Use::Overhead as usize], 700);
     assert_eq!(after.spent.other, 40_000);
+    // The link goes over another interface.
+    bench.step(vec![Input::CountedInterface { name: "eth0".into(), bytes: 9_000_000_000 }]);
+    assert_eq!(bench.report().day.spent.other, 40_000);
 }
 
 #[test]

@@ -28,12 +28,7 @@ impl World {
                     self.gateways[gateway].disk.cut_after(calls);
                 }
             }
-            Fault::Kill { gateway } => {
-                self.gateways[gateway].disk.power_cycle(Cut::Kept);
-                self.gateway_ends(gateway);
-                let delay_ms = self.rng.between(RESTART_MS.0, RESTART_MS.1);
-                self.agenda.after(delay_ms, Happening::GatewayOn { gateway, is_boot: false });
-            }
+            Fault::Kill { gateway } => self.gateway_killed(gateway),
             Fault::Outage { gateway, lasts_ms, is_silent } => {
                 self.gateways[gateway].is_link_up = false;
                 self.agenda.after(lasts_ms, Happening::LinkUp { gateway });

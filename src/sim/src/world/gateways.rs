@@ -1,10 +1,11 @@
 //! The gateways' side: ticks, steps, starts and ends.
 
 use agent::agent::{Input, Output};
+use agent::budget::Limit;
 
 use crate::disk::Cut;
 use crate::net::End;
-use crate::world::{Happening, OFF_MS, World};
+use crate::world::{Happening, OFF_MS, RESTART_MS, World};
 
 impl World {
     pub(super) fn tick(&mut self, index: usize, life: u64) {
@@ -16,8 +17,9 @@ impl World {
         let interval_ms = gateway.make.interval.0;
         let now = gateway.stamp(now_ms);
         let input = gateway.read(now).map(|reading| Input::Reading { at: now.uptime, reading });
+        let inputs = input.into_iter().chain(gateway.interface(now_ms)).collect();
         self.agenda.after(interval_ms, Happening::Tick { gateway: index, life });
-        self.step_gateway(index, input.into_iter().collect());
+        self.step_gateway(index, inputs);
     }
 
     pub(super) fn step_gateway(&mut self, index: usize, inputs: Vec<Input>) {
@@ -36,6 +38,7 @@ impl World {
                 Output::Dial => self.dial(index),
                 Output::Send(bytes) => {
                     if let Some(peer) = self.gateways[index].peer {
+                        self.gateways[index].meter(&bytes);
                         self.say(peer, End::Gateway, &bytes);
                     }
                 }
@@ -91,6 +94,21 @@ impl World {
         let life = gateway.life;
         self.agenda.after(1, Happening::Tick { gateway: index, life });
         Ok(())
+    }
+
+    /// A person gives the link as much as it likes: the agent begins again with new settings.
+    pub(super) fn lift_budget(&mut self, index: usize) {
+        if std::mem::take(&mut self.gateways[index].make.budget) != Limit::default() {
+            self.gateway_killed(index);
+        }
+    }
+
+    /// The process is gone, the machine goes on and starts it again.
+    pub(super) fn gateway_killed(&mut self, index: usize) {
+        self.gateways[index].disk.power_cycle(Cut::Kept);
+        self.gateway_ends(index);
+        let delay_ms = self.rng.between(RESTART_MS.0, RESTART_MS.1);
+        self.agenda.after(delay_ms, Happening::GatewayOn { gateway: index, is_boot: false });
     }
 
     pub(super) fn gateway_power_cut(&mut self, index: usize) {

@@ -83,6 +83,9 @@ impl World {
                 return;
             }
         }
+        if at == End::Gateway {
+            self.gateways[index].meter(&bytes);
+        }
         match (at, number) {
             (End::Hub, Some(0)) => {
                 let key = self.gateways[index].key;
