@@ -4,9 +4,12 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use nix::ifaddrs::getifaddrs;
 use nix::libc;
+use nix::sys::socket::SockaddrStorage;
 
 /// Where an interface leads, as far as its driver tells.
 ///
@@ -47,6 +50,16 @@ const ARPHRD_RAWIP: u16 = 519;
 
 /// ARPHRD_IP6GRE of linux/if_arp.h, which libc has not.
 const ARPHRD_IP6GRE: u16 = 823;
+
+/// The name of the interface that has this address, if one has.
+pub fn of_address(address: IpAddr) -> Option<String> {
+    let is_same = |own: SockaddrStorage| match address {
+        IpAddr::V4(address) => own.as_sockaddr_in().is_some_and(|own| own.ip() == address),
+        IpAddr::V6(address) => own.as_sockaddr_in6().is_some_and(|own| own.ip() == address),
+    };
+    let mut interfaces = getifaddrs().ok()?;
+    Some(interfaces.find(|interface| interface.address.is_some_and(is_same))?.interface_name)
+}
 
 /// Where the interface leads.
 pub fn kind(root: &Path, name: &str) -> Kind {
@@ -135,6 +148,12 @@ mod tests {
     fn check(name: &str, hardware: &str, uevent: &str, driver: Option<&str>, expected: Kind) {
         let machine = machine(name, &[("type", hardware), ("uevent", uevent)], driver);
         assert_eq!(kind(&machine.0, name), expected, "{name}");
+    }
+
+    #[test]
+    fn an_interface_is_found_by_its_address() {
+        assert_eq!(of_address([127, 0, 0, 1].into()).as_deref(), Some("lo"));
+        assert_eq!(of_address([192, 0, 2, 77].into()), None);
     }
 
     #[test]

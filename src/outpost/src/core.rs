@@ -237,6 +237,10 @@ impl Core {
                 }
                 Message::Link { connection, .. } if connection != self.link.number() => continue,
                 Message::Link { event: LinkEvent::Connected(carrier), .. } => Input::Connected(carrier),
+                Message::Link { event: LinkEvent::CountedConnection(bytes), .. } => Input::CountedConnection(bytes),
+                Message::Link { event: LinkEvent::CountedInterface { name, bytes }, .. } => {
+                    Input::CountedInterface { name, bytes }
+                }
                 Message::Link { event: LinkEvent::Datagram(number, bytes), .. } => Input::Datagram(number, bytes),
                 Message::Link { event: LinkEvent::Disconnected(reason), .. } => {
                     known.lost.clone_from(&reason);

@@ -15,7 +15,7 @@
 //! | `settings`, `state`, `enrolment`, `keys`, `address` | what is set, what is kept, where the hub is |
 //! | `run`, `core`, `port`, `worker` | `outpost run`: its tasks, and the one around the agent |
 //! | `ticks`, [`sampling`] | when the machine is read; how |
-//! | `link`, `dial`, `errand`, `enroll` | the connection to the hub; single questions to it |
+//! | `link`, `dial`, `count`, `errand`, `enroll` | the connection to the hub and what it costs; single questions to it |
 //! | `socket`, `local`, `ask` | both ends of the local socket |
 //! | `bench` | a part of it on recorded data |
 //! | `status`, `spending`, `top`, `samples`, `events`, `moment` | what a person on site reads |
@@ -29,6 +29,7 @@ mod args;
 mod ask;
 mod bench;
 mod core;
+mod count;
 mod datagram;
 mod dial;
 mod enroll;

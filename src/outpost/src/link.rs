@@ -10,6 +10,7 @@
 //! given up keeps [`LINGER`] to write its last words.
 
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use smol::lock::Mutex;
 use smol::{LocalExecutor, Task, Timer};
 use wire::limits::IN_FLIGHT_COUNT_MAX;
 
+use crate::count::Count;
 use crate::datagram;
 use crate::dial::{CHUNK_BYTES_MAX, DialError, Resolver, dial, open};
 use crate::enrolment::Enrolment;
@@ -45,6 +47,8 @@ pub(crate) struct Link {
     /// The number of the last connection.
     number: u32,
     carrier: Carrier,
+    /// Where `/sys` is.
+    root: PathBuf,
     resolver: Rc<Mutex<Resolver>>,
     lingering: Option<Task<()>>,
 }
@@ -62,8 +66,9 @@ impl Link {
         core: Sender<Message>,
         number: u32,
         carrier: Carrier,
+        root: PathBuf,
     ) -> Link {
-        Link { executor, core, connection: None, number, carrier, resolver: Rc::default(), lingering: None }
+        Link { executor, core, connection: None, number, carrier, root, resolver: Rc::default(), lingering: None }
     }
 
     /// The number of the present connection, or of the last one.
@@ -77,9 +82,9 @@ impl Link {
         self.number = self.number.wrapping_add(1);
         let (outgoing, queue) = bounded(QUEUE_COUNT_MAX);
         let port = Port::new(self.core.clone(), self.number);
-        let (resolver, carrier) = (self.resolver.clone(), self.carrier);
+        let (resolver, way) = (self.resolver.clone(), (self.carrier, self.root.clone()));
         let task = self.executor.spawn(async move {
-            let carried = carry_link(&resolver, carrier, &enrolment, (keys, turn), &port, queue).await;
+            let carried = carry_link(&resolver, way, &enrolment, (keys, turn), &port, queue).await;
             port.tell(match carried {
                 Ok(ended) => LinkEvent::Disconnected(ended.map(|error| error.to_string())),
                 Err(refusal) => LinkEvent::NotConnected(refusal.log(&enrolment)),
@@ -140,7 +145,7 @@ impl Port {
 /// Connects and carries everything until the end; then says why it ended, unless this end gave it up.
 async fn carry_link(
     resolver: &Mutex<Resolver>,
-    carrier: Carrier,
+    (carrier, root): (Carrier, PathBuf),
     enrolment: &Enrolment,
     (keys, turn): (Result<Option<Keys>, Failure>, Turn),
     port: &Port,
@@ -152,14 +157,22 @@ async fn carry_link(
     if let (Carrier::Datagram, Some(hub)) = (carrier, datagram_key) {
         let socket = open(&mut *resolver.lock().await, address).await.map_err(Refusal::Dial)?;
         port.tell(LinkEvent::Connected(Carrier::Datagram)).await;
-        return Ok(datagram::carry(&socket, keys.of(turn), *hub, port, queue).await);
+        let local = socket.local_addr().ok().map(|local| local.ip());
+        let count = Count { socket: socket.clone(), local, root };
+        let ended = datagram::carry(&socket, keys.of(turn), *hub, port, queue).or(count.go_on(port)).await;
+        count.tell(port).await;
+        return Ok(ended);
     }
     if carrier == Carrier::Datagram {
         log::warning("this device enrolled with a hub without datagrams: enroll it again; using tls", &[]);
     }
     let stream = dial(&mut *resolver.lock().await, address, keys.of(turn), pins).await.map_err(Refusal::Dial)?;
     port.tell(LinkEvent::Connected(Carrier::Stream)).await;
-    Ok(carry(stream, port, queue).await)
+    let socket = stream.get_ref().0.clone();
+    let count = Count { local: socket.local_addr().ok().map(|local| local.ip()), socket, root };
+    let ended = carry(stream, port, queue).or(count.go_on(port)).await;
+    count.tell(port).await;
+    Ok(ended)
 }
 
 /// Why there is no connection.
@@ -286,7 +299,7 @@ mod tests {
             datagram_key: None,
         };
         smol::block_on(executor.run(async {
-            let mut link = Link::new(executor, core, 0, Carrier::Stream);
+            let mut link = Link::new(executor, core, 0, Carrier::Stream, PathBuf::from("/"));
             link.dial(enrolment, Ok(None), Turn::Current);
             let first = link.number();
             link.finish().await;

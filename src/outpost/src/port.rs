@@ -52,6 +52,15 @@ pub(crate) enum Message {
 pub(crate) enum LinkEvent {
     /// It stands, or datagrams can be sent.
     Connected(Carrier),
+    /// It has carried so many bytes, as whole IP packets both ways.
+    CountedConnection(u64),
+    /// The interface under it has, for every program.
+    CountedInterface {
+        /// Its name.
+        name: String,
+        /// Its bytes.
+        bytes: u64,
+    },
     /// A datagram arrived.
     Datagram(Number, Vec<u8>),
     /// It is gone, and why, unless this end gave it up.

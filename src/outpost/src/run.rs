@@ -114,7 +114,7 @@ impl Process {
         let schedule = Schedule::new(settings.interval, settings.process_interval, clock.now().uptime);
         let sampling = ticks::run(schedule, machine, clock.clone(), buffers, core.clone());
         let sampling = self.executor.spawn(sampling);
-        let link = Link::new(self.executor, core.clone(), connection, settings.carrier);
+        let link = Link::new(self.executor, core.clone(), connection, settings.carrier, settings.root.clone());
         let (folder, worker) = (self.folder.clone(), Worker::start("core"));
         let core = Core {
             settings: agent,
