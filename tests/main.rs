@@ -5,7 +5,7 @@
 //! | [`floors`] | who may import whom |
 //! | [`fuzz`] | every parser of outside bytes over a corpus and seeded mutations of it |
 //! | [`loss`] | what could not be taken or kept is said |
-//! | [`memory`] | a collection allocates nothing in the cores |
+//! | [`memory`] | a collection allocates nothing in the cores, a link that drains holds little |
 //! | [`process`] | both real binaries: killed, cut off, cut off again, and everything is there once |
 //! | [`question`] | what a person on site is answered |
 
