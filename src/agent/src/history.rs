@@ -50,11 +50,16 @@ pub fn dictionary(journal: &mut Journal, now: Stamp) -> Dictionary {
             };
         }
     }
+    // The last batches may be gone with the tail, and the hub may have them.
+    let (next, held) = (journal.next(Stream::Dictionary), journal.held(Stream::Dictionary));
+    is_whole &= held.last().is_none_or(|last| last.last.0 + 1 == next.0);
+    // What is gone may have begun further lists: the lists of an era count from higher up than those before its loss.
+    let of_era = ((next.0 >> 32) as u32) << 16;
     if !is_whole {
-        dictionary = Dictionary::new(generation + 1);
-    } else if journal.next(Stream::Dictionary) > Seq(0) && dictionary.count() == 0 {
+        dictionary = Dictionary::new((generation + 1).max(of_era));
+    } else if next > Seq(0) && dictionary.count() == 0 {
         // Its batches are gone altogether; which generation they had is not known. Boots count up, so this is above it.
-        dictionary = Dictionary::new(journal.next(Stream::Dictionary).0 as u32 + 1);
+        dictionary = Dictionary::new((next.0 as u32 + 1).max(of_era));
     }
     dictionary
 }
@@ -290,5 +295,40 @@ fn is_within(at: Stamp, now: Stamp, since: Span) -> bool {
         (Some(at), Some(now)) => at.0.saturating_add(since.0) >= now.0,
         // Another boot, and no calendar to tell how long ago: better shown than hidden.
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use disk::Folder;
+    use disk::memory::Memory;
+    use journal::journal::Settings;
+    use wire::metric::Metric;
+
+    use super::*;
+
+    #[test]
+    fn a_list_that_may_have_been_lost_with_the_tail_is_never_begun_again() {
+        let folder: Folder = Arc::new(Memory::default());
+        let (now, mut generations) = (Stamp::default(), Vec::new());
+        for metric in [Metric::Load1, Metric::Load5, Metric::Load15, Metric::UplinkBytes] {
+            let settings = Settings { tail_bytes_max: 256 << 10, ..Settings::DEFAULT };
+            let mut journal = Journal::open(folder.clone(), settings, 1, now).unwrap();
+            let mut list = dictionary(&mut journal, now);
+            generations.push(list.mark().generation);
+            list.slot(metric, &[]).unwrap();
+            let mut payload = Vec::new();
+            list.take_news(1 << 10, &mut payload);
+            journal.append(now, Stream::Dictionary, None, now, &payload, true).unwrap();
+            journal.commit(now).unwrap();
+            drop(journal);
+            for name in ["tail.a", "tail.b"] {
+                let file = folder.open(name).unwrap();
+                file.write_at(0, &vec![0xff; file.len().unwrap() as usize]).unwrap();
+            }
+        }
+        assert!(generations.is_sorted_by(|before, after| before < after), "{generations:?}");
     }
 }
