@@ -12,6 +12,7 @@ use agent::probe::Reading;
 use link::channel::{Carrier, Channel};
 use link::client::Client;
 use link::estimator::Estimate;
+use link::outbox::Label;
 use outpost::sampling::Machine;
 use sim::disk::SimDisk;
 use sim::load::{Load, Size};
@@ -19,6 +20,7 @@ use sim::rng::Rng;
 use wire::frame::FrameError;
 use wire::limits::BATCH_BYTES_TARGET;
 use wire::message::Kind;
+use wire::spent::Use;
 use wire::stream::Lane;
 use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
 
@@ -187,16 +189,18 @@ fn draining_peak_bytes(carrier: Carrier, bytes_per_second: u64, batch_bytes: usi
         held.count(|| gateway.handle_timeout(now));
         loop {
             while gateway.has_room(Lane::Raw) {
-                held.count(|| gateway.send_tagged(Lane::Raw, Kind::Batch, vec![7; batch_bytes], 1));
+                let label = Label { tag: 1, purpose: Use::Raw };
+                held.count(|| gateway.send_labelled(Lane::Raw, Kind::Batch, vec![7; batch_bytes], label));
             }
-            let Some(packet) = held.count(|| gateway.poll_packet(now)) else { break };
+            let Some(packet) = held.count(|| gateway.poll_packet(now, &Lane::ALL)) else { break };
+            let packet = packet.bytes;
             free_at = now_ms.max(free_at) + packet.len() as u64 * 1000 / bytes_per_second;
             up.push_back((free_at + 300, counts[0], packet.clone()));
             counts[0] += 1;
             held.count(|| drop(packet));
         }
-        while let Some(packet) = hub.poll_packet(now) {
-            down.push_back((now_ms + 300, counts[1], packet));
+        while let Some(packet) = hub.poll_packet(now, &Lane::ALL) {
+            down.push_back((now_ms + 300, counts[1], packet.bytes));
             counts[1] += 1;
         }
     }

@@ -318,7 +318,7 @@ mod tests {
             let mut journal = Journal::open(folder.clone(), settings, 1, now).unwrap();
             let mut list = dictionary(&mut journal, now);
             generations.push(list.mark().generation);
-            list.slot(metric, &[]).unwrap();
+            list.slot(metric, Class::Normal, &[]).unwrap();
             let mut payload = Vec::new();
             list.take_news(1 << 10, &mut payload);
             journal.append(now, Stream::Dictionary, None, now, &payload, true).unwrap();

@@ -176,7 +176,7 @@ gw-20  offline  never     3        ?       0.1.0
         let line = serde_json::to_string(&Shown::of(&member("gw-1", Standing::Retired), NOW)).unwrap();
         assert_eq!(
             line,
-            "{\"name\":\"gw-1\",\"id\":\"0000000000000007\",\"standing\":\"retired\",\"online\":false,\
+            "{\"name\":\"gw-1\",\"id\":\"0000000000000007\",\"standing\":\"retired\",\"online\":false,\"cloned\":false,\
              \"heard_ms\":1767225587655,\"silence_ms\":12345,\"backlog\":3,\"clock_offset_ms\":-40,\
              \"version\":\"0.1.0\",\"hostname\":\"gw-1\",\"group\":\"pumps\",\"tags\":{\"site\":\"north\",\"x\":\"y\"},\
              \"enrolled_ms\":1767225600000,\"knows_next_key\":true}"
