@@ -195,9 +195,9 @@ pub struct Journal {
     folder: Folder,
     settings: Settings,
     /// The name in its files.
-    id: JournalId,
+    born: JournalId,
     /// The name that the hub knows it by: another one since its numbers were found to be somebody else's too.
-    name: JournalId,
+    id: JournalId,
     tail: Tail,
     lines: Box<[Line; STREAM_COUNT]>,
     /// By shelf, then by number.
@@ -217,14 +217,14 @@ const _: () = assert!(size_of::<Journal>() <= 6 << 10);
 impl Journal {
     /// Which life of the journal this is, at the hub.
     pub fn id(&self) -> JournalId {
-        self.name
+        self.id
     }
 
     /// Goes on as another life: somebody else gave out the same numbers, from a copy of this journal or after it was put back to an
     /// older image. What the hub was known to hold, it holds under the former name, which is said. The rest is sent under the new one,
     /// with what it is read with: its run from the keyframe on, and the dictionary. No run may go on.
-    pub fn rename(&mut self, now: Stamp, name: JournalId) {
-        self.name = name;
+    pub fn rename(&mut self, now: Stamp, id: JournalId) {
+        self.id = id;
         self.slots[NAME_SLOT].is_dirty = true;
         self.slots[STATE_SLOT].is_dirty = true;
         self.lines[Stream::Dictionary.index()].done = RangeSet::new();
@@ -388,7 +388,7 @@ impl Journal {
         } else if number == WEAR_SLOT {
             body = postcard::to_extend(&self.wear, body).expect("a vector takes every byte");
         } else if number == NAME_SLOT {
-            body.extend_from_slice(&self.name.0.to_le_bytes());
+            body.extend_from_slice(&self.id.0.to_le_bytes());
         } else {
             body.extend_from_slice(&self.slots[number].value);
         }

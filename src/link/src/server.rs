@@ -28,7 +28,6 @@ pub const SILENCE: Span = Span::seconds(60);
 const ANSWER_BYTES_MIN: usize = 3 * 97 - 52;
 
 /// What a peer said, whole and in order.
-#[expect(clippy::large_enum_variant, reason = "it is handed on at once and never kept")]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Heard {
     /// A gateway says who it is.

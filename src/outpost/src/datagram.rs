@@ -28,7 +28,7 @@ enum State {
     /// Nothing was said.
     Silent,
     /// Message 1 was, and waits for its answer.
-    Calling(Initiator, Vec<u8>),
+    Calling(Box<Initiator>, Vec<u8>),
     /// Both ends have keys.
     Live(Box<Session>),
 }
@@ -87,7 +87,7 @@ impl State {
         match self {
             State::Silent => {
                 let (initiator, packet) = Initiator::new(key, &hub.0, payload).map_err(io::Error::other)?;
-                *self = State::Calling(initiator, packet.clone());
+                *self = State::Calling(Box::new(initiator), packet.clone());
                 Ok(packet)
             }
             State::Calling(_, packet) => Ok(packet.clone()),

@@ -136,7 +136,7 @@ impl Journal {
     fn fold_shelf(&mut self, now: Stamp, shelf: Shelf, batches: &Volumeful) -> io::Result<()> {
         let newest = self.volumes.iter().rfind(|volume| volume.name.shelf == shelf);
         let number = newest.map_or(0, |newest| newest.name.number.wrapping_add(1));
-        let name = Name::new(self.id, shelf, number, self.span_s(batches)?);
+        let name = Name::new(self.born, shelf, number, self.span_s(batches)?);
         let name = name.holding(batches.iter().map(|(stream, batch)| (*stream, batch.seq)));
         loop {
             let mut rest = batches.iter();
@@ -279,7 +279,7 @@ impl Journal {
             .collect();
         // The order in which they were appended stays that in which they lie there.
         kept.sort_by_key(|(_, batch)| batch.place.offset);
-        let mut restart = self.tail.restart(&self.id.0.to_le_bytes(), kept.iter().map(|(_, batch)| batch.place))?;
+        let mut restart = self.tail.restart(&self.born.0.to_le_bytes(), kept.iter().map(|(_, batch)| batch.place))?;
         for slot in slots.iter().filter(|slot| slot.len() > 1) {
             restart.put(Kind::Slot, slot)?;
         }

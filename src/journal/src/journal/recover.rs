@@ -83,8 +83,8 @@ impl Journal {
             let is_behind_damage = place.offset >= damage_end;
             match kind {
                 Kind::Begin => {
-                    journal.id = JournalId(begin_id(&body));
-                    journal.name = journal.id;
+                    journal.born = JournalId(begin_id(&body));
+                    journal.id = journal.born;
                 }
                 Kind::End => {}
                 Kind::Slot => {
@@ -101,7 +101,7 @@ impl Journal {
                 }
             }
         }
-        let id = journal.id;
+        let id = journal.born;
         journal.volumes = volumes.into_iter().filter(|volume| volume.name.journal == id).collect();
         journal.settle();
         if let Some(damage) = recovery.damage {
@@ -116,8 +116,8 @@ impl Journal {
         Journal {
             folder,
             settings,
+            born: id,
             id,
-            name: id,
             tail,
             lines: Default::default(),
             volumes: Vec::new(),
@@ -222,7 +222,7 @@ impl Journal {
         match usize::from(*number) {
             STATE_SLOT => self.recover_state(value),
             WEAR_SLOT => self.wear = postcard::from_bytes(value).unwrap_or_default(),
-            NAME_SLOT => self.name = JournalId(begin_id(value)),
+            NAME_SLOT => self.id = JournalId(begin_id(value)),
             _ => {}
         }
     }
