@@ -9,5 +9,6 @@ mod exhaustion;
 mod garbage;
 mod kill;
 mod proxy;
+mod spending;
 mod stage;
 mod version;
