@@ -34,7 +34,7 @@ use crate::budget::Limit;
 use crate::clock::{self, Clock};
 use crate::history;
 use crate::importance::Importance;
-use crate::meter::{Gate, Meter};
+use crate::meter::Meter;
 use crate::probe::{self, Carry, Reading};
 use crate::question::{Answer, LinkReport, Question, SeriesSamples, Status};
 use crate::sampler::{Batch, Sampler};
@@ -368,7 +368,7 @@ impl Agent {
             let Some(packet) = self.client.poll_packet(now.uptime, lanes) else { break };
             self.leave(now, packet);
         }
-        let can_send = self.client.is_online() && self.meter.gate(now) == Gate::Open;
+        let can_send = self.client.is_online() && self.meter.is_at_ease(now);
         if self.meter.notice(now, can_send) {
             self.end_runs(now);
             self.meter.mark_history(&self.journal);

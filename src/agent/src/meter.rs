@@ -9,9 +9,9 @@
 //! | of the budget | goes | waits in the journal |
 //! |---|---|---|
 //! | less than 70 % is used | everything | |
-//! | 70 % | windows and ticks that are new | history |
-//! | 85 % | windows | ticks |
-//! | 95 % | windows of five minutes and coarser | windows of a minute |
+//! | 70 % | what is critical or normal | bulk |
+//! | 85 % | windows of that | ticks |
+//! | 95 % | windows of five minutes and coarser that are new | windows of a minute, and history |
 //! | the open part | what is urgent, with all that it needs | everything else; no ping, and no dial without an urgent batch |
 //! | the reserve as well | nothing | everything |
 //!
@@ -25,6 +25,7 @@ use journal::Journal;
 use journal::journal::{SLOT_BYTES_MAX, SLOT_COUNT};
 use link::channel::Carrier;
 use link::estimator::Estimate;
+use wire::class::Class;
 use wire::event::Event;
 use wire::id::Seq;
 use wire::limits::FRAME_BYTES_MAX;
@@ -306,6 +307,11 @@ impl Meter {
         self.unsaid = Some(event);
     }
 
+    /// Whether no step is passed.
+    pub fn is_at_ease(&mut self, now: Stamp) -> bool {
+        self.used_per_cent(now) == 0
+    }
+
     /// The step that was passed, of a hundred.
     fn used_per_cent(&mut self, now: Stamp) -> u8 {
         match self.pressure(now) {
@@ -366,18 +372,12 @@ impl Meter {
 
 /// Whether a batch goes at all at a step. The steps are those of [`crate::policy::Policy::under_pressure`].
 fn is_wanted(pressure: Pressure, stream: Stream, purpose: Use) -> bool {
-    let finest = match pressure {
-        Pressure::None | Pressure::Tight => Resolution::Raw,
-        Pressure::Short => Resolution::Minute,
-        Pressure::Spent => Resolution::FiveMinutes,
-    };
-    match purpose {
-        Use::Urgent | Use::Overhead => true,
-        Use::Backlog => pressure == Pressure::None,
-        Use::Raw | Use::Summary => match stream {
-            Stream::Series(resolution, _) => resolution <= finest,
-            Stream::Dictionary | Stream::Event => true,
-        },
+    let Stream::Series(resolution, class) = stream else { return true };
+    match pressure {
+        Pressure::None => true,
+        Pressure::Tight => class < Class::Bulk,
+        Pressure::Short => class < Class::Bulk && resolution <= Resolution::Minute,
+        Pressure::Spent => class < Class::Bulk && resolution <= Resolution::FiveMinutes && purpose != Use::Backlog,
     }
 }
 

@@ -197,8 +197,8 @@ expected; the last days as bars. Asks the running agent.
   raw        ticks                                other      other programs, where the interface is counted
 
 With a budget (`budget_day`, `budget_month`), less is sent the more of it is used. What waits is kept in the journal:
-  from 70 %  history waits        from 95 %  windows of a minute wait, too
-  from 85 %  ticks wait, too      at 100 %   only events go, from what is kept for them (`budget_reserve`)
+  from 70 %  bulk waits (`class_bulk`)   from 95 %  windows of a minute and history wait, too
+  from 85 %  ticks wait, too             at 100 %   only events go, from what is kept for them (`budget_reserve`)
 
   --json   every number, for programs
 

@@ -229,9 +229,9 @@ pub type Word = heapless::String<16>;
 /// What waits from a step on.
 fn eased(per_cent: u8) -> &'static str {
     match per_cent {
-        ..85 => "history waits",
-        85..95 => "history and ticks wait",
-        _ => "history, ticks and windows of a minute wait",
+        ..85 => "bulk waits",
+        85..95 => "bulk and ticks wait",
+        _ => "bulk, ticks, windows of a minute and history wait",
     }
 }
 
@@ -269,8 +269,8 @@ mod tests {
     #[test]
     fn each_step_of_a_budget_says_what_waits() {
         let said = |per_cent| Event::BudgetUsed { bearer: "wwan0".try_into().unwrap(), per_cent }.to_string();
-        assert_eq!(said(70), "70 % of the budget of bearer wwan0 are used: history waits");
-        assert!(said(85).ends_with("history and ticks wait") && said(95).contains("windows of a minute"));
+        assert_eq!(said(70), "70 % of the budget of bearer wwan0 are used: bulk waits");
+        assert!(said(85).ends_with("bulk and ticks wait") && said(95).contains("windows of a minute"));
         assert!(said(100).contains("used up: only events"));
     }
 }
