@@ -633,7 +633,7 @@ impl Agent {
         if !(self.is_urgent || is_retry || is_last) || is_waiting && !is_last {
             return;
         }
-        self.meter.keep(&mut self.journal);
+        self.meter.keep(now, &mut self.journal, is_last);
         match self.journal.commit(now) {
             Ok(()) => {
                 self.is_urgent = false;
