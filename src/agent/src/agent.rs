@@ -373,6 +373,7 @@ impl Agent {
             self.end_runs(now);
             self.meter.mark_history(&self.journal);
         }
+        self.client.close(self.meter.gate(now).lanes().is_none());
         let may_dial = self.meter.may_dial(now, uplink::is_urgent(&self.journal));
         self.client.hold(!may_dial);
     }

@@ -166,6 +166,7 @@ pub struct Client {
     state: State,
     backoff: Backoff,
     is_held: bool,
+    is_closed: bool,
     channel: Option<Box<Channel>>,
     /// The stamp of the hello, against which records are packed.
     greeted: Stamp,
@@ -196,6 +197,7 @@ impl Client {
             state: State::Down { dial_at: now },
             backoff: Backoff::new(seed),
             is_held: false,
+            is_closed: false,
             channel: None,
             greeted: Stamp::default(),
             asked_at: now,
@@ -246,6 +248,11 @@ impl Client {
     /// Holds back what nobody waits for, or lets it go: dials, and pings on a link that is idle.
     pub fn hold(&mut self, is_held: bool) {
         self.is_held = is_held;
+    }
+
+    /// Says whether packets are taken now. While none is, what the channel has to say wakes nobody.
+    pub fn close(&mut self, is_closed: bool) {
+        self.is_closed = is_closed;
     }
 
     /// Messages of kinds that this version does not know and passed over.
@@ -513,7 +520,7 @@ impl Client {
             State::Online { .. } => self.silent_at().into_iter().chain(self.ping_at()).min(),
             State::Stopped => None,
         };
-        let channel = self.channel.as_ref().and_then(|channel| channel.poll_timeout());
+        let channel = self.channel.as_ref().filter(|_| !self.is_closed).and_then(|channel| channel.poll_timeout());
         own.into_iter().chain(channel).min()
     }
 

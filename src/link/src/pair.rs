@@ -5,7 +5,7 @@ use wire::class::Class;
 
 use wire::frame::FrameError;
 use wire::id::{JournalId, Seq};
-use wire::message::{Ack, Backlog, Checksum, CloseReason, Hello, HubTime, Kind, Ping, Pong, Progress, Welcome};
+use wire::message::{Ack, Backlog, Checksum, CloseReason, Hello, HubTime, Kind, Ping, Pong, Progress, Want, Welcome};
 use wire::ranges::RangeSet;
 use wire::record::{Header, Record, seal};
 use wire::spent::{ByUse, USE_COUNT, Use};
@@ -461,4 +461,18 @@ fn a_client_that_is_held_neither_pings_nor_dials() {
     pair.client.hold(false);
     pair.client.handle_timeout(later);
     assert_eq!(pair.client.poll_output(), Some(Output::Dial));
+}
+
+#[test]
+fn a_client_of_which_no_packet_is_taken_wakes_nobody_for_one() {
+    let mut pair = Pair::online();
+    pair.server.want(&Want { generation: 3 });
+    let packet = pair.server.poll_packet(pair.now).unwrap();
+    pair.client.handle_input(pair.now, Input::Received(&packet));
+    let due_at = pair.client.poll_timeout().unwrap();
+    assert!(due_at <= pair.now + Span(20), "its receipt is due");
+    pair.client.close(true);
+    assert!(pair.client.poll_timeout().unwrap() > pair.now + Span::seconds(10));
+    pair.client.close(false);
+    assert_eq!(pair.client.poll_timeout(), Some(due_at));
 }
