@@ -31,7 +31,7 @@ fn what_the_link_costs_is_counted_over_restarts_and_known_at_the_hub() {
     }
     let used = |spending: &Value| spending["bearers"][0]["today"]["used_bytes"].as_u64().unwrap();
     agent.wait_for_ticks(3);
-    agent.kill();
+    agent.stop();
     agent.run();
     agent.wait_for_ticks(3);
     agent.wait_for_drain();
