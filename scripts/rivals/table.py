@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A table of what `scripts/bench uplink` measured: reads its lines of JSON, and prints a row for each figure that is known here.
 
-A row that holds more than its bar allows is marked. To add one, add it to ROWS: what it is, which line it is in, where in
-the line, and its bar if there is one.
+A row that holds more than its bar allows, or less than it asks for, is marked. To add one of the lab's, add it to ROWS: what it
+is, which line it is in, where in the line, and its bar if there is one. What was simulated says all that itself.
 """
 
 import json
@@ -40,6 +40,10 @@ def main():
         if value is not None:
             rows.append((what, value, unit, bar))
     show(("on the wire, whole packets of IP", "figure", "unit", "bar"), rows)
+    simulated = [line for line in lines if "simulated" in line]
+    rows = [(line["simulated"], line["value"], line["unit"], line.get("bar")) for line in simulated]
+    least = {line["simulated"] for line in simulated if line.get("at_least")}
+    show(("in a simulated link of 20 kbit/s and 600 ms, whole packets of IP", "figure", "unit", "bar"), rows, least)
     for line in lines:
         if "rival" in line:
             is_ours = line["rival"] == OUTPOST
@@ -63,21 +67,30 @@ def title(line):
     return f"{line['rival']}, {ticks} tick{'s' if ticks > 1 else ''} a batch"
 
 
-def show(head, rows):
+def show(head, rows, least=()):
+    """Prints a table; of the rows that are named in `least` the bar is the least that they may hold."""
     if not rows:
         return
     texts = [head] + [(what, number(figure), unit, number(bar)) for what, figure, unit, bar in rows]
-    marks = [""] + ["  over" if bar is not None and figure > bar else "" for _, figure, _, bar in rows]
+    marks = [""] + [mark(figure, bar, what in least) for what, figure, _, bar in rows]
     widths = [max(len(row[column]) for row in texts) for column in range(4)]
-    for (what, figure, unit, bar), mark in zip(texts, marks):
-        print(f"{what:<{widths[0]}}  {figure:>{widths[1]}}  {unit:<{widths[2]}}  {bar:>{widths[3]}}{mark}".rstrip())
+    for (what, figure, unit, bar), said in zip(texts, marks):
+        print(f"{what:<{widths[0]}}  {figure:>{widths[1]}}  {unit:<{widths[2]}}  {bar:>{widths[3]}}{said}".rstrip())
     print()
+
+
+def mark(figure, bar, is_least):
+    if bar is None:
+        return ""
+    if is_least:
+        return "  under" if figure < bar else ""
+    return "  over" if figure > bar else ""
 
 
 def number(value):
     if value is None:
         return ""
-    return f"{value:,.0f}" if isinstance(value, int) or value >= 1000 else f"{value:,.2f}"
+    return f"{value:,.0f}" if value == int(value) or value >= 1000 else f"{value:,.2f}"
 
 
 if __name__ == "__main__":

@@ -33,6 +33,9 @@ pub struct Host {
     pub life: u64,
     /// A copy of the disk.
     pub backup: Option<Image>,
+    /// Whether rows of the state wait for a commit that has more: of years, half the time goes into what is seen of a device.
+    pub puts_off_rows: bool,
+    put_off: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The number that opened the run of each batch of ticks that ever came.
     pub runs: BTreeMap<(DeviceId, JournalId, Stream, Seq), Seq>,
 }
@@ -56,6 +59,8 @@ impl Host {
             wake_version: 0,
             life: 0,
             backup: None,
+            puts_off_rows: false,
+            put_off: BTreeMap::new(),
             runs: BTreeMap::new(),
         }
     }
@@ -86,6 +91,7 @@ impl Host {
     /// The process is gone.
     pub fn end(&mut self) {
         self.running = None;
+        self.put_off.clear();
         self.wake_version += 1;
         self.life += 1;
     }
@@ -119,7 +125,16 @@ impl Host {
     /// Carries out a commit. What comes of it is an input, unless the power went meanwhile.
     pub fn commit(&mut self, ticket: Ticket, changes: &[Change]) -> Option<Input> {
         let running = self.running.as_ref()?;
-        let result = running.store.commit(changes);
+        let rows = || changes.iter().filter_map(row);
+        if self.puts_off_rows && rows().count() == changes.len() {
+            self.put_off.extend(rows().map(|(key, value)| (key.clone(), value.clone())));
+            return Some(Input::Committed { ticket, refused: Vec::new() });
+        }
+        rows().for_each(|(key, _)| drop(self.put_off.remove(key)));
+        // Behind the others, so that what is refused keeps its place.
+        let put_off = std::mem::take(&mut self.put_off).into_iter().map(|(key, value)| Change::Put { key, value });
+        let all: Vec<Change> = changes.iter().cloned().chain(put_off).collect();
+        let result = running.store.commit(&all);
         // When the power goes in a commit, what it stored is there all the same.
         self.note_runs(changes);
         if self.disk.is_dead() {
@@ -166,4 +181,9 @@ impl Host {
         })();
         Some(Input::Rows { ticket, rows })
     }
+}
+
+/// A change's row of the state, if it is one.
+fn row(change: &Change) -> Option<(&Vec<u8>, &Vec<u8>)> {
+    if let Change::Put { key, value } = change { Some((key, value)) } else { None }
 }

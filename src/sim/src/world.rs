@@ -19,6 +19,7 @@ use crate::checker;
 use crate::fault::{Fault, Plan};
 use crate::gateway::{Gateway, Make};
 use crate::host::Host;
+use crate::load::Size;
 use crate::net::{End, Net};
 use crate::rng::Rng;
 
@@ -98,7 +99,8 @@ impl World {
     /// A world of enrolled gateways in which faults happen until `quiet_at_ms`.
     pub fn new(seed: u64, makes: &[Make], plan: Plan, quiet_at_ms: u64) -> World {
         let mut rng = Rng::new(seed);
-        let host = Host::new(&mut rng);
+        let mut host = Host::new(&mut rng);
+        host.puts_off_rows = makes.iter().all(|make| make.size == Size::Sparse);
         let gateways: Vec<Gateway> =
             makes.iter().enumerate().map(|(index, make)| Gateway::new(index, *make, &mut rng)).collect();
         let mut world = World {

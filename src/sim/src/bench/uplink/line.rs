@@ -187,7 +187,7 @@ impl Line {
         (!had_first, again.and_then(|first| self.say_datagram(at, 0, first, now_ms)))
     }
 
-    /// A segment of TCP arrived at an end: when it is acknowledged unless something is said before, and whether at once.
+    /// A segment of TCP arrived at an end: when it is acknowledged unless something is said before.
     pub(super) fn heard(&mut self, at: End, now_ms: u64) -> Option<u64> {
         let way = &mut self.ways[at.other() as usize];
         way.unacked_count += 1;
@@ -229,5 +229,72 @@ impl Line {
         way.free_at_us = begin_us + bytes * 8_000_000 / bits_per_second;
         let is_lost = self.carrier == Carrier::Datagram && self.rng.below(1000) < loss_1000;
         (!is_lost).then_some(way.free_at_us.div_ceil(1000) + delay_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(carrier: Carrier) -> Line {
+        Line::new(SATELLITE, carrier, Rng::new(1))
+    }
+
+    /// Carries the handshake.
+    fn open(line: &mut Line) {
+        for from in [End::Gateway, End::Hub] {
+            let Arrival { at_ms, number, .. } = line.say(from, vec![1], 0).expect("nothing is lost");
+            assert_eq!((number, line.arrive(from.other(), 0, at_ms).0), (Some(0), true));
+        }
+    }
+
+    #[test]
+    fn a_datagram_takes_its_time_on_the_air_and_then_the_delay() {
+        let mut line = line(Carrier::Datagram);
+        open(&mut line);
+        let (before, begin_ms) = (line.bill.clone(), 10_000);
+        let arrivals =
+            [500, 500].map(|bytes| line.say(End::Gateway, vec![0; bytes], begin_ms).map(|on_way| on_way.at_ms));
+        // 549 bytes are 219.6 ms of 20 kbit/s.
+        assert_eq!(arrivals, [Some(begin_ms + 220 + 300), Some(begin_ms + 440 + 300)]);
+        assert_eq!(line.bill.since(&before).bytes, 2 * (500 + 28 + 21));
+        assert_eq!(line.bill.since(&before).around_bytes, 2 * (28 + 21));
+    }
+
+    #[test]
+    fn what_the_modem_has_no_room_for_is_paid_for_and_gone() {
+        let mut line = line(Carrier::Datagram);
+        open(&mut line);
+        let arrived_count = (0..200).filter(|_| line.say(End::Gateway, vec![0; 951], 10_000).is_some()).count();
+        assert_eq!(arrived_count, 60);
+        assert!(line.say(End::Gateway, vec![0; 951], 20_000).is_some());
+    }
+
+    #[test]
+    fn until_the_hub_has_answered_the_first_comes_again_and_is_answered_again() {
+        let mut line = line(Carrier::Datagram);
+        for word in [1, 2] {
+            let said = line.say(End::Gateway, vec![word], 0).expect("nothing is lost");
+            assert_eq!(said.number, Some(0));
+        }
+        assert!(line.arrive(End::Hub, 0, 500).0);
+        line.say(End::Hub, vec![3], 500).expect("nothing is lost");
+        let (is_news, again) = line.arrive(End::Hub, 0, 600);
+        assert_eq!((is_news, again.map(|again| again.bytes)), (false, Some(vec![3])));
+        assert!(line.arrive(End::Gateway, 0, 900).0);
+        assert_eq!(line.say(End::Gateway, vec![4], 900).and_then(|said| said.number), Some(1));
+    }
+
+    #[test]
+    fn tcp_acknowledges_the_second_segment_at_once_and_a_lone_one_when_nothing_is_said() {
+        let mut line = line(Carrier::Stream);
+        assert_eq!([line.heard(End::Hub, 0), line.heard(End::Hub, 5)], [Some(40), Some(5)]);
+        line.acknowledge(End::Hub, 5);
+        assert_eq!(line.bill.bytes, 52);
+        line.acknowledge(End::Hub, 40);
+        line.heard(End::Hub, 100);
+        line.say(End::Hub, vec![1], 110);
+        line.acknowledge(End::Hub, 140);
+        assert_eq!(line.bill.bytes, 52 + 75);
     }
 }

@@ -13,10 +13,14 @@ use crate::fault::{Kind, Plan};
 use crate::gateway::Make;
 use crate::load::Size;
 use crate::net::Quality;
+use crate::power::SMALL;
 use crate::rng::Rng;
 use crate::world::{Tally, World};
 
 const YEAR_DAYS: u64 = 365;
+
+/// A tail that is read in no time after every power cut.
+const JOURNAL: Settings = Settings { bytes_max: 64 << 20, ..SMALL };
 
 /// What happens in a year.
 const KINDS: [Kind; 5] = [Kind::Outage, Kind::PowerCut, Kind::Kill, Kind::HubKill, Kind::HubPowerCut];
@@ -33,13 +37,8 @@ fn year(seed: u64) -> Result<Tally, String> {
         loss_1000: *rng.choose(&[0, 20, 200]),
         carrier: *rng.choose(&[Carrier::Datagram, Carrier::Stream]),
     };
-    let make = Make {
-        size: Size::Sparse,
-        interval: Span::minutes(5),
-        journal: Settings::DEFAULT,
-        quality,
-        budget: Default::default(),
-    };
+    let make =
+        Make { size: Size::Sparse, interval: Span::minutes(5), journal: JOURNAL, quality, budget: Default::default() };
     let plan = Plan { mean_ms: 12 * 3_600_000, kinds: KINDS.into(), ..Plan::choose(&mut rng, &[]) };
     World::new(seed, &[make], plan, YEAR_DAYS * DAY.0).run()
 }
