@@ -309,7 +309,7 @@ impl Channel {
     ) -> Result<(), E> {
         self.splitter.push(bytes);
         let mut receipts = Vec::new();
-        let (mut wants, mut taken) = (false, 0);
+        let mut wants = false;
         while let Some(frame) = self.splitter.poll_frame()? {
             wants |= frame.head.part.is_some() || wants_receipt(frame.head.kind);
             if frame.head.kind == Kind::Receipt as u8 {
@@ -317,10 +317,8 @@ impl Channel {
             } else if let Some(message) = self.assembler.take(frame)? {
                 each(message)?;
             }
-            let all = self.splitter.taken();
-            self.received.bytes(now, all - taken, wants);
-            (taken, wants) = (all, false);
         }
+        self.received.bytes(now, self.splitter.taken(), wants);
         receipts.into_iter().try_for_each(|total| self.settle_stream(now, total)).map_err(E::from)
     }
 

@@ -12,6 +12,7 @@
 use alloc::vec::Vec;
 
 use codec::varint;
+use wire::limits::FRAME_BYTES_MAX;
 use wire::time::{Instant, Span};
 
 use crate::estimator::RECEIPT_DELAY;
@@ -39,9 +40,10 @@ pub struct Received {
 }
 
 impl Received {
-    /// Bytes of frames arrived on a stream.
+    /// Bytes of frames arrived on a stream, all at once: one packet, whatever is in it, unless they are more than that.
     pub fn bytes(&mut self, now: Instant, bytes: usize, wants_receipt: bool) {
         self.bytes += bytes as u64;
+        self.pending_count += u32::from(wants_receipt && bytes > FRAME_BYTES_MAX);
         self.put_off(now, wants_receipt);
     }
 
@@ -182,6 +184,18 @@ mod tests {
         assert_eq!(received.due_at(), Some(Instant(105)));
         received.take_receipt(false);
         received.packet(Instant(200), 3, true);
+        assert_eq!(received.due_at(), Some(Instant(200)));
+    }
+
+    #[test]
+    fn frames_that_came_in_one_packet_of_a_stream_need_one_receipt() {
+        let mut received = Received::default();
+        received.bytes(Instant(100), 1000, true);
+        assert_eq!(received.due_at(), Some(Instant(120)));
+        received.bytes(Instant(110), 1000, true);
+        assert_eq!(received.due_at(), Some(Instant(110)));
+        received.take_receipt(true);
+        received.bytes(Instant(200), 2000, true);
         assert_eq!(received.due_at(), Some(Instant(200)));
     }
 
