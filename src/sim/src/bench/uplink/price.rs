@@ -1,6 +1,5 @@
 //! Bytes on the link, whole packets of IP.
 
-use agent::Agent;
 use link::channel::Carrier;
 use link::client::Timing;
 use wire::message::Kind;
@@ -49,15 +48,15 @@ pub(super) fn idle_day(_: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
     Ok(figures)
 }
 
-/// A report from cold: a process that the hub knows begins, and says an event.
+/// A report from cold: a gateway that was cut off has an event to tell when it finds a way again.
 pub(super) fn report(_: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
-    let mut text = String::new();
-    // The text is as long as it takes for the report to have its size.
+    // Words that do not repeat, because a text is packed; as many as it takes for the report to have its size.
+    let (mut rng, mut text) = (Rng::new(seed), String::new());
     loop {
+        text.push(char::from(b'!' + rng.below(90) as u8));
         let bill = report_of(&text, seed)?;
         let said_bytes = bill.up_bytes;
-        if said_bytes < REPORT_BYTES && text.len() < 100 {
-            text.push('x');
+        if said_bytes < REPORT_BYTES {
             continue;
         }
         let bytes = Figure::new("report of 200 B, from cold, datagrams", bill.bytes as f64, "B").at_most(430.0);
@@ -73,14 +72,15 @@ fn report_of(text: &str, seed: u64) -> Result<Bill, String> {
     let mut stage = Stage::with_agent(&disk, settings(HEARTBEAT), BOOT, SATELLITE, Carrier::Datagram, seed)?;
     stage.run_until(HOUR, Stage::is_drained)?;
     stage.run_for(QUIET)?;
-    let before = stage.line.bill.clone();
+    stage.line.is_up = false;
+    stage.run_until(HOUR, |stage| !stage.has_session())?;
     let now = stage.now();
-    let mut agent = Agent::open(disk.folder(), settings(HEARTBEAT), seed, now).map_err(|error| error.to_string())?;
-    if !text.is_empty() {
+    if let Core::Agent(agent) = &mut stage.core {
         // Of all events it is the one whose length can be chosen.
         agent.say_volatile(now, text);
     }
-    stage.begin_again(agent);
+    stage.line.is_up = true;
+    let before = stage.line.bill.clone();
     stage.run_until(HOUR, Stage::is_drained)?;
     stage.run_for(QUIET)?;
     Ok(stage.line.bill.since(&before))

@@ -211,11 +211,9 @@ impl Stage {
         Stage::new(Core::Agent(Box::new(agent)), boot, quality, carrier, seed)
     }
 
-    /// The process ends without a word, and another begins.
-    pub(super) fn begin_again(&mut self, agent: Agent) {
-        self.core = Core::Agent(Box::new(agent));
-        self.peer = None;
-        self.step_gateway(Vec::new());
+    /// Whether the gateway dials, or has a link.
+    pub(super) fn has_session(&self) -> bool {
+        self.peer.is_some()
     }
 
     pub(super) fn now_ms(&self) -> u64 {
