@@ -21,9 +21,7 @@ use wire::class::Class;
 use wire::event::{self, Event};
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::limits::RECORD_BYTES_MAX;
-use wire::message::{
-    About, Backlog, Checksum, CloseReason, Fingerprint, Head, Hello, Ping, Welcome, progress_checksum,
-};
+use wire::message::{About, Backlog, Checksum, CloseReason, Fingerprint, Hello, Ping, Welcome};
 use wire::metric::Metric;
 use wire::ranges::RangeSet;
 use wire::series::Series;
@@ -667,18 +665,7 @@ impl Agent {
     }
 
     fn hello(&self, now: Stamp) -> Hello {
-        let journal = &self.journal;
-        let waits = |stream: &Stream| journal.next(*stream).0 > journal.done(*stream).count();
-        let head = |stream| Head { stream, next: journal.next(stream) };
-        Hello {
-            versions: (wire::message::VERSION, wire::message::VERSION),
-            journal: journal.id(),
-            now,
-            heartbeat: self.settings.link.heartbeat,
-            progress: progress_checksum(Stream::ALL.map(|stream| (stream, journal.done(stream)))),
-            heads: Stream::ALL.into_iter().filter(waits).map(head).collect(),
-            about: self.about().checksum(),
-        }
+        uplink::hello(&self.journal, now, self.settings.link.heartbeat, self.about().checksum())
     }
 
     fn about(&self) -> About {
@@ -713,10 +700,7 @@ impl Agent {
                 LinkOutput::HangUp(reason) => self.link_down(now, reason),
                 LinkOutput::Up(welcome) => self.link_up(now, &welcome),
                 LinkOutput::Acked(ack) => {
-                    if let Some(last) = ack.cumulative.0.checked_sub(1) {
-                        self.journal.ack(ack.stream, wire::ranges::SeqRange { first: Seq(0), last: Seq(last) });
-                    }
-                    ack.ranges.iter().for_each(|range| self.journal.ack(ack.stream, *range));
+                    ack.held().for_each(|range| self.journal.ack(ack.stream, range));
                     self.acked_at = Some(now.uptime);
                 }
                 LinkOutput::Wanted(want) => {

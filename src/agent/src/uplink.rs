@@ -11,10 +11,26 @@ use journal::Journal;
 use link::client::Client;
 use wire::id::Seq;
 use wire::limits::RANGES_COUNT_MAX;
+use wire::message::{Checksum, Head, Hello, VERSION, progress_checksum};
 use wire::stream::{Lane, Stream};
-use wire::time::Stamp;
+use wire::time::{Span, Stamp};
 
 use crate::meter::Meter;
+
+/// The first words of a gateway with this journal.
+pub fn hello(journal: &Journal, now: Stamp, heartbeat: Span, about: Checksum) -> Hello {
+    let waits = |stream: &Stream| journal.next(*stream).0 > journal.done(*stream).count();
+    let head = |stream| Head { stream, next: journal.next(stream) };
+    Hello {
+        versions: (VERSION, VERSION),
+        journal: journal.id(),
+        now,
+        heartbeat,
+        progress: progress_checksum(Stream::ALL.map(|stream| (stream, journal.done(stream)))),
+        heads: Stream::ALL.into_iter().filter(waits).map(head).collect(),
+        about,
+    }
+}
 
 /// Gives the client what it has room for, from the journal.
 ///
@@ -95,7 +111,7 @@ mod tests {
     use link::client::{Input, Timing};
     use link::estimator::Estimate;
     use link::server::Server;
-    use wire::message::{Hello, Welcome};
+    use wire::message::Welcome;
     use wire::ranges::SeqRange;
 
     use super::*;

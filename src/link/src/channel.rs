@@ -49,7 +49,7 @@ const COMMIT: Span = Span::seconds(2);
 const ANSWER_MAX: Span = Span::seconds(15);
 
 /// Bytes of the first datagram, which shakes hands: 97 stand around it in 1,232 (see `identity::noise`).
-const FIRST_BYTES_MAX: usize = 1232 - 97;
+pub const FIRST_BYTES_MAX: usize = 1232 - 97;
 
 /// What stands around the first datagram more than around any other.
 const FIRST_EXTRA_BYTES: usize = 97 - 22;

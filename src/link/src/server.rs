@@ -25,7 +25,7 @@ pub const SILENCE: Span = Span::seconds(60);
 
 /// Bytes with which the shortest greeting over datagrams may be answered, so that a forged sender's address is no weapon: three times
 /// what its packet had around them, less what the answer's has.
-const ANSWER_BYTES_MIN: usize = 3 * 97 - 52;
+pub const ANSWER_BYTES_MIN: usize = 3 * 97 - 52;
 
 /// What a peer said, whole and in order.
 #[derive(Debug, PartialEq, Eq)]

@@ -18,9 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use hal::linux::clock::random_seed;
 use hub::session::PeerId;
-use identity::noise::handshake::Responder;
-use identity::noise::packet::{ConnectionId, PACKET_BYTES_MAX, ToHub};
+use identity::noise::handshake::{MESSAGE_1_BYTES, MESSAGE_2_BYTES, Responder};
+use identity::noise::packet::{AMPLIFICATION_MAX, ConnectionId, PACKET_BYTES_MAX, ToHub};
 use identity::noise::session::Session;
+use link::channel::FIRST_BYTES_MAX;
+use link::server::ANSWER_BYTES_MIN;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::message::DatagramKey;
@@ -29,6 +31,10 @@ use crate::keys::Shown;
 use crate::listener::Gate;
 use crate::peer::{FromPeer, OUTBOX_COUNT_MAX, PeerKey};
 use crate::window::Room;
+
+// What the link takes for the bytes around a handshake is what they are: an answer that is longer than allowed would be a panic.
+const _: () = assert!(ANSWER_BYTES_MIN == AMPLIFICATION_MAX * MESSAGE_1_BYTES - MESSAGE_2_BYTES);
+const _: () = assert!(FIRST_BYTES_MAX == PACKET_BYTES_MAX - MESSAGE_1_BYTES && MESSAGE_2_BYTES <= MESSAGE_1_BYTES);
 
 /// What tells one first message from another: the ephemeral key that it begins with.
 type Ephemeral = [u8; 32];

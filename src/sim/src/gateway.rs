@@ -13,7 +13,7 @@ use link::talk;
 use wire::class::{CLASS_COUNT, Class};
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::message::{Ack, Fingerprint, Kind};
-use wire::ranges::{RangeSet, SeqRange};
+use wire::ranges::RangeSet;
 use wire::stream::{STREAM_COUNT, Stream};
 use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
 
@@ -333,8 +333,7 @@ impl Gateway {
             }
             let ack: Ack = talk::read(frame.payload).expect("the hub says whole acks");
             let acked = self.acked.entry((journal, ack.stream)).or_default();
-            let below = ack.cumulative.0.checked_sub(1).map(|last| SeqRange { first: Seq(0), last: Seq(last) });
-            for range in below.into_iter().chain(ack.ranges) {
+            for range in ack.held() {
                 acked.insert_range(range).expect("the hub's own set has as much room");
             }
         }

@@ -235,6 +235,14 @@ pub struct Ack {
     pub ranges: Vec<SeqRange, ACK_RANGES_MAX>,
 }
 
+impl Ack {
+    /// All that it names, lowest first.
+    pub fn held(&self) -> impl Iterator<Item = SeqRange> + '_ {
+        let below = self.cumulative.0.checked_sub(1).map(|last| SeqRange { first: Seq(0), last: Seq(last) });
+        below.into_iter().chain(self.ranges.iter().copied())
+    }
+}
+
 /// Sign of life, and what the hub shows of an idle gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ping {

@@ -20,8 +20,7 @@ use journal::journal::Settings;
 use link::client::{Client, Input as LinkInput, Output as LinkOutput, Timing};
 use link::estimator::Estimate;
 use wire::id::Seq;
-use wire::message::{About, Backlog, Head, Hello, Ping, progress_checksum};
-use wire::ranges::SeqRange;
+use wire::message::{About, Backlog, Ping};
 use wire::stream::{Lane, Resolution, Shelf, Stream};
 use wire::time::{Instant, Span, Stamp};
 
@@ -132,7 +131,7 @@ impl Parts {
         for input in inputs {
             match input {
                 Input::Connected(carrier) => {
-                    let hello = self.hello(now);
+                    let hello = uplink::hello(&self.recorder.journal, now, self.heartbeat, About::default().checksum());
                     let connected = LinkInput::Connected { carrier, known: self.known, hello: &hello };
                     self.client.handle_input(now.uptime, connected);
                 }
@@ -172,10 +171,7 @@ impl Parts {
                 LinkOutput::Send(packet) => self.outputs.push_back(Output::Send(packet.bytes)),
                 LinkOutput::HangUp(_) => self.outputs.push_back(Output::HangUp),
                 LinkOutput::Acked(ack) => {
-                    if let Some(last) = ack.cumulative.0.checked_sub(1) {
-                        journal.ack(ack.stream, SeqRange { first: Seq(0), last: Seq(last) });
-                    }
-                    ack.ranges.iter().for_each(|range| journal.ack(ack.stream, *range));
+                    ack.held().for_each(|range| journal.ack(ack.stream, range));
                 }
                 LinkOutput::PingDue => {
                     let backlog = Backlog { batch_count: journal.backlog_count() };
@@ -184,21 +180,6 @@ impl Parts {
                 // Nothing here outlives its link.
                 LinkOutput::Up(_) | LinkOutput::Wanted(_) | LinkOutput::HubTime(..) => {}
             }
-        }
-    }
-
-    fn hello(&self, now: Stamp) -> Hello {
-        let journal = &self.recorder.journal;
-        let waits = |stream: &Stream| journal.next(*stream).0 > journal.done(*stream).count();
-        let head = |stream| Head { stream, next: journal.next(stream) };
-        Hello {
-            versions: (wire::message::VERSION, wire::message::VERSION),
-            journal: journal.id(),
-            now,
-            heartbeat: self.heartbeat,
-            progress: progress_checksum(Stream::ALL.map(|stream| (stream, journal.done(stream)))),
-            heads: Stream::ALL.into_iter().filter(waits).map(head).collect(),
-            about: About::default().checksum(),
         }
     }
 }
