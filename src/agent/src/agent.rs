@@ -25,20 +25,28 @@ use wire::message::{About, Backlog, Checksum, CloseReason, Fingerprint, Hello, P
 use wire::metric::Metric;
 use wire::ranges::RangeSet;
 use wire::series::Series;
-use wire::stream::Stream;
+use wire::stream::{Lane, Stream};
 use wire::time::{Instant, Span, Stamp, UnixTime};
 
-use crate::budget::Limit;
+use crate::bearer::choice::{DEFAULT, Facts, Name};
 use crate::clock::{self, Clock};
 use crate::history;
 use crate::importance::Importance;
-use crate::meter::Meter;
+use crate::meter::{self, Meter};
+use crate::policy::{Detail, Part, Policy, Pressure};
 use crate::probe::{self, Carry, Reading};
 use crate::question::{Answer, LinkReport, Question, SeriesSamples, Status};
 use crate::sampler::{Batch, Sampler};
 use crate::shortfall::Shortfall;
 use crate::summary::{Sealed, Summarizer};
-use crate::uplink;
+use crate::tier::Tier;
+use crate::tier::memory::Memory;
+use crate::uplink::{self, Choice};
+use crate::way::{self, Carried, Way};
+use crate::withheld::Withheld;
+
+/// The journal's slot for what is remembered of bearers: before those of the meter.
+const TIERS_SLOT: usize = meter::SLOTS_FROM - 1;
 
 /// Bytes of one dictionary batch, roughly.
 const DICTIONARY_BYTES_TARGET: usize = 16 * 1024;
@@ -73,19 +81,16 @@ pub struct Settings {
     pub build: UnixTime,
     /// How large the journal may be.
     pub journal: JournalSettings,
-    /// How long the parts of a link may take.
+    /// How long the parts of a link may take. The heartbeat is that of the [policy](crate::policy).
     pub link: Timing,
     /// Whether there is a hub to dial at all.
     pub has_hub: bool,
-    /// How old a batch of ticks becomes before it is closed and committed: what a power cut may cost. Within these bounds it
-    /// is as young as the wear budget allows.
-    pub batch_age: (Span, Span),
     /// Which series matter how much.
     pub importance: Importance,
     /// What may be written to the journal's flash in a day, in bytes.
     pub wear_budget_bytes: u64,
-    /// What the link may cost.
-    pub budget: Limit,
+    /// Which ways to the hub there are, and what is sampled and sent on them.
+    pub way: way::Settings,
 }
 
 /// What the driver tells the core.
@@ -117,6 +122,13 @@ pub enum Input {
     },
     /// Somebody says that the hub has forgotten the session.
     Forgotten,
+    /// An interface appeared or changed; no facts hold of one that is no more.
+    Interface {
+        /// Its name.
+        name: String,
+        /// What holds of it.
+        facts: Option<Facts>,
+    },
     /// Bytes of the hub on a connection.
     Received(Vec<u8>),
     /// The connection is gone, or never came to be; why, in the port's words, if it knows.
@@ -140,7 +152,12 @@ pub enum Output {
     /// A buffer to use again.
     Reading(Box<Reading>),
     /// Open a connection to the hub.
-    Dial,
+    Dial {
+        /// Through this interface; through any, if there is none.
+        interface: Option<Name>,
+        /// Over this.
+        carrier: Carrier,
+    },
     /// Write these bytes, or send them as one datagram, the n-th of this dial with number n.
     Send(Vec<u8>),
     /// Close the connection.
@@ -156,6 +173,8 @@ pub enum Output {
         /// The answer.
         answer: Answer,
     },
+    /// Take a tick every so many intervals of the settings from here on; it begins with each.
+    Sampling(u8),
     /// The disk refuses (why) or works again (`None`): for the log.
     Storage(Option<String>),
     /// The file system takes no writes any more: begin again with a journal in [memory](disk::memory), and
@@ -186,6 +205,12 @@ pub struct Agent {
     acked_at: Option<Instant>,
     /// Why the last link ended, in words.
     link_ended: Option<String>,
+    way: Way,
+    /// What is sampled and sent now.
+    policy: Policy,
+    /// What was sent of what is new while there was a link.
+    sent: Detail,
+    withheld: Withheld,
     meter: Meter,
     /// Why the connection was lost, in the port's words.
     lost: Option<String>,
@@ -249,12 +274,23 @@ impl Agent {
 
     fn with_journal(mut journal: Journal, settings: Settings, seed: u64, now: Stamp) -> Agent {
         let dictionary = history::dictionary(&mut journal, now);
+        let memory = Memory::decode(journal.slot(TIERS_SLOT)).unwrap_or_default();
+        let way = Way::new(&settings.way, memory, now.uptime);
+        let policy = way.policy(Pressure::None);
+        let mut meter = Meter::open(&journal, now);
+        if let Some(in_use) = way.in_use() {
+            meter.carry(now, &in_use);
+        }
         let mut agent = Agent {
-            client: Client::new(settings.link, seed, now.uptime),
+            client: Client::new(Timing { heartbeat: policy.heartbeat, ..settings.link }, seed, now.uptime),
             sampler: Sampler::new(dictionary, &settings.importance),
             summarizer: Summarizer::new(),
             carry: Box::new(Carry::new()),
-            meter: Meter::open(&journal, settings.budget, now),
+            sent: policy.live,
+            policy,
+            way,
+            withheld: Withheld::default(),
+            meter,
             journal,
             outputs: VecDeque::new(),
             record: Vec::new(),
@@ -323,6 +359,7 @@ impl Agent {
                     self.lost = reason;
                     self.client.handle_input(now.uptime, LinkInput::Disconnected);
                 }
+                Input::Interface { name, facts } => self.way.interface(now.uptime, &name, facts),
                 Input::Forgotten => self.client.handle_input(now.uptime, LinkInput::Forgotten),
                 Input::Ask { id, question } => questions.push((id, question)),
                 Input::Redial => self.client.redial(now.uptime),
@@ -333,13 +370,18 @@ impl Agent {
         if let Some(estimate) = self.client.estimate() {
             self.meter.learn(estimate);
         }
+        self.way.handle_timeout(now.uptime);
+        self.follow_way(now);
         self.client.handle_timeout(now.uptime);
         self.drain_link(now);
+        self.follow_policy(now);
         self.say_missed(now);
         while let Some(event) = self.clock.poll_event() {
             self.say(now, &event);
         }
         self.say_spending(now);
+        self.say_way(now);
+        self.say_withheld_if_due(now, is_asked_to_stop);
         if is_asked_to_stop {
             self.stop = Stop::Asked { until: now.uptime + STOP_GRACE };
             self.close_batch(now);
@@ -362,7 +404,9 @@ impl Agent {
         self.meter.begin();
         while let Some(lanes) = self.meter.gate(now).lanes() {
             // What the disk refuses now is asked for again in the next step.
-            let _ = uplink::fill(&mut self.journal, &mut self.client, &mut self.meter, now, &mut self.record);
+            let choice = Choice { policy: &self.policy, withheld: &self.withheld };
+            let (journal, client, record) = (&mut self.journal, &mut self.client, &mut self.record);
+            let _ = uplink::fill(journal, client, &mut self.meter, choice, now, record);
             let Some(packet) = self.client.poll_packet(now.uptime, lanes) else { break };
             self.leave(now, packet);
         }
@@ -373,7 +417,74 @@ impl Agent {
         }
         self.client.close(self.meter.gate(now).lanes().is_none());
         let may_dial = self.meter.may_dial(now, uplink::is_urgent(&self.journal));
-        self.client.hold(!may_dial);
+        self.client.hold(!may_dial || self.way.in_use().is_none());
+        if let Some(estimate) = self.client.estimate().filter(|_| self.client.is_online()) {
+            let carried = Carried {
+                bytes: self.client.delivered_bytes(),
+                round_trip: estimate.round_trip,
+                fate: self.client.fate(),
+                is_limited: self.client.can_send(Lane::Raw),
+            };
+            self.way.measure(now.uptime, carried);
+        }
+    }
+
+    /// Goes over another bearer when there is a better one, or none.
+    fn follow_way(&mut self, now: Stamp) {
+        while let Some(switch) = self.way.poll_switch(now.uptime) {
+            if let Some(in_use) = &switch.to {
+                self.meter.carry(now, in_use);
+            }
+            self.client.reroute(now.uptime);
+            self.client.hold(switch.to.is_none());
+            self.drain_link(now);
+        }
+    }
+
+    /// Does what the link's tier and the budget ask for.
+    fn follow_policy(&mut self, now: Stamp) {
+        let policy = self.way.policy(self.meter.pressure(now));
+        if policy == self.policy {
+            return;
+        }
+        if policy.sampling != self.policy.sampling {
+            self.outputs.push_back(Output::Sampling(policy.sampling));
+        }
+        self.sampler.set_run_length(policy.run_tick_count_max);
+        self.client.set_heartbeat(now.uptime, policy.heartbeat);
+        self.policy = policy;
+        if self.way.tier() != Tier::Offline && self.policy.live != self.sent {
+            // What was not sent until now is history, and what is sent from here on does not wait for it.
+            self.sent = self.policy.live;
+            self.end_runs(now);
+            self.meter.mark_history(&self.journal);
+        }
+    }
+
+    /// Says over which bearer the link goes, and how good it is.
+    fn say_way(&mut self, now: Stamp) {
+        if matches!(self.storage, Storage::Works)
+            && let Some(event) = self.way.poll_event()
+            && !self.say(now, &event)
+        {
+            self.way.unsay();
+        }
+    }
+
+    /// Tells the hub which windows it will not get, now and then.
+    fn say_withheld_if_due(&mut self, now: Stamp, is_last: bool) {
+        let is_due = self.withheld.due_at().is_some_and(|at| at <= now.uptime || is_last);
+        if is_due && matches!(self.storage, Storage::Works) {
+            self.say_withheld(now);
+        }
+    }
+
+    fn say_withheld(&mut self, now: Stamp) {
+        let ranges = self.withheld.take();
+        // What cannot be said is sent like others.
+        if !ranges.is_empty() && matches!(self.storage, Storage::Works) {
+            self.is_urgent |= self.journal.withhold(now, &ranges);
+        }
     }
 
     fn leave(&mut self, now: Stamp, packet: Outgoing) {
@@ -389,7 +500,7 @@ impl Agent {
 
     fn stop_if_done(&mut self, now: Stamp) {
         let Stop::Asked { until } = self.stop else { return };
-        if self.journal.backlog_count() == 0 || !self.client.is_online() || until <= now.uptime {
+        if self.backlog_count() == 0 || !self.client.is_online() || until <= now.uptime {
             self.stop = Stop::Done;
             self.close_batch(now);
             // What was acked meanwhile need not be sent again by the next process.
@@ -412,7 +523,8 @@ impl Agent {
             Storage::Works => self.sampler.due_at(self.batch_age()),
         };
         let stop = if let Stop::Asked { until } = self.stop { Some(until) } else { None };
-        [self.client.poll_timeout(), self.meter.poll_timeout(), commit, stop].into_iter().flatten().min()
+        let (client, meter, way) = (self.client.poll_timeout(), self.meter.poll_timeout(), self.way.poll_timeout());
+        [client, meter, way, self.withheld.due_at(), commit, stop].into_iter().flatten().min()
     }
 
     /// The journal is in memory, because the disk refuses, as `reason` says: everything is lost with the process.
@@ -440,7 +552,7 @@ impl Agent {
     }
 
     fn batch_age(&self) -> Span {
-        let (least, most) = self.settings.batch_age;
+        let (least, most) = self.policy.batch_age;
         self.journal.wear().commit_interval(self.settings.wear_budget_bytes, least, most)
     }
 
@@ -597,12 +709,29 @@ impl Agent {
                 Err(io::ErrorKind::FileTooLarge.into())
             };
             self.summarizer.taken(stream, appended.as_ref().ok().copied());
+            if let Ok(seq) = appended {
+                self.withhold_if_covered(now, stream, seq);
+            }
             if let Err(error) = appended {
                 self.say(now, &Event::WindowsRefused { stream, count: window_count });
                 if error.kind() != io::ErrorKind::FileTooLarge {
                     self.storage_failed(now, &error);
                 }
             }
+        }
+    }
+
+    /// Keeps new windows back that say nothing which is not sent anyway. Before others of the stream follow, the hub is told, so that
+    /// it never sees a hole.
+    fn withhold_if_covered(&mut self, now: Stamp, stream: Stream, seq: Seq) {
+        let Stream::Series(resolution, class) = stream else { return };
+        let is_covered = self.settings.has_hub && self.policy.is_covered(resolution, class);
+        if !is_covered && self.withheld.count(stream) > 0 {
+            self.say_withheld(now);
+        }
+        if is_covered && !self.withheld.add(now.uptime, stream, seq) {
+            self.say_withheld(now);
+            self.withheld.add(now.uptime, stream, seq);
         }
     }
 
@@ -632,7 +761,9 @@ impl Agent {
         if !(self.is_urgent || is_retry || is_last) || is_waiting && !is_last {
             return;
         }
-        self.meter.keep(now, &mut self.journal, is_last);
+        if self.meter.keep(now, &mut self.journal, is_last) {
+            self.journal.set_slot(TIERS_SLOT, &self.way.memory().encode());
+        }
         match self.journal.commit(now) {
             Ok(()) => {
                 self.is_urgent = false;
@@ -665,7 +796,8 @@ impl Agent {
     }
 
     fn hello(&self, now: Stamp) -> Hello {
-        uplink::hello(&self.journal, now, self.settings.link.heartbeat, self.about().checksum())
+        let waits = |stream: &Stream| self.waiting_count(*stream) > 0;
+        uplink::hello(&self.journal, now, self.client.heartbeat(), self.about().checksum(), waits)
     }
 
     fn about(&self) -> About {
@@ -677,7 +809,36 @@ impl Agent {
     }
 
     fn backlog(&self) -> Backlog {
-        Backlog { batch_count: self.journal.backlog_count() }
+        Backlog { batch_count: self.backlog_count() }
+    }
+
+    /// Durable batches that the hub does not hold and is to get on this tier of the link.
+    pub fn backlog_count(&self) -> u64 {
+        Stream::ALL.into_iter().map(|stream| self.waiting_count(stream)).sum()
+    }
+
+    /// Batches that are withheld, of which the hub does not know yet.
+    pub fn withheld_count(&self) -> u64 {
+        Stream::ALL.into_iter().map(|stream| self.withheld.count(stream)).sum()
+    }
+
+    /// Durable batches that the hub does not hold, and that wait for a better tier or for the hub to ask.
+    pub fn kept_count(&self) -> u64 {
+        let kept = Stream::ALL.into_iter().filter(|stream| !self.is_sent(*stream));
+        kept.map(|stream| self.unsent_count(stream)).sum()
+    }
+
+    fn waiting_count(&self, stream: Stream) -> u64 {
+        if self.is_sent(stream) { self.unsent_count(stream) } else { 0 }
+    }
+
+    fn unsent_count(&self, stream: Stream) -> u64 {
+        self.journal.waiting_count(stream).saturating_sub(self.withheld.count(stream))
+    }
+
+    /// Whether a stream is sent on this tier, on some day if not on this one.
+    fn is_sent(&self, stream: Stream) -> bool {
+        self.way.tier() == Tier::Offline || self.way.policy(Pressure::None).is_sent_of(Part::Backlog, stream)
     }
 
     /// What the hub has to hear of this machine's clock, if it does not go on as the hub was told.
@@ -695,13 +856,19 @@ impl Agent {
     fn drain_link(&mut self, now: Stamp) {
         while let Some(output) = self.client.poll_output() {
             match output {
-                LinkOutput::Dial => self.outputs.push_back(Output::Dial),
+                LinkOutput::Dial => {
+                    let in_use = self.way.in_use();
+                    let interface = in_use.as_ref().map(|in_use| in_use.name.clone()).filter(|name| name != DEFAULT);
+                    let carrier = in_use.map_or(Carrier::Stream, |in_use| in_use.carrier);
+                    self.outputs.push_back(Output::Dial { interface, carrier });
+                }
                 LinkOutput::Send(packet) => self.leave(now, *packet),
                 LinkOutput::HangUp(reason) => self.link_down(now, reason),
                 LinkOutput::Up(welcome) => self.link_up(now, &welcome),
                 LinkOutput::Acked(ack) => {
                     ack.held().for_each(|range| self.journal.ack(ack.stream, range));
                     self.acked_at = Some(now.uptime);
+                    self.way.heard(now.uptime);
                 }
                 LinkOutput::Wanted(want) => {
                     if want.generation == self.sampler.dictionary().mark().generation {
@@ -713,6 +880,7 @@ impl Agent {
                     self.client.ping(now.uptime, &ping);
                 }
                 LinkOutput::HubTime(hub, asked_at) => {
+                    self.way.heard(now.uptime);
                     let answered_ms = hub.received.0.saturating_add(hub.held.0) + (now.uptime - asked_at).0 / 2;
                     self.clock.hear(now.uptime, hub, asked_at);
                     self.hub_offset_ms = now.unix.map(|unix| answered_ms.wrapping_sub(unix.0) as i64);
@@ -753,6 +921,7 @@ impl Agent {
     }
 
     fn link_up(&mut self, now: Stamp, welcome: &Welcome) {
+        self.way.heard(now.uptime);
         if self.is_forked(now, welcome) {
             self.fork(now);
             return self.client.begin_again(now.uptime);
@@ -793,6 +962,7 @@ impl Agent {
     }
 
     fn link_down(&mut self, now: Stamp, reason: DownReason) {
+        self.way.ended(now.uptime, &reason);
         if matches!(&reason, DownReason::Refused(close) if close.reason == CloseReason::Forked) {
             self.fork(now);
         }

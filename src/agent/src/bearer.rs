@@ -25,10 +25,14 @@
 pub mod choice;
 pub mod estimates;
 
+use core::fmt;
+
 use heapless::Vec;
+use link::channel::Carrier;
 use wire::time::{Instant, Span};
 
-use self::choice::{BEARER_COUNT_MAX, Carrier, Choice, DEFAULT, Facts, Kind, Name, Settings, name};
+use self::choice::{BEARER_COUNT_MAX, Choice, DEFAULT, Facts, Kind, Name, Settings, name};
+use crate::budget::Limit;
 
 /// How long a bearer that is tried may stay without any answer of the hub when there is another one: longer than a dial of
 /// [60 s and a greeting of 30 s](link::client::Timing), which TCP_USER_TIMEOUT of 20 to 90 s bounds as well.
@@ -90,6 +94,8 @@ pub struct InUse {
     pub carrier: Carrier,
     /// Whether bytes cost money.
     pub is_metered: bool,
+    /// What they may cost.
+    pub limit: Limit,
 }
 
 /// Why a bearer was left or taken.
@@ -105,6 +111,18 @@ pub enum Reason {
     Silent,
     /// The interface vanished, or lost its carrier or addresses.
     Vanished,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::Better => "was worse",
+            Reason::Failing => "failed",
+            Reason::Idle => "was gone",
+            Reason::Silent => "was silent",
+            Reason::Vanished => "vanished",
+        })
+    }
 }
 
 /// A change: close the link there is, and dial over the new bearer at once.
@@ -167,7 +185,7 @@ pub struct Bearers {
     ignored_count: u32,
 }
 
-const _: () = assert!(size_of::<Bearers>() <= 1024);
+const _: () = assert!(size_of::<Bearers>() <= 2048);
 
 impl Bearers {
     /// The bearers of `settings`, before any interface is known.
@@ -182,7 +200,8 @@ impl Bearers {
         };
         if bearers.settings.choices.is_empty() {
             let default = name(DEFAULT).expect("a short word");
-            let choice = Choice { pattern: default, kind: Kind::Wired, carrier: Carrier::Tls, is_metered: false };
+            let (carrier, limit) = (bearers.settings.carrier, Some(bearers.settings.limit));
+            let choice = Choice { pattern: default, kind: Kind::Wired, carrier, is_metered: false, limit };
             bearers.settings.choices.push(choice).expect("the first of several");
             let facts = Facts { has_carrier: true, has_ipv4: true, has_ipv6: true };
             bearers.handle_input(now, Input::Interface { name: DEFAULT, facts });
@@ -241,7 +260,13 @@ impl Bearers {
             kind: choice.kind,
             carrier: choice.carrier,
             is_metered: choice.is_metered,
+            limit: self.limit(choice),
         })
+    }
+
+    fn limit(&self, choice: &Choice) -> Limit {
+        let of_all = if choice.is_metered { self.settings.limit } else { Limit::default() };
+        choice.limit.unwrap_or(of_all)
     }
 
     /// Every interface that is or was a bearer, whether it is usable, and how it is: for `outpost status`.

@@ -192,6 +192,13 @@ impl Ledger {
         }
     }
 
+    /// The link comes back to a bearer: what its interface counted meanwhile was not the link's.
+    pub fn rebase(&mut self, bearer: &str) {
+        if let Some(place) = self.place(bearer) {
+            self.books[place].rebase();
+        }
+    }
+
     /// Takes what the interface itself has counted, in both directions. Returns how much of it was other programs' since the
     /// last time, which is charged to the bearer. The first time after a start only begins the comparison.
     pub fn reconcile(&mut self, now: Stamp, bearer: &str, interface_bytes: u64) -> u64 {

@@ -8,8 +8,8 @@
 //!
 //! | of the budget | goes | waits in the journal |
 //! |---|---|---|
-//! | less than 70 % is used | everything | |
-//! | 70 % | what is critical or normal | bulk |
+//! | less than 70 % is used | what the tier's [policy](crate::policy) sends | |
+//! | 70 % | what is critical or normal of that | bulk |
 //! | 85 % | windows of that | ticks |
 //! | 95 % | windows of five minutes and coarser that are new | windows of a minute, and history |
 //! | the open part | what is urgent, with all that it needs | everything else; no ping, and no dial without an urgent batch |
@@ -27,19 +27,19 @@ use journal::Journal;
 use journal::journal::{SLOT_BYTES_MAX, SLOT_COUNT};
 use link::channel::Carrier;
 use link::estimator::Estimate;
-use wire::class::Class;
 use wire::event::Event;
 use wire::id::Seq;
 use wire::limits::FRAME_BYTES_MAX;
 use wire::metric::Metric;
 use wire::spent::{ByUse, Spent, USE_COUNT, Use};
-use wire::stream::{Lane, Resolution, STREAM_COUNT, Stream};
+use wire::stream::{Lane, STREAM_COUNT, Stream};
 use wire::time::{Instant, Span, Stamp};
 
-use crate::bearer::choice::{DEFAULT, Name, name};
+use crate::bearer::InUse;
+use crate::bearer::choice::{BEARER_COUNT_MAX, DEFAULT, Name, name};
 use crate::bearer::estimates::Estimates;
 use crate::budget::{LEDGER_BYTES_MAX, Ledger, Limit, Verdict};
-use crate::policy::Pressure;
+use crate::policy::{Part, Pressure};
 use crate::probe::Put;
 use crate::question::{BearerReport, Period};
 
@@ -47,6 +47,9 @@ use crate::question::{BearerReport, Period};
 /// estimates.
 const LEDGER_SLOT: usize = SLOT_COUNT - 1;
 const ESTIMATES_SLOT: usize = SLOT_COUNT - 2;
+
+/// The lowest of them.
+pub const SLOTS_FROM: usize = ESTIMATES_SLOT;
 
 /// Bytes of the largest packet.
 const PACKET_BYTES_MAX: u64 = FRAME_BYTES_MAX as u64 + 100;
@@ -119,28 +122,33 @@ pub struct Meter {
     /// The highest step that was said.
     said_per_cent: u8,
     unsaid: Option<Event>,
-    /// Since the start, and as the series show it.
-    spent: Spent,
-    shown: Spent,
+    /// Of each bearer that was in use since the start.
+    totals: heapless::Vec<Total, BEARER_COUNT_MAX>,
     shown_at: Option<Instant>,
+}
+
+/// What a bearer has carried since the start.
+#[derive(Debug)]
+struct Total {
+    bearer: Name,
+    spent: Spent,
+    /// As the series show it.
+    shown: Spent,
 }
 
 const _: () = assert!(LEDGER_BYTES_MAX + 1 < SLOT_BYTES_MAX);
 
 impl Meter {
     /// Goes on with what the journal has kept.
-    pub fn open(journal: &Journal, limit: Limit, now: Stamp) -> Meter {
+    pub fn open(journal: &Journal, now: Stamp) -> Meter {
         let (said_per_cent, kept) = journal.slot(LEDGER_SLOT).split_first().map_or((0, None), |(said, ledger)| {
             // Of another version, or none: nothing was spent.
             (*said, Ledger::decode(ledger, 0))
         });
-        let bearer = name(DEFAULT).expect("it is a name");
-        let mut ledger = kept.unwrap_or_else(|| Ledger::new(now, 0));
-        ledger.limit(now, &bearer, limit);
         Meter {
-            bearer,
-            ledger,
-            limit,
+            bearer: name(DEFAULT).expect("it is a name"),
+            ledger: kept.unwrap_or_else(|| Ledger::new(now, 0)),
+            limit: Limit::default(),
             estimates: Estimates::decode(journal.slot(ESTIMATES_SLOT)).unwrap_or_default(),
             refused_bytes: [None; USE_COUNT],
             retry_at: None,
@@ -153,24 +161,48 @@ impl Meter {
             kept_at: now.uptime,
             said_per_cent,
             unsaid: None,
-            spent: Spent::default(),
-            shown: Spent::default(),
+            totals: heapless::Vec::new(),
             shown_at: None,
         }
     }
 
-    /// Puts what there is to keep into the journal's slots, for the next commit, when it is time or that is the `last` one.
-    pub fn keep(&mut self, now: Stamp, journal: &mut Journal, is_last: bool) {
+    /// Another bearer carries the link from here on, or the same one with another limit.
+    pub fn carry(&mut self, now: Stamp, in_use: &InUse) {
+        if self.bearer != in_use.name {
+            self.interface = Default::default();
+            self.ledger.rebase(&in_use.name);
+        }
+        self.bearer = in_use.name.clone();
+        self.limit = in_use.limit;
+        self.connection_bytes = 0;
+        self.refused_bytes = [None; USE_COUNT];
+        self.ledger.limit(now, &self.bearer, self.limit);
+    }
+
+    /// What the bearer in use has carried since the start. One for which there is no room is counted with the first.
+    fn total(&mut self) -> &mut Total {
+        let found = self.totals.iter().position(|total| total.bearer == self.bearer);
+        let place = found.unwrap_or_else(|| {
+            let total = Total { bearer: self.bearer.clone(), spent: Spent::default(), shown: Spent::default() };
+            self.totals.push(total).map_or(0, |()| self.totals.len() - 1)
+        });
+        &mut self.totals[place]
+    }
+
+    /// Puts what there is to keep into the journal's slots, for the next commit, when it is time or that is the `last` one; says
+    /// whether it did.
+    pub fn keep(&mut self, now: Stamp, journal: &mut Journal, is_last: bool) -> bool {
         let budget_bytes = self.limit.day_bytes.into_iter().chain(self.limit.month_bytes).min();
         let is_much = budget_bytes.is_some_and(|bytes| self.unkept_bytes >= bytes / KEEP_PART);
         if !(is_much || is_last || now.uptime - self.kept_at >= KEEP_SPAN) {
-            return;
+            return false;
         }
         (self.unkept_bytes, self.kept_at) = (0, now.uptime);
         let mut bytes = vec![self.said_per_cent];
         bytes.extend(self.ledger.encode());
         journal.set_slot(LEDGER_SLOT, &bytes);
         journal.set_slot(ESTIMATES_SLOT, &self.estimates.encode());
+        true
     }
 
     /// What was learned of the link.
@@ -187,17 +219,21 @@ impl Meter {
     pub fn purpose(&self, stream: Stream, seq: Seq) -> Use {
         match stream.lane() {
             Lane::Urgent => Use::Urgent,
-            _ if seq < self.history[stream.index()] => Use::Backlog,
+            _ if self.part(stream, seq) == Part::Backlog => Use::Backlog,
             Lane::Summary => Use::Summary,
             Lane::Raw => Use::Raw,
         }
     }
 
-    /// Whether a batch is worth reading: its step is not passed, and what did not fit last time does now.
+    /// Whether a batch could be sent while it was new.
+    pub fn part(&self, stream: Stream, seq: Seq) -> Part {
+        if seq < self.history[stream.index()] { Part::Backlog } else { Part::Live }
+    }
+
+    /// Whether a batch is worth reading: what did not fit last time does now.
     pub fn is_open(&mut self, now: Stamp, stream: Stream, seq: Seq, waiting_bytes: usize) -> bool {
         let purpose = self.purpose(stream, seq);
-        is_wanted(self.pressure(now), stream, purpose)
-            && self.refused_bytes[purpose as usize].is_none_or(|bytes| self.lets_in(now, purpose, bytes, waiting_bytes))
+        self.refused_bytes[purpose as usize].is_none_or(|bytes| self.lets_in(now, purpose, bytes, waiting_bytes))
     }
 
     /// Whether a batch may be sent behind the bytes that wait.
@@ -256,7 +292,7 @@ impl Meter {
                 self.ledger.spend(now, &self.bearer, purpose, bytes);
                 self.connection_bytes = self.connection_bytes.saturating_add(bytes);
                 self.unkept_bytes = self.unkept_bytes.saturating_add(bytes);
-                let line = &mut self.spent.by_use[purpose as usize];
+                let line = &mut self.total().spent.by_use[purpose as usize];
                 *line = line.saturating_add(bytes);
             }
         }
@@ -289,7 +325,8 @@ impl Meter {
         self.interface_bytes = self.interface_bytes.saturating_add(passed);
         let other = self.ledger.reconcile(now, &self.bearer, self.interface_bytes);
         self.unkept_bytes = self.unkept_bytes.saturating_add(other);
-        self.spent.other = self.spent.other.saturating_add(other);
+        let spent = &mut self.total().spent;
+        spent.other = spent.other.saturating_add(other);
     }
 
     /// Whether everything that is new can be sent. `true` is returned when that is so again after so long that what waits is
@@ -342,22 +379,26 @@ impl Meter {
         }
     }
 
-    fn pressure(&mut self, now: Stamp) -> Pressure {
+    /// The step of the budget that was passed.
+    pub fn pressure(&mut self, now: Stamp) -> Pressure {
         self.ledger.standing(now, &self.bearer).map_or(Pressure::None, |standing| standing.pressure)
     }
 
     /// Puts the series of what was spent since the start.
     pub fn put(&mut self, now: Instant, put: &mut Put<'_>) {
         if self.shown_at.is_none_or(|at| now - at >= SERIES_SPAN) {
-            (self.shown, self.shown_at) = (self.spent, Some(now));
+            self.totals.iter_mut().for_each(|total| total.shown = total.spent);
+            self.shown_at = Some(now);
         }
-        for (word, bytes) in self.shown.parts().filter(|(_, bytes)| *bytes > 0) {
-            let labels = [("bearer", self.bearer.as_bytes()), ("use", word.as_bytes())];
-            put(Metric::UplinkBytes, &labels, i64::try_from(bytes).unwrap_or(i64::MAX));
+        for Total { bearer, shown, .. } in &self.totals {
+            for (word, bytes) in shown.parts().filter(|(_, bytes)| *bytes > 0) {
+                let labels = [("bearer", bearer.as_bytes()), ("use", word.as_bytes())];
+                put(Metric::UplinkBytes, &labels, i64::try_from(bytes).unwrap_or(i64::MAX));
+            }
         }
     }
 
-    /// The bearer's accounts, without the days before, for a person.
+    /// The accounts of the bearer in use, without the days before, for a person.
     pub fn report(&mut self, now: Stamp) -> BearerReport {
         let standing = self.ledger.standing(now, &self.bearer).expect("its book was opened with its limit");
         let used_per_cent = self.used_per_cent(now);
@@ -386,17 +427,6 @@ impl Meter {
             opens_in,
             days: Vec::new(),
         }
-    }
-}
-
-/// Whether a batch goes at all at a step. The steps are those of [`crate::policy::Policy::under_pressure`].
-fn is_wanted(pressure: Pressure, stream: Stream, purpose: Use) -> bool {
-    let Stream::Series(resolution, class) = stream else { return true };
-    match pressure {
-        Pressure::None => true,
-        Pressure::Tight => class < Class::Bulk,
-        Pressure::Short => class < Class::Bulk && resolution <= Resolution::Minute,
-        Pressure::Spent => class < Class::Bulk && resolution <= Resolution::FiveMinutes && purpose != Use::Backlog,
     }
 }
 

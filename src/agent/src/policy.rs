@@ -1,18 +1,22 @@
 //! What is sampled and sent on each tier of the link.
 //!
-//! | tier | a tick every | critical | normal | bulk | of the past | batch age | heartbeat |
-//! |---|---|---|---|---|---|---|---|
-//! | wired | 10 s | raw | raw | raw | the same | 5 to 60 s | 1 min |
-//! | LTE | 10 s | raw | minute | minute | five minutes, then the same | 1 to 2 min | 5 min |
-//! | 3G | 10 s | minute | minute | minute | five minutes, then the same | 1 to 5 min | 10 min |
-//! | EDGE | 20 s | five minutes | five minutes | five minutes | hour, then the same | 5 to 10 min | 15 min |
-//! | satellite | 30 s | five minutes | hour | hour | hour, then the same | 15 to 60 min | 15 min |
-//! | offline | 10 s | | | | | 1 to 5 min | 15 min |
+//! | tier | a tick | critical | normal | bulk | batch age | heartbeat |
+//! |---|---|---|---|---|---|---|
+//! | wired | each | raw | raw | raw | 1 to 10 min | 1 min |
+//! | LTE | each | raw | minute | minute | 2 to 10 min | 5 min |
+//! | 3G | each | minute | minute | minute | 1 to 10 min | 10 min |
+//! | EDGE | every second | five minutes | five minutes | five minutes | 1 to 10 min | 15 min |
+//! | satellite | every third | five minutes | hour | hour | 1 to 10 min | 15 min |
+//! | offline | each | | | | 1 to 10 min | 15 min |
 //!
-//! A class of series is sent live at one resolution, its finest: coarser windows are exact merges of finer ones and of ticks,
-//! so the hub makes them itself, and a window of a span whose ticks go anyway is not sent. What could not be sent while it was
-//! new begins with a coarse picture of all of it, and the detail follows. Slower ticks miss what lies between them;
-//! windows keep least and greatest of what was sampled. Offline samples as on a wire, because an outage is what a person wants to see.
+//! A class of series is sent live at one resolution, its finest: coarser windows are exact merges of finer ones and of ticks, so the
+//! hub makes them itself, and a window of a span whose ticks go anyway is [withheld](crate::withheld). Of what could not be sent while
+//! it was new, the coarse windows go first, which are a picture of all of it, and the detail follows. What is finer than the detail waits
+//! in the journal for a better tier, or for the hub to ask. Slower ticks miss what lies between them; windows keep least and greatest
+//! of what was sampled. Offline samples as on a wire, because an outage is what a person wants to see.
+//!
+//! Batches of ticks are older where ticks are sent and bytes cost: two minutes halve what stands around them. Where only windows
+//! are sent, a batch is as young as on a wire, because its age is what a power cut may cost.
 //!
 //! Urgent things (events, alerts, answers) are no part of a policy, so that nothing here can hold them back.
 //!
@@ -23,30 +27,10 @@ use core::fmt;
 
 use wire::class::{CLASS_COUNT, Class};
 use wire::limits::RUN_TICKS_MAX;
+use wire::stream::{Resolution, Stream};
 use wire::time::Span;
 
 use crate::tier::{TIER_COUNT, Tier};
-
-/// How fine something is kept, finest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Resolution {
-    /// As it was sampled.
-    Raw = 0,
-    /// Windows of a minute.
-    Minute = 1,
-    /// Windows of five minutes.
-    FiveMinutes = 2,
-    /// Windows of an hour.
-    Hour = 3,
-    /// Windows of a day.
-    Day = 4,
-}
-
-impl Resolution {
-    /// Every resolution, finest first.
-    pub const ALL: [Resolution; 5] =
-        [Resolution::Raw, Resolution::Minute, Resolution::FiveMinutes, Resolution::Hour, Resolution::Day];
-}
 
 /// The finest resolution of each [class](Class) that is sent; `None` when nothing of it is.
 pub type Detail = [Option<Resolution>; CLASS_COUNT];
@@ -74,21 +58,22 @@ pub enum Pressure {
     Spent = 3,
 }
 
+/// The slowest sampling: a tick every minute where it is every 10 s on a wire.
+pub const SAMPLING_MAX: u8 = 6;
+
 /// What is done on one tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// From tick to tick.
-    pub sampling: Span,
+    /// Every how many intervals of the settings a tick is taken, 1..=[`SAMPLING_MAX`].
+    pub sampling: u8,
     /// What is sent of what is new.
     pub live: Detail,
     /// What is sent of what could not be sent while it was new.
     pub backlog: Detail,
-    /// Windows that go first of what could not be sent, whatever detail follows.
-    pub picture: Option<Resolution>,
     /// How old a batch becomes before it is closed, at least and at most.
     pub batch_age: (Span, Span),
-    /// Ticks in a batch of the next run, 1..=[`RUN_TICKS_MAX`].
-    pub batch_tick_count_max: u32,
+    /// Ticks in the next run, 1..=[`RUN_TICKS_MAX`]: what is sent newest first is whole runs.
+    pub run_tick_count_max: u32,
     /// The longest pause on the link.
     pub heartbeat: Span,
 }
@@ -104,13 +89,13 @@ pub struct Policies {
 pub enum PolicyError {
     /// The ages of batches are not in order, or beyond an hour.
     BatchAge,
-    /// Ticks in a batch are none, or more than a run has.
-    BatchLength,
     /// A class is sent finer than one that matters more.
     Detail,
     /// Not from 5 s to a day.
     Heartbeat,
-    /// Not from a second to an hour.
+    /// Ticks in a run are none, or more than a run may have.
+    RunLength,
+    /// No tick at all, or too few.
     Sampling,
 }
 
@@ -120,6 +105,17 @@ impl Policies {
     /// What to do on `tier` while bytes are so scarce.
     pub fn policy(&self, tier: Tier, pressure: Pressure) -> Policy {
         self.by_tier[tier as usize].clone().under_pressure(pressure)
+    }
+
+    /// Changes the policy of every tier.
+    ///
+    /// Errors: as [`Policies::set`], of the first that cannot be.
+    pub fn change(&mut self, mut change: impl FnMut(&mut Policy)) -> Result<(), PolicyError> {
+        let mut changed = self.clone();
+        changed.by_tier.iter_mut().for_each(&mut change);
+        changed.by_tier.iter().try_for_each(Policy::check)?;
+        *self = changed;
+        Ok(())
     }
 
     /// Sets one tier's policy.
@@ -133,14 +129,24 @@ impl Policies {
 }
 
 impl Policy {
-    /// Whether windows or ticks of a class are to be sent.
-    pub fn is_wanted(&self, part: Part, resolution: Resolution, class: Class) -> bool {
-        match part {
-            Part::Live => self.live[class as usize] == Some(resolution),
-            Part::Backlog => self.backlog[class as usize].is_some_and(|finest| {
-                finest == resolution || (finest < resolution && self.picture == Some(resolution))
-            }),
-        }
+    /// Whether windows or ticks of a class are sent, if they were not [withheld](Policy::is_covered) when they were new.
+    pub fn is_sent(&self, part: Part, resolution: Resolution, class: Class) -> bool {
+        let detail = match part {
+            Part::Backlog => &self.backlog,
+            Part::Live => &self.live,
+        };
+        detail[class as usize].is_some_and(|finest| resolution <= finest)
+    }
+
+    /// Whether a stream is sent: what is urgent always is.
+    pub fn is_sent_of(&self, part: Part, stream: Stream) -> bool {
+        let Stream::Series(resolution, class) = stream else { return true };
+        self.is_sent(part, resolution, class)
+    }
+
+    /// Whether new windows of a class say nothing that is not sent anyway, in finer ones or in ticks.
+    pub fn is_covered(&self, resolution: Resolution, class: Class) -> bool {
+        self.live[class as usize].is_some_and(|finest| resolution < finest)
     }
 
     /// The policy while bytes are so scarce. Bulk goes first, then ticks, then the finer windows.
@@ -170,7 +176,7 @@ impl Policy {
     /// Sends nothing finer than `resolution`.
     fn at_finest(&mut self, resolution: Resolution) {
         for finest in self.live.iter_mut().chain(&mut self.backlog).flatten() {
-            *finest = resolution.max(*finest);
+            *finest = resolution.min(*finest);
         }
     }
 
@@ -181,16 +187,15 @@ impl Policy {
         let is_within = |span: Span, least: Span, most: Span| least <= span && span <= most;
         let (youngest, oldest) = self.batch_age;
         // What is not sent at all is coarser than anything.
-        let coarseness = |finest: Option<Resolution>| finest.map_or(Resolution::ALL.len(), |finest| finest as usize);
-        let is_ordered = |detail: &Detail| detail.is_sorted_by_key(|finest| coarseness(*finest));
-        if !is_within(self.sampling, Span::seconds(1), Span::minutes(60)) {
+        let is_ordered = |detail: &Detail| detail.is_sorted_by(|more, less| more >= less);
+        if !(1..=SAMPLING_MAX).contains(&self.sampling) {
             Err(PolicyError::Sampling)
         } else if !is_within(self.heartbeat, Span::seconds(5), Span::minutes(24 * 60)) {
             Err(PolicyError::Heartbeat)
         } else if youngest > oldest || !is_within(oldest, Span::seconds(1), Span::minutes(60)) {
             Err(PolicyError::BatchAge)
-        } else if !(1..=RUN_TICKS_MAX).contains(&self.batch_tick_count_max) {
-            Err(PolicyError::BatchLength)
+        } else if !(1..=RUN_TICKS_MAX).contains(&self.run_tick_count_max) {
+            Err(PolicyError::RunLength)
         } else if !is_ordered(&self.live) || !is_ordered(&self.backlog) {
             Err(PolicyError::Detail)
         } else {
@@ -202,62 +207,54 @@ impl Policy {
 impl Default for Policies {
     fn default() -> Policies {
         use Resolution::{FiveMinutes, Hour, Minute, Raw};
-        let policy =
-            |sampling_s, live: Detail, picture, age_s: (u64, u64), batch_tick_count_max, heartbeat_min| Policy {
-                sampling: Span::seconds(sampling_s),
-                live,
-                backlog: live,
-                picture,
-                batch_age: (Span::seconds(age_s.0), Span::seconds(age_s.1)),
-                batch_tick_count_max,
-                heartbeat: Span::minutes(heartbeat_min),
-            };
+        let policy = |sampling, live: Detail, youngest_min, run_tick_count_max, heartbeat_min| Policy {
+            sampling,
+            live,
+            backlog: live,
+            batch_age: (Span::minutes(youngest_min), Span::minutes(10)),
+            run_tick_count_max,
+            heartbeat: Span::minutes(heartbeat_min),
+        };
         let all = |resolution| [Some(resolution); CLASS_COUNT];
         let but_critical = |critical, rest| [Some(critical), Some(rest), Some(rest)];
         Policies {
             by_tier: [
-                policy(10, all(Raw), None, (5, 60), 6, 1),
-                policy(10, but_critical(Raw, Minute), Some(FiveMinutes), (60, 120), 12, 5),
-                policy(10, all(Minute), Some(FiveMinutes), (60, 300), 30, 10),
-                policy(20, all(FiveMinutes), Some(Hour), (300, 600), 30, 15),
-                policy(30, but_critical(FiveMinutes, Hour), Some(Hour), (900, 3600), 120, 15),
-                policy(10, [None; CLASS_COUNT], None, (60, 300), 30, 15),
+                policy(1, all(Raw), 1, RUN_TICKS_MAX, 1),
+                policy(1, but_critical(Raw, Minute), 2, RUN_TICKS_MAX, 5),
+                policy(1, all(Minute), 1, RUN_TICKS_MAX, 10),
+                policy(2, all(FiveMinutes), 1, RUN_TICKS_MAX, 15),
+                policy(3, but_critical(FiveMinutes, Hour), 1, RUN_TICKS_MAX, 15),
+                policy(1, [None; CLASS_COUNT], 1, RUN_TICKS_MAX, 15),
             ],
         }
-    }
-}
-
-impl fmt::Display for Resolution {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Resolution::Raw => "raw",
-            Resolution::Minute => "minutes",
-            Resolution::FiveMinutes => "five minutes",
-            Resolution::Hour => "hours",
-            Resolution::Day => "days",
-        })
     }
 }
 
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let span = |span: Span| query::duration::format(span.0);
-        write!(f, "a tick every {}; live: ", span(self.sampling))?;
+        match self.sampling {
+            1 => f.write_str("every tick")?,
+            count => write!(f, "one tick of {count}")?,
+        }
+        f.write_str("; live: ")?;
         write_detail(f, &self.live)?;
         f.write_str("; of the past: ")?;
-        if let Some(picture) = self.picture.filter(|_| self.backlog != [None; CLASS_COUNT]) {
-            write!(f, "{picture} first, then ")?;
-        }
         write_detail(f, &self.backlog)?;
         let (youngest, oldest) = self.batch_age;
-        write!(
-            f,
-            "; batches of {} to {}, {} ticks at most; ",
-            span(youngest),
-            span(oldest),
-            self.batch_tick_count_max
-        )?;
-        write!(f, "heartbeat every {}", span(self.heartbeat))
+        write!(f, "; batches of {} to {}, ", span(youngest), span(oldest))?;
+        write!(f, "runs of {} ticks; heartbeat every {}", self.run_tick_count_max, span(self.heartbeat))
+    }
+}
+
+/// The word of a resolution between others.
+fn word(resolution: Resolution) -> &'static str {
+    match resolution {
+        Resolution::Raw => "raw",
+        Resolution::Minute => "minutes",
+        Resolution::FiveMinutes => "five minutes",
+        Resolution::Hour => "hours",
+        Resolution::Day => "days",
     }
 }
 
@@ -265,14 +262,14 @@ impl fmt::Display for Policy {
 fn write_detail(f: &mut fmt::Formatter<'_>, detail: &Detail) -> fmt::Result {
     const NAMES: [&str; CLASS_COUNT] = ["critical", "normal", "bulk"];
     let mut separator = "";
-    for resolution in Resolution::ALL {
+    for resolution in Resolution::ALL.into_iter().rev() {
         let classes = (0..CLASS_COUNT).filter(|class| detail[*class] == Some(resolution));
         let names: Vec<&str> = classes.map(|class| NAMES[class]).collect();
         if names.len() == CLASS_COUNT {
-            return write!(f, "{resolution} of all");
+            return write!(f, "{} of all", word(resolution));
         }
         if !names.is_empty() {
-            write!(f, "{separator}{resolution} of {}", names.join(" and "))?;
+            write!(f, "{separator}{} of {}", word(resolution), names.join(" and "))?;
             separator = ", ";
         }
     }
@@ -283,10 +280,10 @@ impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PolicyError::BatchAge => f.write_str("batch ages must be in order and at most 1h"),
-            PolicyError::BatchLength => write!(f, "a batch has from 1 to {RUN_TICKS_MAX} ticks"),
             PolicyError::Detail => f.write_str("a class cannot be sent finer than one that matters more"),
             PolicyError::Heartbeat => f.write_str("the heartbeat must be from 5s to 1d"),
-            PolicyError::Sampling => f.write_str("the sampling interval must be from 1s to 1h"),
+            PolicyError::RunLength => write!(f, "a run has from 1 to {RUN_TICKS_MAX} ticks"),
+            PolicyError::Sampling => write!(f, "one tick of 1 to {SAMPLING_MAX} is taken"),
         }
     }
 }
@@ -298,16 +295,13 @@ mod tests {
     const CLASSES: [Class; CLASS_COUNT] = [Class::Critical, Class::Normal, Class::Bulk];
     const PRESSURES: [Pressure; 4] = [Pressure::None, Pressure::Tight, Pressure::Short, Pressure::Spent];
 
-    /// What is wanted of each class, finest first.
-    fn wanted(policy: &Policy, part: Part) -> [Vec<Resolution>; CLASS_COUNT] {
-        let of = |class| Resolution::ALL.into_iter().filter(move |it| policy.is_wanted(part, *it, class)).collect();
-        CLASSES.map(of)
-    }
-
     /// Values that a class costs in a day, roughly.
     fn cost(policy: &Policy, part: Part) -> u32 {
-        let of = |resolution: &Resolution| [8640, 1440, 288, 24, 1][*resolution as usize];
-        wanted(policy, part).iter().flatten().map(of).sum()
+        let is_sent = |class: Class, resolution: &Resolution| {
+            policy.is_sent(part, *resolution, class) && !(part == Part::Live && policy.is_covered(*resolution, class))
+        };
+        let sent = CLASSES.map(|class| Resolution::ALL.into_iter().filter(move |it| is_sent(class, it)));
+        sent.into_iter().flatten().map(|resolution| [1, 24, 288, 1440, 8640][resolution as usize]).sum()
     }
 
     #[test]
@@ -317,25 +311,25 @@ mod tests {
         for (tier, expected) in [
             (
                 Tier::Wired,
-                "a tick every 10s; live: raw of all; of the past: raw of all; \
-                 batches of 5s to 1m, 6 ticks at most; heartbeat every 1m",
+                "every tick; live: raw of all; of the past: raw of all; \
+                 batches of 1m to 10m, runs of 360 ticks; heartbeat every 1m",
             ),
             (
                 Tier::Lte,
-                "a tick every 10s; live: raw of critical, minutes of normal and bulk; \
-                 of the past: five minutes first, then raw of critical, minutes of normal and bulk; \
-                 batches of 1m to 2m, 12 ticks at most; heartbeat every 5m",
+                "every tick; live: raw of critical, minutes of normal and bulk; \
+                 of the past: raw of critical, minutes of normal and bulk; \
+                 batches of 2m to 10m, runs of 360 ticks; heartbeat every 5m",
             ),
             (
                 Tier::Satellite,
-                "a tick every 30s; live: five minutes of critical, hours of normal and bulk; \
-                 of the past: hours first, then five minutes of critical, hours of normal and bulk; \
-                 batches of 15m to 1h, 120 ticks at most; heartbeat every 15m",
+                "one tick of 3; live: five minutes of critical, hours of normal and bulk; \
+                 of the past: five minutes of critical, hours of normal and bulk; \
+                 batches of 1m to 10m, runs of 360 ticks; heartbeat every 15m",
             ),
             (
                 Tier::Offline,
-                "a tick every 10s; live: nothing; of the past: nothing; \
-                 batches of 1m to 5m, 30 ticks at most; heartbeat every 15m",
+                "every tick; live: nothing; of the past: nothing; \
+                 batches of 1m to 10m, runs of 360 ticks; heartbeat every 15m",
             ),
         ] {
             assert_eq!(words(tier), expected);
@@ -352,20 +346,21 @@ mod tests {
     }
 
     #[test]
-    fn windows_of_what_goes_as_ticks_anyway_are_not_sent() {
-        use Resolution::{FiveMinutes, Hour, Minute, Raw};
+    fn what_goes_in_finer_windows_or_in_ticks_is_covered_while_it_is_new() {
+        use Resolution::{Day, FiveMinutes, Hour, Minute, Raw};
+        let covered =
+            |policy: &Policy, class| Resolution::ALL.into_iter().filter(|it| policy.is_covered(*it, class)).collect();
         let policies = Policies::default();
+        let of = |tier, class| -> Vec<Resolution> { covered(&policies.policy(tier, Pressure::None), class) };
+        assert_eq!(of(Tier::Lte, Class::Critical), [Day, Hour, FiveMinutes, Minute]);
+        assert_eq!(of(Tier::Lte, Class::Bulk), [Day, Hour, FiveMinutes]);
+        assert_eq!(of(Tier::Satellite, Class::Normal), [Day]);
+        assert_eq!(of(Tier::Offline, Class::Critical), []);
+        // Of the past the coarse go as well, and first: a picture of all of it.
         let lte = policies.policy(Tier::Lte, Pressure::None);
-        assert_eq!(wanted(&lte, Part::Live), [vec![Raw], vec![Minute], vec![Minute]]);
-        // The picture comes first, and only where it is not the detail itself.
-        assert_eq!(
-            wanted(&lte, Part::Backlog),
-            [vec![Raw, FiveMinutes], vec![Minute, FiveMinutes], vec![Minute, FiveMinutes]]
+        assert!(
+            lte.is_sent(Part::Backlog, FiveMinutes, Class::Normal) && !lte.is_sent(Part::Backlog, Raw, Class::Normal)
         );
-        let satellite = policies.policy(Tier::Satellite, Pressure::None);
-        assert_eq!(wanted(&satellite, Part::Backlog), [vec![FiveMinutes, Hour], vec![Hour], vec![Hour]]);
-        let wired = policies.policy(Tier::Wired, Pressure::None);
-        assert_eq!(wanted(&wired, Part::Backlog), [vec![Raw], vec![Raw], vec![Raw]]);
     }
 
     #[test]
@@ -381,7 +376,7 @@ mod tests {
     #[test]
     fn pressure_never_costs_more_nor_silences_what_is_critical() {
         let details = || {
-            let of = |number: usize| Resolution::ALL.get(number).copied();
+            let of = |number: usize| Resolution::ALL.get(4_usize.wrapping_sub(number)).copied();
             (0..216).map(move |number| [of(number % 6), of(number / 6 % 6), of(number / 36)])
         };
         for live in details() {
@@ -406,10 +401,10 @@ mod tests {
             assert_eq!(policies.set(Tier::Edge, policy), Err(expected));
             assert_eq!(policies, Policies::default());
         };
-        check(Policy { sampling: Span(0), ..good.clone() }, PolicyError::Sampling);
+        check(Policy { sampling: 0, ..good.clone() }, PolicyError::Sampling);
         check(Policy { heartbeat: Span::minutes(1441), ..good.clone() }, PolicyError::Heartbeat);
         check(Policy { batch_age: (Span(2000), Span(1000)), ..good.clone() }, PolicyError::BatchAge);
-        check(Policy { batch_tick_count_max: RUN_TICKS_MAX + 1, ..good.clone() }, PolicyError::BatchLength);
+        check(Policy { run_tick_count_max: RUN_TICKS_MAX + 1, ..good.clone() }, PolicyError::RunLength);
         check(Policy { live: [None, Some(Resolution::Day), None], ..good.clone() }, PolicyError::Detail);
         let mut policies = Policies::default();
         assert_eq!(policies.set(Tier::Edge, good.clone()), Ok(()));

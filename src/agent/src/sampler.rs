@@ -27,6 +27,7 @@ pub struct Sampler {
     opened: Option<Stamp>,
     tick_count: u32,
     run_tick_count: u32,
+    run_tick_count_max: u32,
     refused_count: u32,
 }
 
@@ -99,6 +100,7 @@ impl Sampler {
             opened: None,
             tick_count: 0,
             run_tick_count: 0,
+            run_tick_count_max: RUN_TICKS_MAX,
             refused_count: 0,
         }
     }
@@ -185,7 +187,12 @@ impl Sampler {
         let Some(opened) = self.opened else { return false };
         now - opened.uptime >= age_max
             || self.parts.iter().any(|part| part.payload.len() >= BATCH_BYTES_TARGET)
-            || self.run_tick_count >= RUN_TICKS_MAX
+            || self.run_tick_count >= self.run_tick_count_max
+    }
+
+    /// How many ticks a run may have, at most [`RUN_TICKS_MAX`].
+    pub fn set_run_length(&mut self, tick_count_max: u32) {
+        self.run_tick_count_max = tick_count_max.min(RUN_TICKS_MAX);
     }
 
     /// When the open batches are due by their age.
@@ -213,7 +220,7 @@ impl Sampler {
             count += 1;
         }
         (self.opened, self.tick_count) = (None, 0);
-        if self.run_tick_count >= RUN_TICKS_MAX {
+        if self.run_tick_count >= self.run_tick_count_max {
             self.end_run();
         }
         Ok(count)

@@ -146,7 +146,7 @@ pub const TERRESTRIAL_ROUND_TRIP_MS: u32 = 800;
 pub const CALM_MIN: Span = Span::minutes(15);
 
 /// What [`CALM_MIN`] doubles to when such trials end badly before as much time has passed again.
-pub const CALM_MAX: Span = Span::minutes(240);
+pub const CALM_MAX: Span = Span::minutes(60);
 
 /// Failed dials in a row after which the link is offline.
 pub const FAILED_DIAL_COUNT: u8 = 3;

@@ -3,7 +3,8 @@
 //! Streams go in the order of [`Stream::ALL`]: urgent ones, then windows, then ticks, and in each of these two lanes class comes before
 //! age: a short time on the link carries what is critical of a whole outage. Urgent streams go in order; of windows and ticks the newest
 //! run goes first, and inside a run the oldest batch, because a batch is decoded after its predecessor: fresh news never queues behind a
-//! week of history. What the [meter](crate::meter) refuses stays where it is.
+//! week of history. What the [policy](crate::policy) does not send stays where it is, and so does what the [meter](crate::meter)
+//! refuses.
 
 use std::io;
 
@@ -16,10 +17,26 @@ use wire::stream::{Lane, Stream};
 use wire::time::{Span, Stamp};
 
 use crate::meter::Meter;
+use crate::policy::Policy;
+use crate::withheld::Withheld;
 
-/// The first words of a gateway with this journal.
-pub fn hello(journal: &Journal, now: Stamp, heartbeat: Span, about: Checksum) -> Hello {
-    let waits = |stream: &Stream| journal.next(*stream).0 > journal.done(*stream).count();
+/// What is sent of what waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice<'a> {
+    /// Which streams.
+    pub policy: &'a Policy,
+    /// And none of these.
+    pub withheld: &'a Withheld,
+}
+
+/// The first words of a gateway with this journal, which names the streams of which something `waits`.
+pub fn hello(
+    journal: &Journal,
+    now: Stamp,
+    heartbeat: Span,
+    about: Checksum,
+    waits: impl Fn(&Stream) -> bool,
+) -> Hello {
     let head = |stream| Head { stream, next: journal.next(stream) };
     Hello {
         versions: (VERSION, VERSION),
@@ -39,10 +56,11 @@ pub fn fill(
     journal: &mut Journal,
     client: &mut Client,
     meter: &mut Meter,
+    choice: Choice<'_>,
     now: Stamp,
     record: &mut Vec<u8>,
 ) -> io::Result<()> {
-    while let Some((stream, seq)) = next(journal, client, meter, now)? {
+    while let Some((stream, seq)) = next(journal, client, meter, choice, now)? {
         if journal.read(now, stream, seq, record)? {
             let purpose = meter.purpose(stream, seq);
             if meter.lets_in(now, purpose, record.len() as u64, client.waiting_bytes()) {
@@ -65,16 +83,23 @@ pub fn is_urgent(journal: &Journal) -> bool {
     urgent.into_iter().any(|stream| journal.done(stream).first_missing(Seq(0)) < journal.durable(stream))
 }
 
-fn next(journal: &mut Journal, client: &Client, meter: &mut Meter, now: Stamp) -> io::Result<Option<(Stream, Seq)>> {
+fn next(
+    journal: &mut Journal,
+    client: &Client,
+    meter: &mut Meter,
+    choice: Choice<'_>,
+    now: Stamp,
+) -> io::Result<Option<(Stream, Seq)>> {
     for stream in Stream::ALL.into_iter().filter(|stream| client.can_send(stream.lane())) {
         // Each hole that newest-first leaves is a range at both ends; when they run out of them, the oldest hole is closed first.
         let is_in_order = stream.lane() == Lane::Urgent || journal.done(stream).iter().count() + 4 >= RANGES_COUNT_MAX;
         let mut from = Seq(0);
         if !is_in_order {
-            let Some(newest) = newest_unsent(journal, client, stream) else { continue };
+            let Some(newest) = newest_unsent(journal, client, choice, stream) else { continue };
             from = journal.run_of(now, stream, newest)?.unwrap_or(newest);
         }
-        if let Some(seq) = oldest_unsent(journal, client, stream, from)
+        if let Some(seq) = oldest_unsent(journal, client, choice, stream, from)
+            && choice.policy.is_sent_of(meter.part(stream, seq), stream)
             && meter.is_open(now, stream, seq, client.waiting_bytes())
         {
             return Ok(Some((stream, seq)));
@@ -84,18 +109,18 @@ fn next(journal: &mut Journal, client: &Client, meter: &mut Meter, now: Stamp) -
 }
 
 /// The lowest durable number from `from` on that is neither done nor in flight.
-fn oldest_unsent(journal: &Journal, client: &Client, stream: Stream, from: Seq) -> Option<Seq> {
+fn oldest_unsent(journal: &Journal, client: &Client, choice: Choice<'_>, stream: Stream, from: Seq) -> Option<Seq> {
     let mut seq = journal.done(stream).first_missing(from);
-    while client.is_in_flight(stream, seq) {
+    while client.is_in_flight(stream, seq) || choice.withheld.contains(stream, seq) {
         seq = journal.done(stream).first_missing(Seq(seq.0 + 1));
     }
     (seq < journal.durable(stream)).then_some(seq)
 }
 
 /// The highest durable number that is neither done nor in flight.
-fn newest_unsent(journal: &Journal, client: &Client, stream: Stream) -> Option<Seq> {
+fn newest_unsent(journal: &Journal, client: &Client, choice: Choice<'_>, stream: Stream) -> Option<Seq> {
     let mut seq = journal.done(stream).last_missing_below(journal.durable(stream))?;
-    while client.is_in_flight(stream, seq) {
+    while client.is_in_flight(stream, seq) || choice.withheld.contains(stream, seq) {
         seq = journal.done(stream).last_missing_below(seq)?;
     }
     Some(seq)
@@ -115,7 +140,8 @@ mod tests {
     use wire::ranges::SeqRange;
 
     use super::*;
-    use crate::budget::Limit;
+    use crate::policy::{Policies, Pressure};
+    use crate::tier::Tier;
 
     /// A client that a hub has welcomed.
     fn online(now: Stamp) -> Client {
@@ -144,8 +170,10 @@ mod tests {
         }
         journal.commit(now).unwrap();
         let (client, mut sent) = (online(now), Vec::new());
-        let mut meter = Meter::open(&journal, Limit::default(), now);
-        while let Some((stream, seq)) = next(&mut journal, &client, &mut meter, now).unwrap() {
+        let mut meter = Meter::open(&journal, now);
+        let policy = Policies::default().policy(Tier::Wired, Pressure::None);
+        let choice = Choice { policy: &policy, withheld: &Withheld::default() };
+        while let Some((stream, seq)) = next(&mut journal, &client, &mut meter, choice, now).unwrap() {
             journal.ack(stream, SeqRange { first: seq, last: seq });
             sent.push((stream, seq.0));
         }

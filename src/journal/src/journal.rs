@@ -4,7 +4,7 @@
 //!   was lost with its number is skipped and said so.
 //! - A batch is *done* when the hub holds it or it will never come. Done batches stay for the person on site, within
 //!   [`Settings::done_bytes_max`], and go first when room is needed.
-//! - What is lost is said in an [`Event::Lost`], durable before the loss.
+//! - What is lost is said in an [`Event::Lost`], durable before the loss; what is withheld in an [`Event::Withheld`].
 
 mod fold;
 mod recover;
@@ -14,7 +14,7 @@ use std::io;
 
 use disk::Folder;
 use wire::batch;
-use wire::event::{Event, LossReason};
+use wire::event::{Event, LossReason, WITHHELD_COUNT_MAX};
 use wire::id::{JournalId, Seq};
 use wire::ranges::{RangeSet, SeqRange};
 use wire::record::{self, Header, Record};
@@ -258,7 +258,13 @@ impl Journal {
 
     /// Durable batches that are not done.
     pub fn backlog_count(&self) -> u64 {
-        self.lines.iter().map(|line| line.durable.0.saturating_sub(line.done.count())).sum()
+        Stream::ALL.into_iter().map(|stream| self.waiting_count(stream)).sum()
+    }
+
+    /// Durable batches of a stream that are not done.
+    pub fn waiting_count(&self, stream: Stream) -> u64 {
+        let line = &self.lines[stream.index()];
+        line.durable.0.saturating_sub(line.done.count())
     }
 
     /// What the journal holds, for people.
@@ -460,12 +466,26 @@ impl Journal {
             let Some(payload) = Record::open(&record).ok().and_then(|record| record.payload(&mut scratch).ok()) else {
                 continue;
             };
-            losses.extend(batch::events(payload).filter_map(|event| match event {
-                Ok((_, Some(Event::Lost { stream: of, range, .. }))) if of == stream => Some(range),
-                _ => None,
-            }));
+            let events = batch::events(payload).filter_map(|event| event.ok()?.1);
+            events.for_each(|event| {
+                losses.extend(event.missing().filter(|(of, ..)| *of == stream).map(|(_, range, _)| range));
+            });
         }
         losses
+    }
+
+    /// Batches that are not sent, because the hub has what they say in others: they are done, and an event says so. Both are durable with
+    /// the next commit. `false` when there is no room to say it; nothing has changed then.
+    pub fn withhold(&mut self, now: Stamp, ranges: &[(Stream, SeqRange)]) -> bool {
+        if !self.has_room_for_events(1) {
+            return false;
+        }
+        let is_noted =
+            |(stream, range): &&(Stream, SeqRange)| self.lines[stream.index()].done.insert_range(*range).is_ok();
+        let ranges = ranges.iter().take(WITHHELD_COUNT_MAX).filter(is_noted).copied().collect();
+        self.slots[STATE_SLOT].is_dirty = true;
+        self.append_event(now, &Event::Withheld { ranges });
+        true
     }
 
     /// Gives no number below `seq` out again: the hub has seen numbers that this journal does not know, because the

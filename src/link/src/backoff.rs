@@ -41,8 +41,13 @@ impl Backoff {
     /// A link was up for `lasted`.
     pub fn after_link(&mut self, lasted: Span) {
         if lasted >= STABLE {
-            self.bound = PAUSE_MIN;
+            self.forget();
         }
+    }
+
+    /// What failed before says nothing of the next dial.
+    pub fn forget(&mut self) {
+        self.bound = PAUSE_MIN;
     }
 
     /// Waits as long as can be: the other end said that coming back is pointless without a person's help.

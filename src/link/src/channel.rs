@@ -20,7 +20,7 @@ use wire::spent::{ByUse, USE_COUNT, Use};
 use wire::stream::Lane;
 use wire::time::{Instant, Span};
 
-use crate::estimator::{Estimate, Estimator, Mark};
+use crate::estimator::{Estimate, Estimator, Fate, Mark};
 use crate::outbox::{Kept, Label, Outbox, Tag};
 use crate::receipt::{self, Number, Received};
 
@@ -482,6 +482,11 @@ impl Channel {
     /// Whether a packet was ever handed out.
     pub fn has_sent(&self) -> bool {
         self.sent_count > 0
+    }
+
+    /// What became of the packets of this link.
+    pub fn fate(&self) -> Fate {
+        self.estimator.fate()
     }
 
     /// Bytes of packets that the other end has received.

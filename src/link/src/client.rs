@@ -16,7 +16,7 @@ use wire::time::{Instant, Span, Stamp};
 
 use crate::backoff::Backoff;
 use crate::channel::{Carrier, Channel, Outgoing};
-use crate::estimator::Estimate;
+use crate::estimator::{Estimate, Fate};
 use crate::outbox::{Label, Tag};
 use crate::receipt::Number;
 use crate::talk;
@@ -104,6 +104,8 @@ pub enum DownReason {
     Forgotten,
     /// The hub holds other batches under the numbers of this journal, which goes on under another name.
     Forked,
+    /// Another bearer carries the link from here on.
+    Rerouted,
     /// The hub does not speak this protocol.
     Garbage(FrameError),
     /// The hub sent a message that makes no sense here.
@@ -127,6 +129,7 @@ impl fmt::Display for DownReason {
             ),
             DownReason::Forgotten => f.write_str("the hub has forgotten the session: was it restarted?"),
             DownReason::Garbage(error) => write!(f, "the other end is no hub: {error}"),
+            DownReason::Rerouted => f.write_str("the link goes over another interface"),
             DownReason::Unexpected(kind) => write!(f, "the hub sent an unexpected message of kind {kind}"),
             DownReason::Refused(close) if close.detail.is_empty() => write!(f, "{}", close.reason),
             DownReason::Refused(close) => write!(f, "{} ({})", close.reason, close.detail),
@@ -170,6 +173,8 @@ pub struct Client {
     channel: Option<Box<Channel>>,
     /// The stamp of the hello, against which records are packed.
     greeted: Stamp,
+    /// The heartbeat that the hub was told.
+    told_heartbeat: Span,
     /// When the question left that a welcome or a pong answers.
     asked_at: Instant,
     in_flight: heapless::Vec<InFlight, IN_FLIGHT_COUNT_MAX>,
@@ -200,6 +205,7 @@ impl Client {
             is_closed: false,
             channel: None,
             greeted: Stamp::default(),
+            told_heartbeat: timing.heartbeat,
             asked_at: now,
             in_flight: heapless::Vec::new(),
             in_flight_bytes: 0,
@@ -235,6 +241,16 @@ impl Client {
         self.channel.as_ref().map(|channel| channel.estimate())
     }
 
+    /// Bytes that are known to have arrived at the hub on the present link.
+    pub fn delivered_bytes(&self) -> u64 {
+        self.channel.as_ref().map_or(0, |channel| channel.arrived_bytes())
+    }
+
+    /// What became of the packets of the present link.
+    pub fn fate(&self) -> Fate {
+        self.channel.as_ref().map_or(Fate::default(), |channel| channel.fate())
+    }
+
     /// What carries the present link, if there is one.
     pub fn carrier(&self) -> Option<Carrier> {
         self.channel.as_ref().map(|channel| channel.carrier())
@@ -258,6 +274,23 @@ impl Client {
     /// Messages of kinds that this version does not know and passed over.
     pub fn skipped_count(&self) -> u64 {
         self.skipped_count
+    }
+
+    /// Sets the longest pause on the link, also on the one that stands.
+    pub fn set_heartbeat(&mut self, now: Instant, heartbeat: Span) {
+        self.timing.heartbeat = heartbeat;
+        if let State::Online { ping_at, .. } = &mut self.state
+            && self.told_heartbeat != heartbeat
+        {
+            *ping_at = now + heartbeat;
+            self.told_heartbeat = heartbeat;
+            self.say(Lane::Urgent, Kind::Heartbeat, talk::body(&heartbeat));
+        }
+    }
+
+    /// The longest pause on the link.
+    pub fn heartbeat(&self) -> Span {
+        self.timing.heartbeat
     }
 
     /// Whether this batch is sent and not acked.
@@ -348,6 +381,7 @@ impl Client {
                 self.state = State::Greeting { until: now + self.timing.greet };
                 self.channel = Some(Box::new(Channel::new(now, carrier, known)));
                 self.greeted = hello.now;
+                self.told_heartbeat = hello.heartbeat;
                 self.asked_at = now;
                 self.say(Lane::Urgent, Kind::Hello, talk::body(hello));
             }
@@ -547,6 +581,19 @@ impl Client {
     pub fn begin_again(&mut self, now: Instant) {
         self.outputs.clear();
         self.go_down(now, DownReason::Forked);
+        self.redial(now);
+    }
+
+    /// Gives the link up because another bearer is to carry it, and dials over that one at once.
+    pub fn reroute(&mut self, now: Instant) {
+        if self.state == State::Stopped {
+            return;
+        }
+        if !matches!(self.state, State::Down { .. }) {
+            self.go_down(now, DownReason::Rerouted);
+        }
+        // What failed over the other one says nothing of this one.
+        self.backoff.forget();
         self.redial(now);
     }
 

@@ -53,6 +53,15 @@ pub struct Estimate {
     pub loss: u16,
 }
 
+/// What became of packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fate {
+    /// So many arrived.
+    pub received_count: u64,
+    /// And so many did not.
+    pub lost_count: u64,
+}
+
 /// What is noted when a packet is sent, for its receipt.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
@@ -70,6 +79,7 @@ pub struct Estimator {
     round_trip: Option<(Span, Instant)>,
     smoothed: Option<(Span, Span)>,
     loss_1024: u32,
+    fate: Fate,
     delivered: u64,
     delivered_at: Instant,
     first_sent_at: Instant,
@@ -104,6 +114,7 @@ impl Estimator {
             round_trip,
             smoothed: None,
             loss_1024: u32::from(known.loss),
+            fate: Fate::default(),
             delivered: 0,
             delivered_at: now,
             first_sent_at: now,
@@ -122,6 +133,11 @@ impl Estimator {
             round_trip: self.round_trip.map_or(Span(0), |(span, _)| span),
             loss: self.loss_1024 as u16,
         }
+    }
+
+    /// What became of the packets of this link.
+    pub fn fate(&self) -> Fate {
+        self.fate
     }
 
     /// Bytes that were received.
@@ -159,6 +175,7 @@ impl Estimator {
     /// A packet of so many bytes was received; `is_timed` when it is the one whose receipt this is.
     pub fn received(&mut self, now: Instant, mark: &Mark, bytes: usize, is_timed: bool) {
         self.delivered += bytes as u64;
+        self.fate.received_count += 1;
         self.loss_1024 -= self.loss_1024 / 64;
         if self.limited_to > 0 && self.delivered > self.limited_to {
             self.limited_to = 0;
@@ -224,6 +241,7 @@ impl Estimator {
 
     /// Packets were lost.
     pub fn lost(&mut self, count: usize) {
+        self.fate.lost_count += count as u64;
         for _ in 0..count {
             self.loss_1024 += (1024 - self.loss_1024) / 64;
         }

@@ -38,6 +38,8 @@ pub enum Heard {
     Batch(Vec<u8>),
     /// A sign of life.
     Ping(Ping),
+    /// The longest pause of the gateway from here on.
+    Heartbeat(Span),
     /// A machine wants to become a device.
     Enroll(Enroll),
     /// A device will speak with another key.
@@ -222,6 +224,11 @@ fn hear(state: &mut State, greeted: &mut Stamp, framed: Framed) -> Result<Option
         (State::Waiting { .. } | State::Online { .. }, Some(Kind::Batch)) => {
             let record = record::unpack(framed.bytes, greeted);
             Heard::Batch(record.map_err(|error| Problem::Protocol(format!("{error}")))?)
+        }
+        (State::Online { .. }, Some(Kind::Heartbeat)) => {
+            let heartbeat = talk::read(bytes).ok_or_else(nonsense)?;
+            *state = State::Online { heartbeat };
+            Heard::Heartbeat(heartbeat)
         }
         (State::Online { .. }, Some(Kind::About)) => Heard::About(talk::read(bytes).ok_or_else(nonsense)?),
         (State::Waiting { .. } | State::Online { .. }, Some(Kind::Ping)) => {

@@ -25,6 +25,13 @@ pub enum Fault {
         /// Whether the connection hangs instead of breaking.
         is_silent: bool,
     },
+    /// A gateway's cable is out for a while. One that has no modem as well does not notice.
+    CablePulled {
+        /// Which.
+        gateway: usize,
+        /// How long.
+        lasts_ms: u64,
+    },
     /// A gateway's civil time steps.
     ClockStep {
         /// Which.
@@ -82,11 +89,12 @@ pub enum Kind {
     BadSector,
     TailsLost,
     ReadErrors,
+    CablePulled,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::PowerCut,
         Kind::Kill,
         Kind::Outage,
@@ -99,6 +107,7 @@ impl Kind {
         Kind::BadSector,
         Kind::TailsLost,
         Kind::ReadErrors,
+        Kind::CablePulled,
     ];
 
     /// The kinds that may cost durable batches, which are then said to be lost as damaged.
@@ -154,6 +163,7 @@ impl Plan {
             Kind::PowerCut => Fault::PowerCut { gateway },
             Kind::Kill => Fault::Kill { gateway },
             Kind::Outage => Fault::Outage { gateway, lasts_ms, is_silent: rng.one_in(2) },
+            Kind::CablePulled => Fault::CablePulled { gateway, lasts_ms },
             Kind::ClockStep => {
                 let by_ms = rng.between(1, 48 * 3_600_000) as i64;
                 Fault::ClockStep { gateway, by_ms: if rng.one_in(2) { -by_ms } else { by_ms } }

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent::agent::{Input, OPEN_PATIENCE, Output, Settings};
+use agent::bearer::choice::{Choice, Facts, Kind, name};
 use agent::budget::Limit;
 use agent::probe::Reading;
-use agent::{Agent, agent as core};
+use agent::{Agent, agent as core, way};
 use hub::session::PeerId;
 use journal::journal::Settings as JournalSettings;
 use link::client::Timing;
 use link::talk;
 use wire::class::{CLASS_COUNT, Class};
 use wire::id::{DeviceId, JournalId, Seq};
-use wire::message::{Ack, Fingerprint, Kind};
+use wire::message::{self, Ack, Fingerprint};
 use wire::ranges::RangeSet;
 use wire::stream::{STREAM_COUNT, Stream};
 use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
@@ -43,9 +44,17 @@ pub struct Make {
     pub journal: JournalSettings,
     /// What its link is like.
     pub quality: Quality,
+    /// What the link is like over its modem, if it has one beside the cable. Bytes over that are metered.
+    pub modem: Option<Quality>,
     /// What its link may cost, until the world falls quiet. On a limited one, other programs send as well.
     pub budget: Limit,
 }
+
+/// The cable's interface of a gateway that has two.
+const CABLE: &str = "eth0";
+
+/// The modem's.
+pub const MODEM: &str = "wwan0";
 
 /// When a tick was.
 pub type Tick = (BootId, Instant);
@@ -82,6 +91,12 @@ pub struct Gateway {
     pub peer: Option<PeerId>,
     /// Whether there is a way to the hub.
     pub is_link_up: bool,
+    /// Whether the cable is plugged in.
+    pub has_cable: bool,
+    /// What the present connection, or the last one, is like.
+    pub quality: Quality,
+    /// Every how many intervals it samples now.
+    pub sampling: u8,
     /// Which boot this is, and when it began.
     pub boot: BootId,
     boot_at_ms: u64,
@@ -142,6 +157,9 @@ impl Gateway {
             agent: None,
             peer: None,
             is_link_up: true,
+            has_cable: true,
+            quality: make.quality,
+            sampling: 1,
             boot: BootId(0),
             boot_at_ms: 0,
             unix_start: UNIX_START,
@@ -197,14 +215,14 @@ impl Gateway {
             hostname: format!("gw-{}", self.index),
             build: UnixTime(0),
             journal: self.make.journal,
-            link: self.timing(),
+            link: Timing::default(),
             has_hub: true,
-            batch_age: (self.batch_age_max(), self.batch_age_max()),
+            way: self.way(),
             importance: Default::default(),
             wear_budget_bytes: u64::MAX,
-            budget: self.make.budget,
         };
         self.life += 1;
+        self.sampling = 1;
         let seed = self.seed ^ self.life;
         let is_patient = self.refused_count < OPEN_PATIENCE;
         let open = if is_patient { Agent::open } else { Agent::open_giving_up };
@@ -234,7 +252,7 @@ impl Gateway {
     /// A packet went over its link.
     pub fn meter(&mut self, bytes: &[u8]) {
         if self.is_limited() {
-            let whole_bytes = (bytes.len() + self.make.quality.carrier.around_bytes()) as u64;
+            let whole_bytes = (bytes.len() + self.quality.carrier.around_bytes()) as u64;
             self.interface_bytes += whole_bytes;
             self.metered_bytes += whole_bytes;
         }
@@ -247,13 +265,37 @@ impl Gateway {
         self.is_limited().then_some(Input::CountedInterface { name: "wwan0".into(), bytes: self.interface_bytes })
     }
 
+    /// The way to the hub: whatever there is, or the cable before the modem.
+    fn way(&self) -> way::Settings {
+        let age = self.batch_age_max();
+        let mut settings = way::Settings::simple((age, age), self.heartbeat(), self.make.budget);
+        let choice = |(pattern, kind, quality): (&str, Kind, Quality)| Choice {
+            pattern: name(pattern).expect("a short word"),
+            kind,
+            carrier: quality.carrier,
+            is_metered: way::is_usually_metered(kind),
+            limit: None,
+        };
+        let modem = self.make.modem.map(|modem| (MODEM, Kind::Cellular, modem));
+        let cable = modem.map(|_| (CABLE, Kind::Wired, self.make.quality));
+        settings.bearers.choices = cable.into_iter().chain(modem).map(choice).collect();
+        settings
+    }
+
+    /// What is to be told of the interfaces, of a gateway that chooses between them.
+    pub fn interfaces(&self) -> Vec<Input> {
+        let facts = |has_carrier| Some(Facts { has_carrier, has_ipv4: true, has_ipv6: false });
+        let told =
+            |(name, has_carrier): (&str, bool)| Input::Interface { name: name.into(), facts: facts(has_carrier) };
+        self.make.modem.map_or(Vec::new(), |_| [(CABLE, self.has_cable), (MODEM, true)].map(told).into())
+    }
+
     fn batch_age_max(&self) -> Span {
         if self.make.size == Size::Sparse { SPARSE_PAUSE } else { Span(60_000.max(self.make.interval.0)) }
     }
 
-    fn timing(&self) -> Timing {
-        let timing = Timing::default();
-        if self.make.size == Size::Sparse { Timing { heartbeat: SPARSE_PAUSE, ..timing } } else { timing }
+    fn heartbeat(&self) -> Span {
+        if self.make.size == Size::Sparse { SPARSE_PAUSE } else { Timing::default().heartbeat }
     }
 
     /// The process is gone, and with it what was in memory alone.
@@ -301,17 +343,22 @@ impl Gateway {
 
     /// What keeps the gateway from rest, in words: that the hub has not all that is durable here, or that the two disagree.
     pub fn why_restless(&self, host: &Host) -> Option<String> {
-        let Some(journal) = self.agent.as_ref().map(|agent| agent.journal()) else {
-            return Some("it does not run".into());
-        };
+        let Some(agent) = &self.agent else { return Some("it does not run".into()) };
+        let journal = agent.journal();
         if self.committed.is_empty() {
             return Some("it has written nothing".into());
         }
-        let backlog_count = journal.backlog_count();
+        if self.make.modem.is_some() && self.quality != self.make.quality {
+            return Some("it speaks over its modem".into());
+        }
+        let (backlog_count, kept_count) = (agent.backlog_count(), agent.kept_count());
         if backlog_count > 0 {
             let done =
                 Stream::ALL.map(|stream| format!("{stream} {:?} of {}", journal.done(stream), journal.durable(stream)));
             return Some(format!("{backlog_count} batches wait: {}", done.join(", ")));
+        }
+        if kept_count > 0 {
+            return Some(format!("{kept_count} batches are kept: {}", agent.link_words()));
         }
         let held = host.held(self.device, journal.id());
         let disputed = Stream::ALL.into_iter().find(|stream| held[stream.index()] != *journal.done(*stream))?;
@@ -328,7 +375,7 @@ impl Gateway {
     pub fn note_acks(&mut self, bytes: &[u8]) {
         let Some(journal) = self.agent.as_ref().map(|agent| agent.journal().id()) else { return };
         for frame in wire::frame::frames(bytes).map_while(Result::ok) {
-            if frame.head.kind != Kind::Ack as u8 {
+            if frame.head.kind != message::Kind::Ack as u8 {
                 continue;
             }
             let ack: Ack = talk::read(frame.payload).expect("the hub says whole acks");

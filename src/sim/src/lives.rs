@@ -96,7 +96,7 @@ impl Group {
             let outputs = outputs.expect("every tick is accounted for").expect("the power is on");
             for output in outputs {
                 match output {
-                    AgentOutput::Dial => {
+                    AgentOutput::Dial { .. } => {
                         self.machines[machine].peer = Some(self.connect(machine));
                         inputs.push(AgentInput::Connected(Carrier::Stream));
                     }
@@ -239,6 +239,7 @@ mod tests {
             interval: Span::seconds(10),
             journal: SMALL,
             quality: Quality { delay_ms: 1, bytes_per_second: 100_000, loss_1000: 0, carrier: Carrier::Stream },
+            modem: None,
             budget: Default::default(),
         };
         let tally = group(5, 500, make, Span::minutes(5), Span::seconds(7)).unwrap();

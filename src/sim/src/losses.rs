@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use journal::Journal;
 use wire::batch;
-use wire::event::Event;
 use wire::id::Seq;
 use wire::ranges::SeqRange;
 use wire::record::Record;
@@ -33,10 +32,8 @@ impl Losses {
             }
             let opened = Record::open(&record).map_err(|error| format!("event {seq}: {error}"))?;
             let payload = opened.payload(&mut scratch).map_err(|error| format!("event {seq}: {error}"))?;
-            for event in batch::events(payload).filter_map(Result::ok) {
-                if let (_, Some(Event::Lost { stream, range, .. })) = event {
-                    self.insert(stream, range);
-                }
+            for event in batch::events(payload).filter_map(|event| event.ok()?.1) {
+                event.missing().for_each(|(stream, range, _)| self.insert(stream, range));
             }
         }
         Ok(())

@@ -40,14 +40,31 @@ pub fn random(seed: u64, kinds: &[Kind]) -> Result<Tally, String> {
             };
             let day_bytes = purse.one_in(3).then(|| *purse.choose(&BUDGETS));
             let budget = Limit { day_bytes, ..Limit::default() };
+            // Over the cable everything is to arrive at last: it is one that stays a wire when it is measured.
+            let modem = purse.one_in(3).then(|| Quality {
+                carrier: *purse.choose(&[Carrier::Datagram, Carrier::Stream]),
+                bytes_per_second: *purse.choose(&[500, 5000, 50_000]),
+                ..quality
+            });
+            let quality = match modem {
+                Some(_) => Quality {
+                    delay_ms: quality.delay_ms.min(100),
+                    bytes_per_second: 250_000,
+                    loss_1000: quality.loss_1000.min(20),
+                    ..quality
+                },
+                None => quality,
+            };
             if rng.one_in(4) {
-                return Make { size: Size::Full, interval: Span::seconds(10), journal: TINY, quality, budget };
+                let interval = Span::seconds(10);
+                return Make { size: Size::Full, interval, journal: TINY, quality, modem, budget };
             }
             Make {
                 size: if rng.one_in(4) { Size::Full } else { Size::Small },
                 interval: *rng.choose(&[Span::seconds(10), Span::seconds(30), Span::seconds(60)]),
                 journal: *rng.choose(&[SMALL, Settings { bytes_max: 64 << 20, ..SMALL }]),
                 quality,
+                modem,
                 budget,
             }
         })
@@ -63,6 +80,7 @@ pub fn month(is_full: bool) -> Result<Tally, String> {
         interval: if is_full { Span::seconds(10) } else { Span::seconds(60) },
         journal: Settings::default(),
         quality: SLOW,
+        modem: None,
         budget: Limit::default(),
     };
     World::new(1, &[make], Plan::calm(), 30 * 24 * HOUR_MS).run()
@@ -81,6 +99,7 @@ mod tests {
             interval: Span::seconds(10),
             journal: SMALL,
             quality: SLOW,
+            modem: None,
             budget: Limit::default(),
         };
         let tally = World::new(3, &[make], Plan::calm(), 24 * HOUR_MS).run().unwrap();
@@ -96,7 +115,8 @@ mod tests {
                 let quality = Quality { carrier, loss_1000: 50, ..SLOW };
                 let budget = Limit { day_bytes: Some(300_000), ..Limit::default() };
                 let journal = Settings { bytes_max: 64 << 20, ..SMALL };
-                let make = Make { size: Size::Full, interval: Span::seconds(10), journal, quality, budget };
+                let make =
+                    Make { size: Size::Full, interval: Span::seconds(10), journal, quality, modem: None, budget };
                 let mut world = World::new(seed, &[make], Plan::calm(), 20 * HOUR_MS);
                 let tally = world.run().unwrap();
                 assert!((7150..7300).contains(&tally.tick_count) && tally.lost_count == 0, "{tally:?}");
@@ -113,6 +133,7 @@ mod tests {
             interval: Span::seconds(60),
             journal: SMALL,
             quality: SLOW,
+            modem: None,
             budget: Limit::default(),
         };
         // 2038-01-18T21:14:08Z, six hours before the last second that 32 signed bits hold; 2042; 2106, an hour before the last

@@ -58,6 +58,8 @@ enum Happening {
     Fault(Fault),
     /// A gateway's link is back.
     LinkUp { gateway: usize },
+    /// A gateway's cable is plugged in again.
+    Plugged { gateway: usize },
     /// A gateway's disk is well again.
     DiskWell { gateway: usize },
     /// The last fault is over.
@@ -240,10 +242,12 @@ impl World {
                 }
             }
             Happening::LinkUp { gateway } => self.link_up(gateway),
+            Happening::Plugged { gateway } => self.plug(gateway, true),
             Happening::DiskWell { gateway } => self.mend_disk(gateway),
             Happening::Quiet => {
                 for gateway in 0..self.gateways.len() {
                     self.link_up(gateway);
+                    self.plug(gateway, true);
                     self.mend_disk(gateway);
                     self.lift_budget(gateway);
                 }

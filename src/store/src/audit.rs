@@ -6,7 +6,6 @@ use codec::run::Tick;
 use redb::ReadableTable;
 use wire::batch::{Dictionary, events};
 use wire::class::{CLASS_COUNT, Class};
-use wire::event::Event;
 use wire::id::DeviceId;
 use wire::ranges::SeqRange;
 use wire::series::Series;
@@ -126,10 +125,9 @@ impl Store {
         for journal in run::journals(&view, device, Stream::Event)? {
             for run in run::runs(&view, device, journal, Stream::Event)? {
                 walker.payloads(&view, &run?, &mut notes, |_, payload| {
-                    lost.extend(events(payload).filter_map(|event| match event {
-                        Ok((_, Some(Event::Lost { stream, range, .. }))) => Some((stream, range)),
-                        _ => None,
-                    }));
+                    events(payload).filter_map(|event| event.ok()?.1).for_each(|event| {
+                        lost.extend(event.missing().map(|(stream, range, _)| (stream, range)));
+                    });
                     true
                 })?;
             }

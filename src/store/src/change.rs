@@ -21,7 +21,7 @@ pub enum Change {
         /// Which device.
         device: DeviceId,
     },
-    /// Batches that will never come: what [`wire::event::Event::Lost`] said. A record that is held stays.
+    /// Batches that will never come: what [`wire::event::Event::missing`] said. A record that is held stays.
     Lost {
         /// Whose.
         device: DeviceId,
@@ -31,7 +31,7 @@ pub enum Change {
         stream: Stream,
         /// Which numbers.
         range: SeqRange,
-        /// Whether they are held under another name of the journal, and so not lost at all.
+        /// Whether what they say is held in others, and so not lost at all.
         is_elsewhere: bool,
     },
     /// Sets a key of the hub's state.

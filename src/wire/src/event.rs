@@ -4,22 +4,26 @@
 
 use core::fmt;
 
-use heapless::String;
+use heapless::{String, Vec};
 use query::time::Civil;
 use query::unit::{Shown, Unit};
 use serde::{Deserialize, Serialize};
 
+use crate::class::CLASS_COUNT;
 use crate::id::JournalId;
 use crate::limits::{BEARER_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::ranges::SeqRange;
 use crate::spent::Spent;
-use crate::stream::Stream;
+use crate::stream::{RESOLUTION_COUNT, Stream};
 
 /// Milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
 
 /// A short text inside an event.
 pub type Text = String<TEXT_BYTES_MAX>;
+
+/// Batches of so many streams are withheld at the most: of windows.
+pub const WITHHELD_COUNT_MAX: usize = CLASS_COUNT * (RESOLUTION_COUNT - 1);
 
 /// A bearer's name inside an event.
 pub type Bearer = String<BEARER_BYTES_MAX>;
@@ -132,6 +136,32 @@ pub enum Event {
         /// Of a hundred, how much of what is not kept for events.
         per_cent: u8,
     },
+    /// Batches of windows are not sent, because what the windows are made of is: finer ones, or ticks.
+    Withheld {
+        /// Which ones.
+        ranges: Vec<(Stream, SeqRange), WITHHELD_COUNT_MAX>,
+    },
+    /// The link goes over this bearer from here on, or the same one became better or worse: what is sampled and sent follows.
+    LinkChanged {
+        /// The bearer.
+        bearer: Bearer,
+        /// How good it is.
+        tier: Word,
+        /// Why the one before was left, if another one was in use.
+        reason: Option<Word>,
+    },
+}
+
+impl Event {
+    /// The batches of which it says that they will never come, and whether the hub has what they say elsewhere.
+    pub fn missing(&self) -> impl Iterator<Item = (Stream, SeqRange, bool)> + '_ {
+        let (one, more): (_, &[(Stream, SeqRange)]) = match self {
+            Event::Lost { stream, range, reason } => (Some((*stream, *range, *reason == LossReason::Renamed)), &[]),
+            Event::Withheld { ranges } => (None, ranges),
+            _ => (None, &[]),
+        };
+        one.into_iter().chain(more.iter().map(|(stream, range)| (*stream, *range, true)))
+    }
 }
 
 /// Why batches will never be sent.
@@ -212,6 +242,14 @@ impl fmt::Display for Event {
                 parts.enumerate().try_for_each(|(index, (name, count))| {
                     write!(f, "{} {} {name}", if index == 0 { ":" } else { "," }, bytes(count))
                 })
+            }
+            Event::Withheld { ranges } => {
+                let count: u64 = ranges.iter().map(|(_, range)| range.count()).sum();
+                write!(f, "{count} batches of windows are not sent: the hub has what they are made of")
+            }
+            Event::LinkChanged { bearer, tier, reason: None } => write!(f, "the link over {bearer} is {tier}"),
+            Event::LinkChanged { bearer, tier, reason: Some(reason) } => {
+                write!(f, "the link goes over {bearer}, which is {tier}; the one before {reason}")
             }
             Event::BudgetUsed { bearer, per_cent: 100 } => {
                 write!(f, "the budget of bearer {bearer} is used up: only events are sent, from what is kept for them")

@@ -67,6 +67,8 @@ pub enum Kind {
     Receipt = 15,
     /// [`About`]
     About = 16,
+    /// The longest pause of the gateway from here on, a [`Span`].
+    Heartbeat = 17,
 }
 
 impl Kind {
@@ -75,7 +77,7 @@ impl Kind {
         use Kind::*;
         [
             Hello, Welcome, Batch, Ack, Ping, Pong, Want, Enroll, Enrolled, Rotate, Rotated, Leave, Left, Close,
-            Receipt, About,
+            Receipt, About, Heartbeat,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == number)
@@ -83,7 +85,7 @@ impl Kind {
 
     /// Whether its sender must hear that it arrived. What is an answer, or gets one, is asked for again by whoever misses it.
     pub fn wants_receipt(self) -> bool {
-        matches!(self, Kind::About | Kind::Hello | Kind::Batch | Kind::Ping | Kind::Want)
+        matches!(self, Kind::About | Kind::Heartbeat | Kind::Hello | Kind::Batch | Kind::Ping | Kind::Want)
     }
 }
 

@@ -1,7 +1,10 @@
 //! What may be a bearer: the settings' choices, and what netlink says of interfaces.
 
 use heapless::{String, Vec};
+use link::channel::Carrier;
 use wire::time::Span;
+
+use crate::budget::Limit;
 
 /// Bytes of an interface's name.
 pub const NAME_BYTES_MAX: usize = wire::limits::BEARER_BYTES_MAX;
@@ -28,15 +31,6 @@ pub enum Kind {
     Satellite,
 }
 
-/// What carries the link's frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carrier {
-    /// Noise over UDP: where every byte counts.
-    Datagram,
-    /// TLS over TCP: audited, passes firewalls.
-    Tls,
-}
-
 /// One bearer of the settings. A pattern stands for every interface that it matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
@@ -48,6 +42,8 @@ pub struct Choice {
     pub carrier: Carrier,
     /// Whether bytes cost money.
     pub is_metered: bool,
+    /// What they may cost, if not what holds for all that is metered.
+    pub limit: Option<Limit>,
 }
 
 impl Choice {
@@ -65,6 +61,10 @@ impl Choice {
 pub struct Settings {
     /// Best first. Empty: one bearer, [`DEFAULT`], over whatever the system routes.
     pub choices: Vec<Choice, BEARER_COUNT_MAX>,
+    /// What the link runs over on [`DEFAULT`].
+    pub carrier: Carrier,
+    /// What each bearer may cost that is metered and has no limit of its own, and [`DEFAULT`].
+    pub limit: Limit,
     /// Failed dials, or links lost within [`STABLE`](super::STABLE), after which a bearer is left for another.
     pub failure_count_max: u8,
     /// How long a better bearer must be usable before it is tried in place of one that works.
@@ -77,7 +77,14 @@ impl Default for Settings {
     fn default() -> Settings {
         // Three, because one lost SYN in a tunnel is not a reason; a minute, which is a modem's usual way through its own reset;
         // an hour, which is the longest suppression that routers ship for RFC 2439.
-        Settings { choices: Vec::new(), failure_count_max: 3, hold: Span::seconds(60), hold_max: Span::minutes(60) }
+        Settings {
+            choices: Vec::new(),
+            carrier: Carrier::Stream,
+            limit: Limit::default(),
+            failure_count_max: 3,
+            hold: Span::seconds(60),
+            hold_max: Span::minutes(60),
+        }
     }
 }
 

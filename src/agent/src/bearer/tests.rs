@@ -8,8 +8,9 @@ fn settings(patterns: &[&str]) -> Settings {
     let choice = |pattern: &&str| Choice {
         pattern: name(pattern).unwrap(),
         kind: Kind::Cellular,
-        carrier: Carrier::Tls,
+        carrier: Carrier::Stream,
         is_metered: true,
+        limit: None,
     };
     Settings { choices: patterns.iter().map(choice).collect(), ..Settings::default() }
 }

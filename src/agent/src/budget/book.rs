@@ -132,6 +132,10 @@ impl Book {
         }
     }
 
+    pub(super) fn rebase(&mut self) {
+        self.interface = Interface::default();
+    }
+
     pub(super) fn reconcile(&mut self, counted_bytes: u64) -> u64 {
         let before = self.interface.counted_bytes.replace(counted_bytes);
         let ours = std::mem::take(&mut self.interface.ours_bytes);

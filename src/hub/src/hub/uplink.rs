@@ -4,7 +4,7 @@ use link::receipt::Number;
 use link::server::{Heard, Problem};
 use store::change::Change;
 use wire::batch;
-use wire::event::{Event, LossReason};
+use wire::event::Event;
 use wire::id::DeviceId;
 use wire::message::{
     About, CloseReason, Enroll, Enrolled, Hello, HubTime, Kind, Ping, Pong, Rotate, VERSION, Want, Welcome,
@@ -44,6 +44,8 @@ impl Hub {
                 Heard::Enroll(enroll) => self.enroll(now, peer, &enroll),
                 Heard::Rotate(rotate) => self.rotate(peer, &rotate),
                 Heard::Leave => self.leave(peer),
+                // The link has taken it in: nothing else depends on it.
+                Heard::Heartbeat(_) => {}
                 Heard::Close(_) => {
                     self.forget(peer);
                     self.outputs.push_back(Output::Close { peer });
@@ -325,14 +327,14 @@ fn clock_offset_ms(theirs: UnixTime, ours: Stamp) -> Option<i64> {
 }
 
 /// What the events of a record say will never come, joined: no more than the store has room for, whatever they say.
-/// Of those that are held under another name of the journal, the third value is true.
+/// Of those whose contents are held in others, under another name of the journal or in finer ones, the third value is true.
 fn lost_ranges(record: &Record<'_>) -> Vec<(Stream, SeqRange, bool)> {
     let mut scratch = Vec::new();
     let Ok(payload) = record.payload(&mut scratch) else { return Vec::new() };
     let mut lost: [[RangeSet; STREAM_COUNT]; 2] = Default::default();
     for event in batch::events(payload) {
-        if let Ok((_, Some(Event::Lost { stream, range, reason }))) = event {
-            let is_elsewhere = reason == LossReason::Renamed;
+        let event = event.ok().and_then(|(_, event)| event);
+        for (stream, range, is_elsewhere) in event.iter().flat_map(Event::missing) {
             let _ = lost[usize::from(is_elsewhere)][stream.index()].insert_range(range);
         }
     }
@@ -346,6 +348,7 @@ fn lost_ranges(record: &Record<'_>) -> Vec<(Stream, SeqRange, bool)> {
 mod tests {
     use wire::batch::put_event;
     use wire::class::Class;
+    use wire::event::LossReason;
     use wire::id::Seq;
     use wire::limits::RANGES_COUNT_MAX;
     use wire::record::{Header, seal};

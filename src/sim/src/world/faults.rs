@@ -33,13 +33,17 @@ impl World {
                 self.gateways[gateway].is_link_up = false;
                 self.agenda.after(lasts_ms, Happening::LinkUp { gateway });
                 if let Some(peer) = self.gateways[gateway].peer {
-                    if is_silent || self.gateways[gateway].make.quality.carrier == Carrier::Datagram {
+                    if is_silent || self.gateways[gateway].quality.carrier == Carrier::Datagram {
                         self.net.hang(peer);
                     } else {
                         self.gone(peer, End::Gateway);
                         self.gone(peer, End::Hub);
                     }
                 }
+            }
+            Fault::CablePulled { gateway, lasts_ms } => {
+                self.plug(gateway, false);
+                self.agenda.after(lasts_ms, Happening::Plugged { gateway });
             }
             Fault::ClockStep { gateway, by_ms } => {
                 if let Some(error_ms) = &mut self.gateways[gateway].clock_error_ms {

@@ -14,7 +14,7 @@ impl World {
         if gateway.life != life {
             return;
         }
-        let interval_ms = gateway.make.interval.0;
+        let interval_ms = gateway.make.interval.0 * u64::from(gateway.sampling);
         let now = gateway.stamp(now_ms);
         let input = gateway.read(now).map(|reading| Input::Reading { at: now.uptime, reading });
         let inputs = input.into_iter().chain(gateway.interface(now_ms)).collect();
@@ -35,7 +35,7 @@ impl World {
         };
         for output in outputs {
             match output {
-                Output::Dial => self.dial(index),
+                Output::Dial { interface, .. } => self.dial(index, interface.as_deref()),
                 Output::Send(bytes) => {
                     if let Some(peer) = self.gateways[index].peer {
                         self.gateways[index].meter(&bytes);
@@ -47,6 +47,7 @@ impl World {
                         self.close(peer, End::Gateway);
                     }
                 }
+                Output::Sampling(count) => self.gateways[index].sampling = count,
                 Output::Reading(_)
                 | Output::Link(_)
                 | Output::Pin(_)
@@ -91,8 +92,11 @@ impl World {
             }
             return Ok(());
         }
-        let life = gateway.life;
+        let (life, interfaces) = (gateway.life, gateway.interfaces());
         self.agenda.after(1, Happening::Tick { gateway: index, life });
+        if !interfaces.is_empty() {
+            self.step_gateway(index, interfaces);
+        }
         Ok(())
     }
 
@@ -101,6 +105,18 @@ impl World {
         if std::mem::take(&mut self.gateways[index].make.budget) != Limit::default() {
             self.gateway_killed(index);
         }
+    }
+
+    /// The cable is plugged in or pulled, and with it what goes over it stops without a word.
+    pub(super) fn plug(&mut self, index: usize, has_cable: bool) {
+        let gateway = &mut self.gateways[index];
+        gateway.has_cable = has_cable;
+        let is_on_cable = gateway.make.modem.is_some() && gateway.quality == gateway.make.quality;
+        let interfaces = gateway.interfaces();
+        if let Some(peer) = gateway.peer.filter(|_| is_on_cable && !has_cable) {
+            self.net.hang(peer);
+        }
+        self.step_gateway(index, interfaces);
     }
 
     /// The process is gone, the machine goes on and starts it again.

@@ -6,16 +6,21 @@ use hub::session::PeerId;
 use link::channel::Carrier;
 use link::receipt::Number;
 
+use crate::gateway::MODEM;
 use crate::net::{Arrival, End};
 use crate::world::{Happening, World};
 
 impl World {
-    pub(super) fn dial(&mut self, index: usize) {
+    /// Dials through an interface, or through any.
+    pub(super) fn dial(&mut self, index: usize, interface: Option<&str>) {
         if let Some(peer) = self.gateways[index].peer.take() {
             self.close(peer, End::Gateway);
         }
+        let gateway = &mut self.gateways[index];
+        let modem = gateway.make.modem.filter(|_| interface == Some(MODEM));
+        let (life, quality) = (gateway.life, modem.unwrap_or(gateway.make.quality));
+        gateway.quality = quality;
         let gateway = &self.gateways[index];
-        let (life, quality) = (gateway.life, gateway.make.quality);
         if quality.carrier == Carrier::Datagram {
             // Nobody hears whether there is a way.
             let peer = self.net.connect(index, quality);
@@ -46,7 +51,7 @@ impl World {
             return;
         }
         let Some(index) = self.net.gateway(peer) else { return };
-        if self.gateways[index].make.quality.carrier == Carrier::Datagram {
+        if self.gateways[index].quality.carrier == Carrier::Datagram {
             return self.step_gateway(index, vec![AgentInput::Connected(Carrier::Datagram)]);
         }
         if self.host.running.is_none() {

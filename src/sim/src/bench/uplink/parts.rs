@@ -7,16 +7,19 @@ use std::collections::VecDeque;
 use std::io;
 
 use agent::agent::{Input, Output};
-use agent::budget::Limit;
 use agent::dictionary::Dictionary;
 use agent::importance::Importance;
 use agent::meter::Meter;
+use agent::policy::{Policies, Policy, Pressure};
 use agent::sampler::{Batch, Sampler};
 use agent::summary::Summarizer;
-use agent::uplink;
+use agent::tier::Tier;
+use agent::uplink::{self, Choice};
+use agent::withheld::Withheld;
 use disk::Folder;
 use journal::Journal;
 use journal::journal::Settings;
+use link::channel::Carrier;
 use link::client::{Client, Input as LinkInput, Output as LinkOutput, Timing};
 use link::estimator::Estimate;
 use wire::id::Seq;
@@ -110,6 +113,8 @@ pub(super) struct Parts {
     meter: Meter,
     heartbeat: Span,
     known: Estimate,
+    policy: Policy,
+    withheld: Withheld,
     outputs: VecDeque<Output>,
     record: Vec<u8>,
 }
@@ -117,11 +122,13 @@ pub(super) struct Parts {
 impl Parts {
     pub(super) fn new(recorder: Recorder, link: Timing, now: Stamp) -> Parts {
         Parts {
-            meter: Meter::open(&recorder.journal, Limit::default(), now),
+            meter: Meter::open(&recorder.journal, now),
             recorder,
             client: Client::new(link, 1, now.uptime),
             heartbeat: link.heartbeat,
             known: Estimate::default(),
+            policy: Policies::default().policy(Tier::Wired, Pressure::None),
+            withheld: Withheld::default(),
             outputs: VecDeque::new(),
             record: Vec::new(),
         }
@@ -131,7 +138,9 @@ impl Parts {
         for input in inputs {
             match input {
                 Input::Connected(carrier) => {
-                    let hello = uplink::hello(&self.recorder.journal, now, self.heartbeat, About::default().checksum());
+                    let journal = &self.recorder.journal;
+                    let waits = |stream: &Stream| journal.waiting_count(*stream) > 0;
+                    let hello = uplink::hello(journal, now, self.heartbeat, About::default().checksum(), waits);
                     let connected = LinkInput::Connected { carrier, known: self.known, hello: &hello };
                     self.client.handle_input(now.uptime, connected);
                 }
@@ -149,7 +158,8 @@ impl Parts {
         loop {
             // The simulated disk refuses nothing here.
             let journal = &mut self.recorder.journal;
-            let _ = uplink::fill(journal, &mut self.client, &mut self.meter, now, &mut self.record);
+            let choice = Choice { policy: &self.policy, withheld: &self.withheld };
+            let _ = uplink::fill(journal, &mut self.client, &mut self.meter, choice, now, &mut self.record);
             let Some(packet) = self.client.poll_packet(now.uptime, &Lane::ALL) else { break };
             self.outputs.push_back(Output::Send(packet.bytes));
         }
@@ -167,7 +177,9 @@ impl Parts {
         let journal = &mut self.recorder.journal;
         while let Some(output) = self.client.poll_output() {
             match output {
-                LinkOutput::Dial => self.outputs.push_back(Output::Dial),
+                LinkOutput::Dial => {
+                    self.outputs.push_back(Output::Dial { interface: None, carrier: Carrier::Stream });
+                }
                 LinkOutput::Send(packet) => self.outputs.push_back(Output::Send(packet.bytes)),
                 LinkOutput::HangUp(_) => self.outputs.push_back(Output::HangUp),
                 LinkOutput::Acked(ack) => {

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use agent::Agent;
 use agent::agent::{Input as AgentInput, Output as AgentOutput, Settings};
+use agent::budget::Limit;
 use agent::probe::Reading;
+use agent::way;
 use hub::fleet::{Device, Fleet};
 use hub::hub::{Input as HubInput, Ticket};
 use hub::session::PeerId;
@@ -145,11 +147,10 @@ pub(super) fn settings(heartbeat: Span) -> Settings {
         version: env!("CARGO_PKG_VERSION").into(),
         hostname: "gw-0123".into(),
         build: UnixTime(0),
-        budget: Default::default(),
         journal: Default::default(),
-        link: Timing { heartbeat, ..Timing::default() },
+        link: Timing::default(),
         has_hub: true,
-        batch_age: (BATCH_AGE, BATCH_AGE),
+        way: way::Settings::simple((BATCH_AGE, BATCH_AGE), heartbeat, Limit::default()),
         importance: Default::default(),
         wear_budget_bytes: u64::MAX,
     }

@@ -37,8 +37,14 @@ fn year(seed: u64) -> Result<Tally, String> {
         loss_1000: *rng.choose(&[0, 20, 200]),
         carrier: *rng.choose(&[Carrier::Datagram, Carrier::Stream]),
     };
-    let make =
-        Make { size: Size::Sparse, interval: Span::minutes(5), journal: JOURNAL, quality, budget: Default::default() };
+    let make = Make {
+        size: Size::Sparse,
+        interval: Span::minutes(5),
+        journal: JOURNAL,
+        quality,
+        modem: None,
+        budget: Default::default(),
+    };
     let plan = Plan { mean_ms: 12 * 3_600_000, kinds: KINDS.into(), ..Plan::choose(&mut rng, &[]) };
     World::new(seed, &[make], plan, YEAR_DAYS * DAY.0).run()
 }

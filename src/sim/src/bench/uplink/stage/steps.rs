@@ -66,7 +66,7 @@ impl Stage {
         self.note_appended(before);
         while let Some(output) = self.core.poll_output() {
             match output {
-                AgentOutput::Dial => self.dial(),
+                AgentOutput::Dial { .. } => self.dial(),
                 AgentOutput::Send(bytes) => self.say(End::Gateway, bytes),
                 AgentOutput::HangUp => self.peer = None,
                 AgentOutput::Reading(reading) => {
