@@ -16,6 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use nix::errno::Errno;
+use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::sockopt::BindToDevice;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket};
@@ -42,6 +43,20 @@ pub enum Binding {
     Device,
     /// Nothing: it leaves where the system's routes lead.
     System,
+}
+
+impl<'a> Via<'a> {
+    /// An interface with the addresses that it has now. An address that is good on its own wire alone is taken when there is no other.
+    pub fn of(interface: &'a str) -> Via<'a> {
+        let mut via = Via { interface, ipv4: None, ipv6: None };
+        for own in getifaddrs().into_iter().flatten().filter(|own| own.interface_name == interface) {
+            let Some(address) = own.address else { continue };
+            via.ipv4 = via.ipv4.or(address.as_sockaddr_in().map(|own| own.ip()));
+            let ipv6 = address.as_sockaddr_in6().map(|own| own.ip());
+            via.ipv6 = ipv6.filter(|_| via.ipv6.is_none_or(|known| known.is_unicast_link_local())).or(via.ipv6);
+        }
+        via
+    }
 }
 
 /// Begins to connect to `remote`. The stream never blocks; it is connected, or has failed with what `take_error` says, as soon as
@@ -147,6 +162,13 @@ mod tests {
         let mut bytes = [0; 9];
         assert_eq!(hub.recv_from(&mut bytes).unwrap(), (4, socket.local_addr().unwrap()));
         assert_eq!(socket.recv(&mut bytes).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn an_interface_is_known_with_its_addresses() {
+        assert_eq!(Via::of("lo").ipv4, Some(Ipv4Addr::LOCALHOST));
+        let none = Via::of("outpost-none");
+        assert_eq!((none.ipv4, none.ipv6), (None, None));
     }
 
     #[test]

@@ -276,7 +276,7 @@ impl Core {
             Output::Dial => {
                 let enrolment = self.enrolment.clone().expect("an agent without a hub does not dial");
                 // Read anew each time: `key rotate` changes them while this process runs.
-                self.link.dial(enrolment, self.keys().await, known.turn);
+                self.link.dial(enrolment, self.keys().await, known.turn, None);
             }
             Output::HangUp => self.link.hang_up(),
             Output::Link(None) => {

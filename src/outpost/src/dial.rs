@@ -5,18 +5,19 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use futures_rustls::TlsConnector;
 use futures_rustls::client::TlsStream;
+use hal::linux::binding::{self, Via};
 use identity::key::Key;
 use identity::tls;
 use identity::verify::WrongHub;
-use smol::Timer;
 use smol::future::FutureExt as _;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::{TcpStream, UdpSocket};
+use smol::{Async, Timer};
 use wire::message::Fingerprint;
 use wire::time::Span;
 
@@ -92,28 +93,30 @@ impl Resolver {
     }
 }
 
-/// Connects to the hub at `address`, speaking with `key` and accepting a hub with one of `pins`.
+/// Connects to the hub at `address`, speaking with `key` and accepting a hub with one of `pins`; through `interface` when one is named,
+/// but for the question to the name service.
 pub(crate) async fn dial(
     resolver: &mut Resolver,
     address: &Address,
+    interface: Option<&str>,
     key: &Key,
     pins: &[Fingerprint],
 ) -> Result<Stream, DialError> {
-    shake(connect(&resolver.resolve(address).await?).await?, key, pins).await
+    shake(connect(&resolver.resolve(address).await?, interface).await?, key, pins).await
 }
 
-/// A socket that sends datagrams to the hub at `address`, and takes them from nobody else.
-pub(crate) async fn open(resolver: &mut Resolver, address: &Address) -> Result<UdpSocket, DialError> {
+/// A socket that sends datagrams to the hub at `address`, and takes them from nobody else; through `interface` as in [`dial`].
+pub(crate) async fn open(
+    resolver: &mut Resolver,
+    address: &Address,
+    interface: Option<&str>,
+) -> Result<UdpSocket, DialError> {
+    let via = interface.map(Via::of);
     let mut failed = DialError::Slow("the name service");
     for address in resolver.resolve(address).await? {
-        let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let opened = async {
-            let socket = UdpSocket::bind((any, 0)).await?;
-            socket.connect(address).await?;
-            Ok(socket)
-        };
-        match opened.await {
-            Ok(socket) => return Ok(socket),
+        let opened = binding::udp(address, via.as_ref()).and_then(|(socket, _)| Async::new_nonblocking(socket));
+        match opened {
+            Ok(socket) => return Ok(socket.into()),
             Err(error) => failed = DialError::Connect(address, error),
         }
     }
@@ -133,10 +136,11 @@ async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
     })
 }
 
-async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
+async fn connect(addresses: &[SocketAddr], interface: Option<&str>) -> Result<TcpStream, DialError> {
+    let via = interface.map(Via::of);
     let mut failed = DialError::Slow("the connection");
     for address in addresses {
-        match within(CONNECT, "the connection", TcpStream::connect(*address)).await {
+        match within(CONNECT, "the connection", connected(*address, via.as_ref())).await {
             Ok(Ok(stream)) => {
                 // Both make a good connection better; it works without.
                 let _ = stream.set_nodelay(true);
@@ -148,6 +152,15 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
         }
     }
     Err(failed)
+}
+
+async fn connected(address: SocketAddr, via: Option<&Via<'_>>) -> io::Result<TcpStream> {
+    let stream = Async::new_nonblocking(binding::tcp(address, via)?.0)?;
+    stream.writable().await?;
+    match stream.get_ref().take_error()? {
+        Some(error) => Err(error),
+        None => Ok(stream.into()),
+    }
 }
 
 /// What `future` gives, or the name of the stage when it takes too long.
@@ -249,6 +262,26 @@ mod tests {
         };
         assert_eq!(found("192.0.2.1:7070"), ["192.0.2.1:7070".parse().unwrap()]);
         assert_eq!(found("[2001:db8::1]:7070"), ["[2001:db8::1]:7070".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_connection_leaves_through_the_interface_that_is_named() {
+        smol::block_on(async {
+            let listener = smol::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            for interface in [None, Some("lo")] {
+                let stream = connect(&[address], interface).await.unwrap();
+                assert_eq!(stream.peer_addr().unwrap(), address);
+                let address = address.to_string().parse().unwrap();
+                let socket = open(&mut Resolver::default(), &address, interface).await.unwrap();
+                assert_eq!(socket.peer_addr().unwrap().to_string(), address.to_string());
+            }
+            let refused = connect(&[address], Some("outpost-none")).await.unwrap_err();
+            assert!(matches!(refused, DialError::Connect(..)), "{refused}");
+            drop(listener);
+            let refused = connect(&[address], None).await.unwrap_err().to_string();
+            assert!(refused.starts_with("nothing listens at "), "{refused}");
+        });
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) fn run<T: DeserializeOwned>(
 ) -> Result<T, ErrandError> {
     smol::block_on(async {
         let mut resolver = Resolver::default();
-        let stream = dial(&mut resolver, address, key, pins).await.map_err(ErrandError::Dial)?;
+        let stream = dial(&mut resolver, address, None, key, pins).await.map_err(ErrandError::Dial)?;
         let exchange = exchange(stream, question, body, answer);
         within(ANSWER, "the hub's answer", exchange).await.map_err(ErrandError::Dial)?
     })

@@ -77,12 +77,18 @@ impl Link {
     }
 
     /// Opens a connection to the hub of `enrolment`, with the one of `keys` whose turn it is; over datagrams when that is how the
-    /// hub is spoken with.
-    pub(crate) fn dial(&mut self, enrolment: Enrolment, keys: Result<Option<Keys>, Failure>, turn: Turn) {
+    /// hub is spoken with; through `interface` when one is named, and else where the system's routes lead.
+    pub(crate) fn dial(
+        &mut self,
+        enrolment: Enrolment,
+        keys: Result<Option<Keys>, Failure>,
+        turn: Turn,
+        interface: Option<String>,
+    ) {
         self.number = self.number.wrapping_add(1);
         let (outgoing, queue) = bounded(QUEUE_COUNT_MAX);
         let port = Port::new(self.core.clone(), self.number);
-        let (resolver, way) = (self.resolver.clone(), (self.carrier, self.root.clone()));
+        let (resolver, way) = (self.resolver.clone(), (self.carrier, interface, self.root.clone()));
         let task = self.executor.spawn(async move {
             let carried = carry_link(&resolver, way, &enrolment, (keys, turn), &port, queue).await;
             port.tell(match carried {
@@ -145,7 +151,7 @@ impl Port {
 /// Connects and carries everything until the end; then says why it ended, unless this end gave it up.
 async fn carry_link(
     resolver: &Mutex<Resolver>,
-    (carrier, root): (Carrier, PathBuf),
+    (carrier, interface, root): (Carrier, Option<String>, PathBuf),
     enrolment: &Enrolment,
     (keys, turn): (Result<Option<Keys>, Failure>, Turn),
     port: &Port,
@@ -155,7 +161,7 @@ async fn carry_link(
     let keys = keys.and_then(|keys| keys.ok_or_else(no_key)).map_err(Refusal::Key)?;
     let Enrolment { address, pins, datagram_key, .. } = enrolment;
     if let (Carrier::Datagram, Some(hub)) = (carrier, datagram_key) {
-        let socket = open(&mut *resolver.lock().await, address).await.map_err(Refusal::Dial)?;
+        let socket = open(&mut *resolver.lock().await, address, interface.as_deref()).await.map_err(Refusal::Dial)?;
         port.tell(LinkEvent::Connected(Carrier::Datagram)).await;
         let local = socket.local_addr().ok().map(|local| local.ip());
         let count = Count { socket: socket.clone(), local, root };
@@ -166,7 +172,8 @@ async fn carry_link(
     if carrier == Carrier::Datagram {
         log::warning("this device enrolled with a hub without datagrams: enroll it again; using tls", &[]);
     }
-    let stream = dial(&mut *resolver.lock().await, address, keys.of(turn), pins).await.map_err(Refusal::Dial)?;
+    let stream = dial(&mut *resolver.lock().await, address, interface.as_deref(), keys.of(turn), pins).await;
+    let stream = stream.map_err(Refusal::Dial)?;
     port.tell(LinkEvent::Connected(Carrier::Stream)).await;
     let socket = stream.get_ref().0.clone();
     let count = Count { local: socket.local_addr().ok().map(|local| local.ip()), socket, root };
@@ -300,7 +307,7 @@ mod tests {
         };
         smol::block_on(executor.run(async {
             let mut link = Link::new(executor, core, 0, Carrier::Stream, PathBuf::from("/"));
-            link.dial(enrolment, Ok(None), Turn::Current);
+            link.dial(enrolment, Ok(None), Turn::Current, None);
             let first = link.number();
             link.finish().await;
             let Ok(Message::Link { connection, event: LinkEvent::NotConnected(reason) }) = messages.try_recv() else {
