@@ -32,8 +32,9 @@ use wire::window::{Window, WindowWriter};
 use self::targets::{Target, hello};
 
 /// Targets that build a journal, a store or a core for each input, or shake hands, and how many times fewer mutations they see.
-const SLOW: [(&str, u64); 14] = [
+const SLOW: [(&str, u64); 15] = [
     ("block", 100),
+    ("door", 100),
     ("entries", 10),
     ("fleet", 10),
     ("history", 200),

@@ -56,6 +56,7 @@ pub(super) fn all() -> impl Iterator<Item = Target> {
         hal::linux::fuzz::TARGETS,
         identity::fuzz::TARGETS,
         outpost::fuzz::TARGETS,
+        outpost_hub::fuzz::TARGETS,
         query::fuzz::TARGETS,
         store::fuzz::TARGETS,
     ];

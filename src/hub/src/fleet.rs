@@ -8,7 +8,9 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use identity::noise::enrolment::TokenKey;
 use serde::{Deserialize, Serialize};
 use store::change::Change;
 use wire::id::{DeviceId, JournalId};
@@ -137,7 +139,12 @@ pub struct Token {
 pub struct Fleet {
     devices: BTreeMap<DeviceId, Device>,
     tokens: BTreeMap<[u8; 32], Token>,
+    token_names: TokenNames,
 }
+
+/// The hash of each token by what it is named on datagrams (`identity::noise::enrolment`). It is shared with those who read there, and
+/// another one as soon as there are other tokens.
+pub type TokenNames = Arc<BTreeMap<[u8; 32], [u8; 32]>>;
 
 /// What an enrolment led to: the device, and the rows to make durable before it is told.
 #[derive(Debug)]
@@ -160,7 +167,7 @@ impl Fleet {
             } else if key.starts_with(TOKEN.as_bytes())
                 && let Ok(token) = postcard::from_bytes::<Token>(&value)
             {
-                fleet.tokens.insert(token.hash, token);
+                fleet.add_token(token);
             } else {
                 unread.push(key);
             }
@@ -176,6 +183,11 @@ impl Fleet {
     /// The tokens.
     pub fn tokens(&self) -> impl Iterator<Item = &Token> {
         self.tokens.values()
+    }
+
+    /// The tokens' names on datagrams.
+    pub fn token_names(&self) -> &TokenNames {
+        &self.token_names
     }
 
     /// One device.
@@ -250,6 +262,7 @@ impl Fleet {
     /// Adds a token and returns its row.
     pub fn add_token(&mut self, token: Token) -> Change {
         let change = put_token(&token);
+        Arc::make_mut(&mut self.token_names).insert(TokenKey::new(&token.hash).name, token.hash);
         self.tokens.insert(token.hash, token);
         change
     }
@@ -262,6 +275,7 @@ impl Fleet {
 
     /// Forgets a token and returns its row's removal.
     pub fn delete_token(&mut self, hash: [u8; 32]) -> Change {
+        Arc::make_mut(&mut self.token_names).remove(&TokenKey::new(&hash).name);
         self.tokens.remove(&hash);
         Change::Delete { key: token_key(hash) }
     }
@@ -454,6 +468,18 @@ mod tests {
             check(&mut used, 50);
         }
         assert_eq!(fleet(1, None).delete_old_tokens(UnixTime(u64::MAX)), []);
+    }
+
+    #[test]
+    fn a_token_has_its_name_as_long_as_it_is_kept() {
+        let mut fleet = fleet(1, None);
+        let hash = identity::token::secret_hash(&[7; 16]);
+        let name = TokenKey::new(&hash).name;
+        enroll(&mut fleet, 1, 10).unwrap();
+        let shared = fleet.token_names().clone();
+        assert_eq!(shared.get(&name), Some(&hash), "who comes again with it is told again what it was told");
+        fleet.delete_token(hash);
+        assert_eq!((fleet.token_names().len(), shared.len()), (0, 1));
     }
 
     #[test]

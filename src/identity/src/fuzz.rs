@@ -55,6 +55,13 @@ fn noise_device(bytes: &[u8]) {
         initiator.finish(device, &forged, b"").expect_err("the hub did not write that");
     }
     initiator.finish(device, &message_2, b"").expect("what was refused changed nothing");
+
+    let (mut initiator, message_1) = enrolment::Initiator::new(device, token);
+    let (_, responder) = enrolment::Responder::accept(hub, &message_1).expect("an honest message is read");
+    let refusal = responder.refuse(hub, b"no such token").expect("that is a key");
+    for forged in forgeries(bytes, &refusal) {
+        initiator.finish(device, &forged, b"").expect_err("the hub did not write that");
+    }
 }
 
 /// What comes to a hub: instead of a call, of each message of an enrolment, and in a session.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use wire::frame::{self, Assembler, Framed};
 use wire::message::{Close, Kind};
 
 use crate::client::DownReason;
@@ -15,12 +16,14 @@ use crate::talk::{self, Listener};
 pub struct Errand {
     answer: Kind,
     listener: Listener,
+    assembler: Assembler,
 }
 
 impl Errand {
     /// The errand, and the bytes to send. `answer` is the kind that ends it.
     pub fn new<T: Serialize>(question: Kind, body: &T, answer: Kind) -> (Errand, Vec<u8>) {
-        (Errand { answer, listener: Listener::default() }, talk::frames(question, body))
+        let errand = Errand { answer, listener: Listener::default(), assembler: Assembler::default() };
+        (errand, talk::frames(question, body))
     }
 
     /// Takes bytes of the other end. `None` until the answer is whole.
@@ -29,10 +32,25 @@ impl Errand {
     pub fn receive<T: DeserializeOwned>(&mut self, bytes: &[u8]) -> Result<Option<T>, DownReason> {
         self.listener.push(bytes);
         let Some(framed) = self.listener.poll_message().map_err(DownReason::Garbage)? else { return Ok(None) };
-        match Kind::from_number(framed.kind) {
-            Some(kind) if kind == self.answer => {
-                talk::read(&framed.bytes).map(Some).ok_or(DownReason::Unexpected(framed.kind))
+        self.read(&framed).map(Some)
+    }
+
+    /// As [`Errand::receive`], of one datagram. The same may come again.
+    pub fn receive_datagram<T: DeserializeOwned>(&mut self, datagram: &[u8]) -> Result<Option<T>, DownReason> {
+        for frame in frame::frames(datagram) {
+            let frame = frame.map_err(DownReason::Garbage)?;
+            if frame.head.kind != Kind::Receipt as u8
+                && let Some(framed) = self.assembler.take(frame).map_err(DownReason::Garbage)?
+            {
+                return self.read(&framed).map(Some);
             }
+        }
+        Ok(None)
+    }
+
+    fn read<T: DeserializeOwned>(&self, framed: &Framed) -> Result<T, DownReason> {
+        match Kind::from_number(framed.kind) {
+            Some(kind) if kind == self.answer => talk::read(&framed.bytes).ok_or(DownReason::Unexpected(framed.kind)),
             Some(Kind::Close) => {
                 let close: Close = talk::read(&framed.bytes).ok_or(DownReason::Unexpected(framed.kind))?;
                 Err(DownReason::Refused(Box::new(close)))

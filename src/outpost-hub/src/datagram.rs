@@ -5,22 +5,20 @@
 //!                          the same again -> handshake 2 again, if it was said
 //!           transport   -> nobody knows it  -> a hint that it is unknown
 //!                       -> session opens  -> Received { n }                         its address is the sender's now
+//!           enrolment   -> see `admission`
 //! ```
 //!
 //! Who is where changes with every packet that opens: mobile networks give a device another address when they feel like it. What
 //! does not open changes nothing.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use hal::linux::clock::random_seed;
 use hub::session::PeerId;
 use identity::noise::handshake::{MESSAGE_1_BYTES, MESSAGE_2_BYTES, Responder};
 use identity::noise::packet::{AMPLIFICATION_MAX, ConnectionId, PACKET_BYTES_MAX, ToHub};
-use identity::noise::session::Session;
 use link::channel::FIRST_BYTES_MAX;
 use link::server::ANSWER_BYTES_MIN;
 use tokio::net::UdpSocket;
@@ -30,14 +28,12 @@ use wire::message::DatagramKey;
 use crate::keys::Shown;
 use crate::listener::Gate;
 use crate::peer::{FromPeer, OUTBOX_COUNT_MAX, PeerKey};
+use crate::sessions::{Call, Known, Opened, Sessions, State, Words};
 use crate::window::Room;
 
 // What the link takes for the bytes around a handshake is what they are: an answer that is longer than allowed would be a panic.
 const _: () = assert!(ANSWER_BYTES_MIN == AMPLIFICATION_MAX * MESSAGE_1_BYTES - MESSAGE_2_BYTES);
 const _: () = assert!(FIRST_BYTES_MAX == PACKET_BYTES_MAX - MESSAGE_1_BYTES && MESSAGE_2_BYTES <= MESSAGE_1_BYTES);
-
-/// What tells one first message from another: the ephemeral key that it begins with.
-type Ephemeral = [u8; 32];
 
 /// Serves one socket.
 #[derive(Debug)]
@@ -56,30 +52,6 @@ pub struct Datagrams {
     pub sessions: Arc<Mutex<Sessions>>,
 }
 
-/// Everyone who speaks over datagrams.
-#[derive(Debug, Default)]
-pub struct Sessions {
-    known: BTreeMap<ConnectionId, Known>,
-    calls: BTreeMap<Ephemeral, ConnectionId>,
-}
-
-#[derive(Debug)]
-struct Known {
-    peer: PeerId,
-    address: SocketAddr,
-    call: Ephemeral,
-    room: Room,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    /// The hub has not answered yet.
-    Called(Box<Responder>),
-    /// It has: what it said first, until the device has shown that it has it.
-    Live { session: Box<Session>, answer: Vec<u8> },
-}
-
 impl Datagrams {
     /// Takes packets, until it is dropped.
     pub async fn run(self) -> Infallible {
@@ -95,159 +67,114 @@ impl Datagrams {
 
     async fn take(&self, packet: &mut [u8], address: SocketAddr) {
         match ToHub::read(packet) {
-            Some(ToHub::Handshake1) => self.called(packet, address).await,
+            Some(ToHub::Enrolment1) => {
+                if let Some(call) = self.new_call(packet, address).await {
+                    self.asked(call, packet, address).await;
+                }
+            }
+            Some(ToHub::Enrolment3(connection)) => self.shown_key(connection, packet, address).await,
+            Some(ToHub::Handshake1) => {
+                if let Some(call) = self.new_call(packet, address).await {
+                    self.called(call, packet, address).await;
+                }
+            }
             Some(ToHub::Transport(connection)) => self.carried(connection, packet, address).await,
-            // Machines with a token come in over TLS.
-            Some(ToHub::Enrolment1 | ToHub::Enrolment3(_)) | None => {}
+            None => {}
         }
     }
 
-    async fn called(&self, packet: &[u8], address: SocketAddr) {
-        let Some(call) = packet.get(1..33).and_then(|bytes| Ephemeral::try_from(bytes).ok()) else { return };
-        let again = self.sessions().called_again(&call, address);
+    /// What to know a first message by, when it is new. One that came before is answered as before.
+    async fn new_call(&self, packet: &[u8], address: SocketAddr) -> Option<Call> {
+        let call = *packet.first_chunk()?;
+        let Some(again) = self.sessions().called_again(&call, packet.len(), address) else { return Some(call) };
         if let Some(answer) = again {
             let _ = self.socket.send_to(&answer, address).await;
-            return;
         }
-        if self.sessions().calls.contains_key(&call) {
-            return;
-        }
+        None
+    }
+
+    async fn called(&self, call: Call, packet: &[u8], address: SocketAddr) {
         let shown = self.shown.borrow().clone();
         let Ok(accepted) = Responder::accept(&shown.key, packet) else { return };
+        let Some(connection) = self.sessions().free() else { return };
         let peer = self.gate.peer();
-        let evicted = self.gate.lobby().enter(peer, address.ip());
-        let (room, responder) = (Room::new(), Box::new(accepted.responder));
-        let known = Known { peer, address, call, room: room.clone(), state: State::Called(responder) };
-        let Some(connection) = self.sessions().add(known) else { return self.gate.lobby().leave(peer) };
-        let (outbox, words) = mpsc::channel(OUTBOX_COUNT_MAX);
-        let payload = accepted.payload;
-        let connected = FromPeer::Connected {
+        let (room, state) = (Room::new(), State::Called(Box::new(accepted.responder)));
+        let voice = self.enter(connection, Known { peer, address, call, room: room.clone(), state });
+        let key = PeerKey::Datagram(DatagramKey(accepted.device));
+        let Some(words) = self.introduce((peer, address, key), room, accepted.payload).await else { return };
+        tokio::spawn(voice.speak(words));
+    }
+
+    /// Lets someone wait at the gate under a name that is free.
+    pub(crate) fn enter(&self, connection: ConnectionId, known: Known) -> Voice {
+        let peer = known.peer;
+        let evicted = self.gate.lobby().enter(peer, known.address.ip());
+        self.sessions().add(connection, known);
+        Voice {
             peer,
-            address,
-            key: PeerKey::Datagram(DatagramKey(accepted.device)),
-            outbox,
-            room: room.clone(),
-        };
-        let voice = Voice { socket: self.socket.clone(), sessions: self.sessions.clone(), connection };
-        let (to_hub, gate, alive) = (self.to_hub.clone(), self.gate.clone(), self.alive.clone());
-        if self.to_hub.send(connected).await.is_err() {
-            return;
+            connection,
+            evicted: Some(evicted),
+            socket: self.socket.clone(),
+            sessions: self.sessions.clone(),
+            gate: self.gate.clone(),
+            to_hub: self.to_hub.clone(),
+            _alive: self.alive.clone(),
         }
-        if room.try_take(payload.len()) {
-            let _ = self.to_hub.send(FromPeer::Received { peer, number: Some(0), bytes: payload }).await;
+    }
+
+    /// Tells the hub of a key and what came with it. What comes back is what the hub says to it; nothing when the hub closes down.
+    pub(crate) async fn introduce(
+        &self,
+        (peer, address, key): (PeerId, SocketAddr, PeerKey),
+        room: Room,
+        bytes: Vec<u8>,
+    ) -> Option<Words> {
+        let (outbox, words) = mpsc::channel(OUTBOX_COUNT_MAX);
+        let has_room = room.try_take(bytes.len());
+        self.to_hub.send(FromPeer::Connected { peer, address, key, outbox, room }).await.ok()?;
+        if has_room {
+            let _ = self.to_hub.send(FromPeer::Received { peer, number: Some(0), bytes }).await;
         }
-        tokio::spawn(async move {
-            voice.speak(words, evicted).await;
-            let _ = to_hub.send(FromPeer::Disconnected { peer }).await;
-            gate.lobby().leave(peer);
-            drop(alive);
-        });
+        Some(words)
     }
 
     async fn carried(&self, connection: ConnectionId, packet: &mut [u8], address: SocketAddr) {
-        if !self.sessions().known.contains_key(&connection) {
-            let _ = self.socket.try_send_to(&connection.unknown(), address);
-            return;
-        }
         let opened = self.sessions().open(connection, packet, address);
-        if let Some((peer, number, bytes)) = opened {
-            let _ = self.to_hub.send(FromPeer::Received { peer, number: Some(number), bytes }).await;
+        match opened {
+            Opened::Nothing => {}
+            Opened::Packet((peer, number, bytes)) => {
+                let _ = self.to_hub.send(FromPeer::Received { peer, number: Some(number), bytes }).await;
+            }
+            Opened::Unknown => drop(self.socket.try_send_to(&connection.unknown(), address)),
         }
     }
 
-    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+    pub(crate) fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().expect("a panic ends the process")
     }
 }
 
-impl Sessions {
-    /// What to say to one who calls again, and whose call was answered.
-    fn called_again(&mut self, call: &Ephemeral, address: SocketAddr) -> Option<Vec<u8>> {
-        let known = self.known.get_mut(self.calls.get(call)?)?;
-        match &known.state {
-            State::Live { session, answer } if !session.is_confirmed() => {
-                known.address = address;
-                Some(answer.clone())
-            }
-            _ => None,
-        }
-    }
-
-    /// Adds one who calls, under a name that nobody has. `None` when chance finds none: there are too many.
-    fn add(&mut self, known: Known) -> Option<ConnectionId> {
-        let free = || {
-            let [a, b, c, ..] = random_seed().to_le_bytes();
-            let name = ConnectionId([a, b, c]);
-            (!self.known.contains_key(&name)).then_some(name)
-        };
-        let connection = (0..64).find_map(|_| free())?;
-        self.calls.insert(known.call, connection);
-        self.known.insert(connection, known);
-        Some(connection)
-    }
-
-    /// Opens a packet: whose it is, its number in the link's count, and what it carries.
-    fn open(&mut self, name: ConnectionId, packet: &mut [u8], address: SocketAddr) -> Option<(PeerId, u64, Vec<u8>)> {
-        let known = self.known.get_mut(&name)?;
-        let State::Live { session, answer } = &mut known.state else { return None };
-        let opened = session.open(packet).ok()?;
-        let (number, bytes) = (opened.counter + 1, opened.payload.to_vec());
-        // The first message has number 0, and is not needed again.
-        answer.clear();
-        known.address = address;
-        known.room.try_take(bytes.len()).then_some((known.peer, number, bytes))
-    }
-
-    /// Seals what the hub says next, and says where it goes. `None` when the session can say nothing more.
-    fn seal(&mut self, name: ConnectionId, words: &[u8]) -> Option<(Vec<u8>, SocketAddr)> {
-        let mut known = self.known.remove(&name)?;
-        let packet = match known.state {
-            State::Called(responder) => {
-                let (packet, session) = responder.answer(name, words);
-                known.state = State::Live { session: Box::new(session), answer: packet.clone() };
-                packet
-            }
-            State::Live { mut session, answer } => {
-                let mut packet = Vec::new();
-                session.seal(words, &mut packet).ok()?;
-                known.state = State::Live { session, answer };
-                packet
-            }
-        };
-        let address = known.address;
-        self.known.insert(name, known);
-        Some((packet, address))
-    }
-
-    fn forget(&mut self, name: ConnectionId) {
-        if let Some(known) = self.known.remove(&name) {
-            self.calls.remove(&known.call);
-        }
-    }
-}
-
-/// Says to one device what the hub has to say to it.
-struct Voice {
+/// Says to one device what the hub has to say to it. Dropped, it forgets the device.
+pub(crate) struct Voice {
+    pub(crate) peer: PeerId,
+    connection: ConnectionId,
+    /// Resolves with `Ok` when the device has to give way to another; none once it waits no longer.
+    evicted: Option<oneshot::Receiver<()>>,
     socket: Arc<UdpSocket>,
     sessions: Arc<Mutex<Sessions>>,
-    connection: ConnectionId,
+    gate: Arc<Gate>,
+    to_hub: mpsc::Sender<FromPeer>,
+    _alive: mpsc::Sender<Infallible>,
 }
 
 impl Voice {
     /// Speaks until the hub has said all, or the device has to give way to another.
-    async fn speak(&self, mut words: mpsc::Receiver<Vec<u8>>, mut evicted: oneshot::Receiver<()>) {
-        let mut is_waiting = true;
+    pub(crate) async fn speak(mut self, mut words: Words) {
         loop {
             let said = tokio::select! {
                 biased;
                 said = words.recv() => said,
-                gives_way = &mut evicted, if is_waiting => {
-                    if gives_way.is_ok() {
-                        break;
-                    }
-                    is_waiting = false;
-                    continue;
-                }
+                () = gives_way(&mut self.evicted) => break,
             };
             let Some(said) = said else { break };
             let sealed = self.sessions.lock().expect("a panic ends the process").seal(self.connection, &said);
@@ -255,8 +182,31 @@ impl Voice {
             // What the network does not take is lost, as anything may be.
             let _ = self.socket.send_to(&packet, address).await;
         }
-        self.sessions.lock().expect("a panic ends the process").forget(self.connection);
+        let _ = self.to_hub.send(FromPeer::Disconnected { peer: self.peer }).await;
     }
+
+    /// Ends when the device has to give way before anything was said.
+    pub(crate) async fn is_evicted(&mut self) {
+        gives_way(&mut self.evicted).await;
+    }
+}
+
+impl Drop for Voice {
+    fn drop(&mut self) {
+        self.sessions.lock().expect("a panic ends the process").forget(self.connection);
+        self.gate.lobby().leave(self.peer);
+    }
+}
+
+/// Ends when one who waits has to give way, and never when it waits no longer.
+async fn gives_way(evicted: &mut Option<oneshot::Receiver<()>>) {
+    if let Some(waiting) = evicted
+        && waiting.await.is_ok()
+    {
+        return;
+    }
+    *evicted = None;
+    std::future::pending().await
 }
 
 /// The socket beside a listener: the same address and port.

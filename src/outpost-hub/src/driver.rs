@@ -109,6 +109,7 @@ struct Peer {
 impl Driver {
     /// The driver of a core that was just opened.
     pub fn new(hub: Hub, store: Arc<StoreHandle>, gate: Arc<Gate>, shown: watch::Receiver<Arc<Shown>>) -> Driver {
+        gate.set_tokens(hub.fleet().token_names());
         Driver {
             hub,
             store,
@@ -259,8 +260,10 @@ impl Driver {
         match from {
             FromPeer::Connected { peer, address, key, outbox, room } => {
                 let mut inputs = Vec::new();
+                let is_confirmed = !matches!(key, PeerKey::Datagram(_));
                 let (key, datagram_key, carrier) = match key {
                     PeerKey::Tls(key, datagram_key) => (key, datagram_key, Carrier::Stream),
+                    PeerKey::Token(key, datagram_key) => (key, datagram_key, Carrier::Datagram),
                     // A key that is nobody's here is refused in words, as in TLS.
                     PeerKey::Datagram(shown) => {
                         let key = self.hub.fleet().by_datagram_key(shown);
@@ -272,7 +275,6 @@ impl Driver {
                     self.gate.lobby().leave(peer);
                     inputs.extend(self.oldest_of_too_many(key));
                 }
-                let is_confirmed = carrier == Carrier::Stream;
                 self.peers.insert(peer, Peer { key, is_confirmed, address, outbox });
                 self.windows.add(peer, room);
                 inputs.push(Input::Connected { peer, key, datagram_key, carrier });
@@ -309,6 +311,7 @@ impl Driver {
     fn step(&mut self, inputs: Vec<Input>) {
         self.hub.set_datagram_key(self.shown.borrow().datagram_key);
         self.hub.step(self.gate.now(), inputs);
+        self.gate.set_tokens(self.hub.fleet().token_names());
         while let Some(output) = self.hub.poll_output() {
             match output {
                 Output::Send { peer, bytes } => self.send(peer, bytes),

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! gateways ~~ TLS ~~> listener -> peer --+
-//!                                        +--> driver (Hub::step) --> store
+//! gateways ~~ UDP ~~> datagram ----------+--> driver (Hub::step) --> store
 //! outpost-hub fleet -> call -> socket -> desk --------------------->
 //! ```
 //!
@@ -14,13 +14,16 @@
 //! | [`args`], `options`, [`help`], [`cli`] | the command line: read, explained, carried out |
 //! | [`server`] | the serving process, from open to closed |
 //! | [`listener`], [`lobby`] | who comes in, and how many strangers at once |
+//! | [`datagram`], `admission`, `sessions` | the same over datagrams: devices, machines with a token, and the keys between |
 //! | [`peer`], [`window`] | one connection, and how much of its words may wait |
 //! | [`driver`], [`store_handle`] | the task that owns the core; the store, opened again when the disk failed it |
 //! | [`call`], [`socket`], [`desk`] | what the command line asks, where, and who answers |
 //! | [`samples`], [`books`], [`notes`] | answers from the store, and what they lack |
+//! | [`fuzz`] | the door for datagrams, as a function of bytes |
 //! | [`keys`], [`log`], [`table`] | key files; lines on stderr; tables |
 #![forbid(unsafe_code)]
 
+mod admission;
 pub mod args;
 pub mod books;
 pub mod call;
@@ -30,6 +33,7 @@ pub mod desk;
 pub mod driver;
 #[cfg(test)]
 mod full_folder;
+pub mod fuzz;
 pub mod help;
 pub mod keys;
 pub mod listener;
@@ -46,6 +50,7 @@ pub mod samples;
 #[cfg(test)]
 mod scratch;
 pub mod server;
+pub mod sessions;
 pub mod socket;
 pub mod store_handle;
 pub mod table;

@@ -14,11 +14,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hal::linux::clock::Clock;
+use hub::fleet::TokenNames;
 use hub::session::PeerId;
+use identity::noise::enrolment::TokenKey;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use wire::time::Stamp;
 
+use crate::admission::Refusals;
 use crate::keys::Shown;
 use crate::lobby::Lobby;
 use crate::log::{self, Level, Limited};
@@ -37,6 +40,8 @@ pub struct Gate {
     lobby: Mutex<Lobby>,
     notes: Limited,
     peer_count: AtomicU64,
+    tokens: Mutex<TokenNames>,
+    refusals: Mutex<Refusals>,
 }
 
 /// Takes connections in.
@@ -57,7 +62,14 @@ pub struct Listener {
 impl Gate {
     /// A gate with nobody before it.
     pub fn new(clock: Clock) -> Gate {
-        Gate { clock, lobby: Mutex::default(), notes: Limited::default(), peer_count: AtomicU64::new(0) }
+        Gate {
+            clock,
+            lobby: Mutex::default(),
+            notes: Limited::default(),
+            peer_count: AtomicU64::new(0),
+            tokens: Mutex::default(),
+            refusals: Mutex::default(),
+        }
     }
 
     /// This moment.
@@ -68,6 +80,24 @@ impl Gate {
     /// A number for one who comes, never used before.
     pub fn peer(&self) -> PeerId {
         PeerId(self.peer_count.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Takes the tokens as they are now.
+    pub fn set_tokens(&self, tokens: &TokenNames) {
+        let mut known = self.tokens.lock().expect("a panic ends the process");
+        if !Arc::ptr_eq(&known, tokens) {
+            *known = tokens.clone();
+        }
+    }
+
+    /// The token of this name, if there is one, good or ended.
+    pub fn token(&self, name: &[u8; 32]) -> Option<TokenKey> {
+        self.tokens.lock().expect("a panic ends the process").get(name).map(TokenKey::new)
+    }
+
+    /// Whether one more whose token is not ours may be told so.
+    pub fn may_refuse(&self) -> bool {
+        self.refusals.lock().expect("a panic ends the process").take(self.now().uptime)
     }
 
     /// Those who wait.

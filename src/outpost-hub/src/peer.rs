@@ -58,6 +58,8 @@ pub enum PeerKey {
     Datagram(DatagramKey),
     /// With a key in TLS, and what it is on datagrams.
     Tls(Fingerprint, Option<DatagramKey>),
+    /// With a key on datagrams, beside a token's, and what it is there.
+    Token(Fingerprint, Option<DatagramKey>),
 }
 
 /// What a connection tells the hub.

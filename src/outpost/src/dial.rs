@@ -50,6 +50,8 @@ const USER_TIMEOUT: Span = Span::seconds(60);
 pub(crate) enum DialError {
     /// No address accepted; what the last one said.
     Connect(SocketAddr, io::Error),
+    /// Nothing came back over datagrams.
+    Mute(Address),
     /// The name service gave no address.
     Resolve(String, io::Error),
     /// The handshake failed.
@@ -191,6 +193,11 @@ impl fmt::Display for DialError {
                 }
                 _ => write!(f, "cannot connect to {address}: {error}"),
             },
+            DialError::Mute(address) => write!(
+                f,
+                "no answer from {address} over datagrams: is the address right, does UDP pass? `carrier = tls` in the \
+                 settings goes over TCP"
+            ),
             DialError::Resolve(host, error) => {
                 write!(f, "{host} has no address: is the name right, does this machine reach a name server? ({error})")
             }
@@ -291,6 +298,8 @@ mod tests {
         assert!(connect(io::ErrorKind::ConnectionRefused).starts_with("nothing listens at 192.0.2.1:7070: "));
         assert!(connect(io::ErrorKind::NetworkUnreachable).starts_with("no route to 192.0.2.1:7070: "));
         assert!(connect(io::ErrorKind::TimedOut).starts_with("no answer from 192.0.2.1:7070: "));
+        let mute = DialError::Mute("hub.example.com".parse().unwrap()).to_string();
+        assert!(mute.starts_with("no answer from hub.example.com:7070 over datagrams: "), "{mute}");
         let unknown = DialError::Resolve("hub.example.com".to_owned(), io::Error::other("no such host"));
         assert!(unknown.to_string().starts_with("hub.example.com has no address: "));
     }

@@ -3,9 +3,11 @@
 //! Each may be cut off anywhere and run again: the hub answers a machine it knows as it did before.
 
 use identity::token::Token;
+use link::channel::Carrier;
 use wire::message::{CloseReason, DatagramKey, Enroll, Enrolled, Kind, Rotate, VERSION};
 
 use crate::address::Address;
+use crate::admission;
 use crate::dial::DialError;
 use crate::enrolment::Enrolment;
 use crate::errand::{self, ErrandError};
@@ -14,7 +16,7 @@ use crate::keys::{self, Keys};
 use crate::run;
 use crate::state::StateFolder;
 
-/// Enrolls this machine at the hub that made `token`. `hostname` is what the machine calls itself.
+/// Enrolls this machine at the hub that made `token`, over what carries its link. `hostname` is what the machine calls itself.
 ///
 /// The answer is what to tell the person.
 pub(crate) fn enroll(
@@ -22,6 +24,7 @@ pub(crate) fn enroll(
     address: &Address,
     token: &Token,
     hostname: &str,
+    carrier: Carrier,
 ) -> Result<String, Failure> {
     folder.create()?;
     let keys = Keys::load_or_generate(folder)?;
@@ -32,8 +35,10 @@ pub(crate) fn enroll(
         agent: cut(run::VERSION),
     };
     let pins = [token.hub];
-    let enrolled: Result<Enrolled, _> =
-        errand::run(address, &keys.current, &pins, Kind::Enroll, &question, Kind::Enrolled);
+    let enrolled: Result<Enrolled, _> = match carrier {
+        Carrier::Datagram => admission::run(address, &keys.current, token, &question),
+        Carrier::Stream => errand::run(address, &keys.current, &pins, Kind::Enroll, &question, Kind::Enrolled),
+    };
     let Enrolled { device, name, datagram_key } = enrolled.map_err(|error| match error {
         ErrandError::Dial(DialError::Wrong(wrong)) => Failure::Failed(format!(
             "not enrolled: the hub at {address} has key {}, and the token is of a hub with key {}. Is this the hub that \

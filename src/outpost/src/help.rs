@@ -127,7 +127,7 @@ outpost enroll HUB TOKEN [--hostname NAME]
 
 Makes this machine a device of the hub at HUB (host, or host:port if not 7070). `outpost-hub token new` makes the TOKEN,
 which also names the hub's key, so that no other hub is spoken to. A running agent connects at once. Running it again
-does no harm.
+does no harm. With `carrier = datagram` in the settings it goes over UDP, and works where nothing else reaches the hub.
 
   TOKEN             `-` reads it from standard input, out of sight of `ps`
   --hostname NAME   what the machine calls itself; the hub names the device after it

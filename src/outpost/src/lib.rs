@@ -15,7 +15,8 @@
 //! | `settings`, `state`, `enrolment`, `keys`, `address` | what is set, what is kept, where the hub is |
 //! | `run`, `core`, `port`, `worker` | `outpost run`: its tasks, and the one around the agent |
 //! | `ticks`, [`sampling`] | when the machine is read; how |
-//! | `link`, `dial`, `count`, `errand`, `enroll` | the connection to the hub and what it costs; single questions to it |
+//! | `link`, `dial`, `datagram`, `count` | the connection to the hub and what it costs |
+//! | `enroll`, `errand`, `admission` | single questions to it; the way in over datagrams |
 //! | `socket`, `local`, `ask` | both ends of the local socket |
 //! | `bench` | a part of it on recorded data |
 //! | `status`, `spending`, `top`, `samples`, `events`, `moment` | what a person on site reads |
@@ -25,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod admission;
 mod args;
 mod ask;
 mod bench;
@@ -113,7 +115,7 @@ fn carry_out(invocation: Invocation) -> Result<(), Failure> {
             let settings = Settings::load(&config?)?;
             let token = token.map_or_else(typed_token, Ok)?;
             let hostname = hostname.unwrap_or_else(|| run::hostname(&settings));
-            print(&enroll::enroll(&folder, &hub, &token, &hostname)?)?;
+            print(&enroll::enroll(&folder, &hub, &token, &hostname, settings.carrier)?)?;
             print(&after_enrolling(&folder, &hub, settings.hub.as_ref()))
         }
         Command::Events { since, is_json } => {

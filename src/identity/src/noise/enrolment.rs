@@ -132,7 +132,7 @@ impl Initiator {
 }
 
 impl Responder {
-    /// Reads message 1, and returns the [`TokenKey::name`] that it names. A token that is not outstanding deserves no answer.
+    /// Reads message 1, and returns the [`TokenKey::name`] that it names.
     pub fn accept(key: &Key, packet: &[u8]) -> Result<([u8; 32], Responder), HandshakeError> {
         if packet.len() != MESSAGE_1_BYTES {
             return Err(HandshakeError::Malformed);
@@ -156,8 +156,20 @@ impl Responder {
         connection: ConnectionId,
         payload: &[u8],
     ) -> Result<Vec<u8>, HandshakeError> {
-        assert!(payload.len() <= Responder::PAYLOAD_BYTES_MAX, "an answer of {} bytes amplifies", payload.len());
         self.0.set_psk(&token.psk);
+        self.message_2(key, connection, payload)
+    }
+
+    /// Message 2 for whoever names a token that the hub has not: its `payload` says so, and there is nothing to answer it with. It tells no more than
+    /// TLS does, where a secret is refused in words as well. `key` is the one of [`Responder::accept`].
+    ///
+    /// Errors, panics: as [`Responder::answer`].
+    pub fn refuse(mut self, key: &Key, payload: &[u8]) -> Result<Vec<u8>, HandshakeError> {
+        self.message_2(key, ConnectionId([0; CONNECTION_BYTES]), payload)
+    }
+
+    fn message_2(&mut self, key: &Key, connection: ConnectionId, payload: &[u8]) -> Result<Vec<u8>, HandshakeError> {
+        assert!(payload.len() <= Responder::PAYLOAD_BYTES_MAX, "an answer of {} bytes amplifies", payload.len());
         let proof = proof::prove(key, Prover::Hub, &self.0);
         let packet = self.0.write(&[ENROLMENT_2], &[&connection.0, &proof[..], payload].concat())?;
         debug_assert!(packet.len() <= answer_bytes_max(MESSAGE_1_BYTES));
@@ -280,6 +292,22 @@ mod tests {
         let admitted = initiator.finish(&two.device, &message_2, b"").unwrap();
         let refused = responder.finish(CONNECTION, &admitted.message_3).unwrap_err();
         assert_eq!(refused, HandshakeError::Unauthentic);
+    }
+
+    #[test]
+    fn a_token_that_the_hub_does_not_have_is_refused_in_the_hub_s_name() {
+        let two = Two::new();
+        let (mut initiator, message_1) = Initiator::new(&two.device, &two.token);
+        let responder = Responder::accept(&two.hub, &message_1).unwrap().1;
+        let refusal = responder.refuse(&two.hub, b"no such token").unwrap();
+        assert!(refusal.len() <= AMPLIFICATION_MAX * message_1.len());
+        assert_eq!(initiator.finish(&two.device, &refusal, b"hello").unwrap().payload, b"no such token");
+        // Nobody else can say it.
+        let (mut initiator, message_1) = Initiator::new(&two.device, &two.token);
+        let thief = Key::generate();
+        let refusal = Responder::accept(&thief, &message_1).unwrap().1.refuse(&thief, b"no such token").unwrap();
+        let refused = initiator.finish(&two.device, &refusal, b"").unwrap_err();
+        assert!(matches!(refused, HandshakeError::WrongHub(_)), "{refused}");
     }
 
     #[test]
