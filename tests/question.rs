@@ -22,10 +22,13 @@ pub(super) fn settings(batch_age_s: u64) -> Settings {
         journal: sim::power::SMALL,
         link: link::client::Timing::default(),
         has_hub: false,
-        batch_age: (Span::seconds(batch_age_s), Span::seconds(batch_age_s)),
         importance: Default::default(),
         wear_budget_bytes: u64::MAX,
-        budget: Default::default(),
+        way: agent::way::Settings::simple(
+            (Span::seconds(batch_age_s), Span::seconds(batch_age_s)),
+            Span::seconds(60),
+            Default::default(),
+        ),
     }
 }
 
@@ -110,7 +113,7 @@ fn a_link_that_is_down_says_why_in_the_words_of_the_port() {
     let mut agent = opened(Settings { has_hub: true, ..settings(60) });
     let mut now_s = 0;
     for (reason, expected) in [(Some("nothing listens there"), "nothing listens there"), (None, "connection lost")] {
-        while !std::iter::from_fn(|| agent.poll_output()).any(|output| matches!(output, Output::Dial)) {
+        while !std::iter::from_fn(|| agent.poll_output()).any(|output| matches!(output, Output::Dial { .. })) {
             now_s += 60;
             assert!(now_s < 3600, "an agent dials again");
             agent.step(stamp(now_s), []);

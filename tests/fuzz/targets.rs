@@ -223,10 +223,13 @@ fn history(mut bytes: &[u8]) {
         journal: sim::power::SMALL,
         link: Timing::default(),
         has_hub: false,
-        batch_age: (Span::minutes(10), Span::minutes(10)),
         importance: Default::default(),
         wear_budget_bytes: u64::MAX,
-        budget: Default::default(),
+        way: agent::way::Settings::simple(
+            (Span::minutes(10), Span::minutes(10)),
+            Span::seconds(60),
+            Default::default(),
+        ),
     };
     let mut agent = Agent::open(disk.folder(), settings, 1, now).expect("a journal always opens");
     let everything = Question::Samples { names: Vec::new(), since: Span::minutes(60), sample_count_max: 10_000 };
@@ -306,6 +309,7 @@ fn messages(bytes: &[u8]) {
         Kind::Close => check::<message::Close>(kind, bytes),
         Kind::Enroll => check::<message::Enroll>(kind, bytes),
         Kind::Enrolled => check::<message::Enrolled>(kind, bytes),
+        Kind::Heartbeat => check::<Span>(kind, bytes),
         Kind::Hello => check::<Hello>(kind, bytes),
         Kind::Ping => check::<message::Ping>(kind, bytes),
         Kind::Pong => check::<message::Pong>(kind, bytes),

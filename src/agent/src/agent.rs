@@ -41,9 +41,8 @@ use crate::shortfall::Shortfall;
 use crate::summary::{Sealed, Summarizer};
 use crate::tier::Tier;
 use crate::tier::memory::Memory;
-use crate::uplink::{self, Choice};
+use crate::uplink;
 use crate::way::{self, Carried, Way};
-use crate::withheld::Withheld;
 
 /// The journal's slot for what is remembered of bearers: before those of the meter.
 const TIERS_SLOT: usize = meter::SLOTS_FROM - 1;
@@ -210,7 +209,6 @@ pub struct Agent {
     policy: Policy,
     /// What was sent of what is new while there was a link.
     sent: Detail,
-    withheld: Withheld,
     meter: Meter,
     /// Why the connection was lost, in the port's words.
     lost: Option<String>,
@@ -289,7 +287,6 @@ impl Agent {
             sent: policy.live,
             policy,
             way,
-            withheld: Withheld::default(),
             meter,
             journal,
             outputs: VecDeque::new(),
@@ -381,7 +378,7 @@ impl Agent {
         }
         self.say_spending(now);
         self.say_way(now);
-        self.say_withheld_if_due(now, is_asked_to_stop);
+        self.tell_withheld(now, is_asked_to_stop);
         if is_asked_to_stop {
             self.stop = Stop::Asked { until: now.uptime + STOP_GRACE };
             self.close_batch(now);
@@ -404,9 +401,8 @@ impl Agent {
         self.meter.begin();
         while let Some(lanes) = self.meter.gate(now).lanes() {
             // What the disk refuses now is asked for again in the next step.
-            let choice = Choice { policy: &self.policy, withheld: &self.withheld };
             let (journal, client, record) = (&mut self.journal, &mut self.client, &mut self.record);
-            let _ = uplink::fill(journal, client, &mut self.meter, choice, now, record);
+            let _ = uplink::fill(journal, client, &mut self.meter, &self.policy, now, record);
             let Some(packet) = self.client.poll_packet(now.uptime, lanes) else { break };
             self.leave(now, packet);
         }
@@ -472,18 +468,11 @@ impl Agent {
     }
 
     /// Tells the hub which windows it will not get, now and then.
-    fn say_withheld_if_due(&mut self, now: Stamp, is_last: bool) {
-        let is_due = self.withheld.due_at().is_some_and(|at| at <= now.uptime || is_last);
+    fn tell_withheld(&mut self, now: Stamp, is_last: bool) {
+        let is_due = self.journal.withheld_due_at().is_some_and(|at| at <= now.uptime || is_last);
         if is_due && matches!(self.storage, Storage::Works) {
-            self.say_withheld(now);
-        }
-    }
-
-    fn say_withheld(&mut self, now: Stamp) {
-        let ranges = self.withheld.take();
-        // What cannot be said is sent like others.
-        if !ranges.is_empty() && matches!(self.storage, Storage::Works) {
-            self.is_urgent |= self.journal.withhold(now, &ranges);
+            self.journal.tell_withheld(now);
+            self.is_urgent = true;
         }
     }
 
@@ -524,7 +513,7 @@ impl Agent {
         };
         let stop = if let Stop::Asked { until } = self.stop { Some(until) } else { None };
         let (client, meter, way) = (self.client.poll_timeout(), self.meter.poll_timeout(), self.way.poll_timeout());
-        [client, meter, way, self.withheld.due_at(), commit, stop].into_iter().flatten().min()
+        [client, meter, way, self.journal.withheld_due_at(), commit, stop].into_iter().flatten().min()
     }
 
     /// The journal is in memory, because the disk refuses, as `reason` says: everything is lost with the process.
@@ -725,13 +714,10 @@ impl Agent {
     /// it never sees a hole.
     fn withhold_if_covered(&mut self, now: Stamp, stream: Stream, seq: Seq) {
         let Stream::Series(resolution, class) = stream else { return };
-        let is_covered = self.settings.has_hub && self.policy.is_covered(resolution, class);
-        if !is_covered && self.withheld.count(stream) > 0 {
-            self.say_withheld(now);
-        }
-        if is_covered && !self.withheld.add(now.uptime, stream, seq) {
-            self.say_withheld(now);
-            self.withheld.add(now.uptime, stream, seq);
+        if self.settings.has_hub && self.policy.is_covered(resolution, class) {
+            self.journal.withhold(now, stream, seq);
+        } else if self.journal.withheld_count(stream) > 0 {
+            self.journal.tell_withheld(now);
         }
     }
 
@@ -817,23 +803,14 @@ impl Agent {
         Stream::ALL.into_iter().map(|stream| self.waiting_count(stream)).sum()
     }
 
-    /// Batches that are withheld, of which the hub does not know yet.
-    pub fn withheld_count(&self) -> u64 {
-        Stream::ALL.into_iter().map(|stream| self.withheld.count(stream)).sum()
-    }
-
     /// Durable batches that the hub does not hold, and that wait for a better tier or for the hub to ask.
     pub fn kept_count(&self) -> u64 {
         let kept = Stream::ALL.into_iter().filter(|stream| !self.is_sent(*stream));
-        kept.map(|stream| self.unsent_count(stream)).sum()
+        kept.map(|stream| self.journal.waiting_count(stream)).sum()
     }
 
     fn waiting_count(&self, stream: Stream) -> u64 {
-        if self.is_sent(stream) { self.unsent_count(stream) } else { 0 }
-    }
-
-    fn unsent_count(&self, stream: Stream) -> u64 {
-        self.journal.waiting_count(stream).saturating_sub(self.withheld.count(stream))
+        if self.is_sent(stream) { self.journal.waiting_count(stream) } else { 0 }
     }
 
     /// Whether a stream is sent on this tier, on some day if not on this one.
@@ -1000,24 +977,33 @@ impl Agent {
                 history::events(&mut self.journal, now, *count_max as usize).map_or_else(failed, Answer::Events)
             }
             Question::Link => {
-                let mut bearer = self.meter.report(now);
-                let days = history::days(&mut self.journal, now, &bearer.name);
-                days.map_or_else(failed, |days| {
-                    bearer.days = days;
-                    Answer::Link(Box::new(LinkReport {
-                        now,
-                        state: self.link_state(),
-                        ended: self.link_ended.clone(),
-                        is_datagram: self.client.carrier().map(|carrier| carrier == Carrier::Datagram),
-                        bearers: vec![bearer],
-                    }))
-                })
+                let listed = self.way.bearers().list();
+                let mut bearers: Vec<_> = listed.iter().filter_map(|listed| self.meter.report(now, listed)).collect();
+                for bearer in &mut bearers {
+                    match history::days(&mut self.journal, now, &bearer.name) {
+                        Ok(days) => bearer.days = days,
+                        Err(error) => return failed(error),
+                    }
+                }
+                Answer::Link(Box::new(LinkReport {
+                    now,
+                    state: self.link_state(),
+                    ended: self.link_ended.clone(),
+                    is_datagram: self.client.carrier().map(|carrier| carrier == Carrier::Datagram),
+                    tier: self.way.is_chosen().then(|| self.way.tier().to_string()),
+                    policy: self.policy.to_string(),
+                    bearers,
+                }))
             }
         }
     }
 
     fn link_state(&self) -> String {
-        if self.settings.has_hub { self.client.state_name().into() } else { "no hub".into() }
+        match self.way.in_use() {
+            _ if !self.settings.has_hub => "no hub".into(),
+            None => "no network".into(),
+            Some(_) => self.client.state_name().into(),
+        }
     }
 
     fn status(&self, now: Stamp) -> Status {
@@ -1036,7 +1022,8 @@ impl Agent {
             tick_count: self.tick_count,
             missed_count: self.missed_count,
             series_count: self.sampler.live_count() as u32,
-            backlog_count: stat.backlog_count,
+            backlog_count: self.backlog_count(),
+            kept_count: self.kept_count(),
             in_flight_count: self.client.in_flight_count() as u32,
             volume_bytes: stat.volume_bytes,
             tail_bytes: stat.tail_bytes,

@@ -98,6 +98,31 @@ pub struct InUse {
     pub limit: Limit,
 }
 
+/// A bearer, for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The interface.
+    pub name: Name,
+    /// What it may cost.
+    pub limit: Limit,
+    /// Whether packets can leave through it.
+    pub is_usable: bool,
+    /// How it is.
+    pub state: State,
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Up { .. } => "in use",
+            State::Trying { .. } => "in use, the hub has not answered yet",
+            State::Resting { .. } if !self.is_usable => "without a network",
+            State::Resting { failed_at: Some(_) } => "ready; it failed before",
+            State::Resting { failed_at: None } => "ready",
+        })
+    }
+}
+
 /// Why a bearer was left or taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -269,9 +294,17 @@ impl Bearers {
         choice.limit.unwrap_or(of_all)
     }
 
-    /// Every interface that is or was a bearer, whether it is usable, and how it is: for `outpost status`.
-    pub fn states(&self) -> impl Iterator<Item = (&str, bool, State)> {
-        self.bearers.iter().map(|bearer| (bearer.name.as_str(), bearer.usable_since.is_some(), bearer.state))
+    /// Every interface that is or was a bearer, best first.
+    pub fn list(&self) -> std::vec::Vec<Listed> {
+        let mut bearers: std::vec::Vec<&Bearer> = self.bearers.iter().collect();
+        bearers.sort_by_key(|bearer| bearer.rank());
+        let listed = |bearer: &Bearer| Listed {
+            name: bearer.name.clone(),
+            limit: self.limit(&self.settings.choices[usize::from(bearer.choice)]),
+            is_usable: bearer.usable_since.is_some(),
+            state: bearer.state,
+        };
+        bearers.into_iter().map(listed).collect()
     }
 
     /// Inputs that meant nothing: of a turn that is over, or interfaces without room.

@@ -22,7 +22,6 @@
 //! | [`tier`] | how good the link is |
 //! | [`policy`] | what is sampled and sent on each tier |
 //! | [`way`] | these three together |
-//! | [`withheld`] | windows that are not sent, because what they are made of is |
 //! | [`budget`] | what a bearer may cost, and the gate before it |
 //! | [`meter`] | the same in the path that sends |
 //! | [`clock`] | the civil clock as it is believed |
@@ -50,6 +49,5 @@ pub mod tier;
 pub mod timekeeper;
 pub mod uplink;
 pub mod way;
-pub mod withheld;
 
 pub use agent::Agent;

@@ -35,9 +35,9 @@ use wire::spent::{ByUse, Spent, USE_COUNT, Use};
 use wire::stream::{Lane, STREAM_COUNT, Stream};
 use wire::time::{Instant, Span, Stamp};
 
-use crate::bearer::InUse;
 use crate::bearer::choice::{BEARER_COUNT_MAX, DEFAULT, Name, name};
 use crate::bearer::estimates::Estimates;
+use crate::bearer::{InUse, Listed};
 use crate::budget::{LEDGER_BYTES_MAX, Ledger, Limit, Verdict};
 use crate::policy::{Part, Pressure};
 use crate::probe::Put;
@@ -370,13 +370,8 @@ impl Meter {
 
     /// The step that was passed, of a hundred.
     fn used_per_cent(&mut self, now: Stamp) -> u8 {
-        match self.pressure(now) {
-            _ if !self.may(now, Use::Overhead, PACKET_BYTES_MAX) => ALL_PER_CENT,
-            Pressure::None => 0,
-            Pressure::Tight => 70,
-            Pressure::Short => 85,
-            Pressure::Spent => 95,
-        }
+        let pressure = self.pressure(now);
+        if self.may(now, Use::Overhead, PACKET_BYTES_MAX) { per_cent(pressure) } else { ALL_PER_CENT }
     }
 
     /// The step of the budget that was passed.
@@ -398,24 +393,26 @@ impl Meter {
         }
     }
 
-    /// The accounts of the bearer in use, without the days before, for a person.
-    pub fn report(&mut self, now: Stamp) -> BearerReport {
-        let standing = self.ledger.standing(now, &self.bearer).expect("its book was opened with its limit");
-        let used_per_cent = self.used_per_cent(now);
-        let opens_in = match self.ledger.may_send(now, &self.bearer, Use::Overhead, PACKET_BYTES_MAX) {
+    /// The accounts of a bearer, without the days before, for a person. `None` when there are more bearers than have room.
+    pub fn report(&mut self, now: Stamp, listed: &Listed) -> Option<BearerReport> {
+        self.ledger.limit(now, &listed.name, listed.limit);
+        let standing = self.ledger.standing(now, &listed.name)?;
+        let opens_in = match self.ledger.may_send(now, &listed.name, Use::Overhead, PACKET_BYTES_MAX) {
             Verdict::NotBefore(at) => Some(at - now.uptime),
             Verdict::Yes => None,
         };
-        let Estimate { rate, round_trip, loss } = self.estimate();
+        let used_per_cent = if opens_in.is_some() { ALL_PER_CENT } else { per_cent(standing.pressure) };
+        let Estimate { rate, round_trip, loss } = self.estimates.of(&listed.name);
         let period = |spent, used_bytes, budget_bytes, forecast_bytes| Period {
             spent,
             used_bytes,
             budget_bytes,
             forecast_bytes,
         };
-        let Limit { day_bytes, month_bytes, first_day, reserve_per_cent } = self.limit;
-        BearerReport {
-            name: self.bearer.as_str().to_owned(),
+        let Limit { day_bytes, month_bytes, first_day, reserve_per_cent } = listed.limit;
+        Some(BearerReport {
+            name: listed.name.as_str().to_owned(),
+            state: listed.to_string(),
             rate,
             round_trip,
             loss_1024: loss,
@@ -426,7 +423,17 @@ impl Meter {
             used_per_cent,
             opens_in,
             days: Vec::new(),
-        }
+        })
+    }
+}
+
+/// Where a step is.
+fn per_cent(pressure: Pressure) -> u8 {
+    match pressure {
+        Pressure::None => 0,
+        Pressure::Tight => 70,
+        Pressure::Short => 85,
+        Pressure::Spent => 95,
     }
 }
 

@@ -10,7 +10,7 @@
 //! | offline | each | | | | 1 to 10 min | 15 min |
 //!
 //! A class of series is sent live at one resolution, its finest: coarser windows are exact merges of finer ones and of ticks, so the
-//! hub makes them itself, and a window of a span whose ticks go anyway is [withheld](crate::withheld). Of what could not be sent while
+//! hub makes them itself, and a window of a span whose ticks go anyway is [withheld](journal::Journal::withhold). Of what could not be sent while
 //! it was new, the coarse windows go first, which are a picture of all of it, and the detail follows. What is finer than the detail waits
 //! in the journal for a better tier, or for the hub to ask. Slower ticks miss what lies between them; windows keep least and greatest
 //! of what was sampled. Offline samples as on a wire, because an outage is what a person wants to see.
@@ -105,6 +105,11 @@ impl Policies {
     /// What to do on `tier` while bytes are so scarce.
     pub fn policy(&self, tier: Tier, pressure: Pressure) -> Policy {
         self.by_tier[tier as usize].clone().under_pressure(pressure)
+    }
+
+    /// A tier's policy while there are bytes enough.
+    pub fn of(&self, tier: Tier) -> &Policy {
+        &self.by_tier[tier as usize]
     }
 
     /// Changes the policy of every tier.

@@ -93,8 +93,10 @@ pub struct Status {
     pub missed_count: u64,
     /// Series in the last tick.
     pub series_count: u32,
-    /// Durable batches that the hub does not hold.
+    /// Durable batches that the hub does not hold and is to get.
     pub backlog_count: u64,
+    /// Those that wait for a better link, or for the hub to ask.
+    pub kept_count: u64,
     /// Batches sent and not acked.
     pub in_flight_count: u32,
     /// Bytes of the journal's volumes.
@@ -118,7 +120,11 @@ pub struct LinkReport {
     pub ended: Option<String>,
     /// Whether the present link runs over datagrams, if there is one.
     pub is_datagram: Option<bool>,
-    /// The bearers.
+    /// How good the link is, where bearers were chosen.
+    pub tier: Option<String>,
+    /// What is sampled and sent over it, in words.
+    pub policy: String,
+    /// The bearers, best first.
     pub bearers: Vec<BearerReport>,
 }
 
@@ -127,6 +133,8 @@ pub struct LinkReport {
 pub struct BearerReport {
     /// Its name.
     pub name: String,
+    /// How it is, in words.
+    pub state: String,
     /// Bytes a second that its link carried last; zero when it is not known.
     pub rate: u32,
     /// The smallest round trip; zero when it is not known.

@@ -18,16 +18,6 @@ use wire::time::{Span, Stamp};
 
 use crate::meter::Meter;
 use crate::policy::Policy;
-use crate::withheld::Withheld;
-
-/// What is sent of what waits.
-#[derive(Clone, Copy, Debug)]
-pub struct Choice<'a> {
-    /// Which streams.
-    pub policy: &'a Policy,
-    /// And none of these.
-    pub withheld: &'a Withheld,
-}
 
 /// The first words of a gateway with this journal, which names the streams of which something `waits`.
 pub fn hello(
@@ -56,11 +46,11 @@ pub fn fill(
     journal: &mut Journal,
     client: &mut Client,
     meter: &mut Meter,
-    choice: Choice<'_>,
+    policy: &Policy,
     now: Stamp,
     record: &mut Vec<u8>,
 ) -> io::Result<()> {
-    while let Some((stream, seq)) = next(journal, client, meter, choice, now)? {
+    while let Some((stream, seq)) = next(journal, client, meter, policy, now)? {
         if journal.read(now, stream, seq, record)? {
             let purpose = meter.purpose(stream, seq);
             if meter.lets_in(now, purpose, record.len() as u64, client.waiting_bytes()) {
@@ -87,7 +77,7 @@ fn next(
     journal: &mut Journal,
     client: &Client,
     meter: &mut Meter,
-    choice: Choice<'_>,
+    policy: &Policy,
     now: Stamp,
 ) -> io::Result<Option<(Stream, Seq)>> {
     for stream in Stream::ALL.into_iter().filter(|stream| client.can_send(stream.lane())) {
@@ -95,11 +85,11 @@ fn next(
         let is_in_order = stream.lane() == Lane::Urgent || journal.done(stream).iter().count() + 4 >= RANGES_COUNT_MAX;
         let mut from = Seq(0);
         if !is_in_order {
-            let Some(newest) = newest_unsent(journal, client, choice, stream) else { continue };
+            let Some(newest) = newest_unsent(journal, client, stream) else { continue };
             from = journal.run_of(now, stream, newest)?.unwrap_or(newest);
         }
-        if let Some(seq) = oldest_unsent(journal, client, choice, stream, from)
-            && choice.policy.is_sent_of(meter.part(stream, seq), stream)
+        if let Some(seq) = oldest_unsent(journal, client, stream, from)
+            && policy.is_sent_of(meter.part(stream, seq), stream)
             && meter.is_open(now, stream, seq, client.waiting_bytes())
         {
             return Ok(Some((stream, seq)));
@@ -109,18 +99,18 @@ fn next(
 }
 
 /// The lowest durable number from `from` on that is neither done nor in flight.
-fn oldest_unsent(journal: &Journal, client: &Client, choice: Choice<'_>, stream: Stream, from: Seq) -> Option<Seq> {
+fn oldest_unsent(journal: &Journal, client: &Client, stream: Stream, from: Seq) -> Option<Seq> {
     let mut seq = journal.done(stream).first_missing(from);
-    while client.is_in_flight(stream, seq) || choice.withheld.contains(stream, seq) {
+    while client.is_in_flight(stream, seq) || journal.is_withheld(stream, seq) {
         seq = journal.done(stream).first_missing(Seq(seq.0 + 1));
     }
     (seq < journal.durable(stream)).then_some(seq)
 }
 
 /// The highest durable number that is neither done nor in flight.
-fn newest_unsent(journal: &Journal, client: &Client, choice: Choice<'_>, stream: Stream) -> Option<Seq> {
+fn newest_unsent(journal: &Journal, client: &Client, stream: Stream) -> Option<Seq> {
     let mut seq = journal.done(stream).last_missing_below(journal.durable(stream))?;
-    while client.is_in_flight(stream, seq) || choice.withheld.contains(stream, seq) {
+    while client.is_in_flight(stream, seq) || journal.is_withheld(stream, seq) {
         seq = journal.done(stream).last_missing_below(seq)?;
     }
     Some(seq)
@@ -172,8 +162,7 @@ mod tests {
         let (client, mut sent) = (online(now), Vec::new());
         let mut meter = Meter::open(&journal, now);
         let policy = Policies::default().policy(Tier::Wired, Pressure::None);
-        let choice = Choice { policy: &policy, withheld: &Withheld::default() };
-        while let Some((stream, seq)) = next(&mut journal, &client, &mut meter, choice, now).unwrap() {
+        while let Some((stream, seq)) = next(&mut journal, &client, &mut meter, &policy, now).unwrap() {
             journal.ack(stream, SeqRange { first: seq, last: seq });
             sent.push((stream, seq.0));
         }

@@ -14,7 +14,7 @@ use std::io;
 
 use disk::Folder;
 use wire::batch;
-use wire::event::{Event, LossReason, WITHHELD_COUNT_MAX};
+use wire::event::{Event, LossReason};
 use wire::id::{JournalId, Seq};
 use wire::ranges::{RangeSet, SeqRange};
 use wire::record::{self, Header, Record};
@@ -25,6 +25,7 @@ use crate::entry::Kind;
 use crate::tail::{Place, Tail};
 use crate::volume::{Name, Reader, VolumeError};
 use crate::wear::Wear;
+use crate::withheld::Withheld;
 
 /// Bytes of one slot's value.
 pub const SLOT_BYTES_MAX: usize = 5 * 1024;
@@ -203,6 +204,7 @@ pub struct Journal {
     /// By shelf, then by number.
     volumes: Vec<Volume>,
     slots: [Slot; SLOT_COUNT],
+    withheld: Withheld,
     reader: Option<Reader>,
     volume_written_bytes: u64,
     wear: Wear,
@@ -256,15 +258,15 @@ impl Journal {
         &self.lines[stream.index()].done
     }
 
-    /// Durable batches that are not done.
+    /// Durable batches that are neither done nor withheld.
     pub fn backlog_count(&self) -> u64 {
         Stream::ALL.into_iter().map(|stream| self.waiting_count(stream)).sum()
     }
 
-    /// Durable batches of a stream that are not done.
+    /// Durable batches of a stream that are neither done nor withheld.
     pub fn waiting_count(&self, stream: Stream) -> u64 {
         let line = &self.lines[stream.index()];
-        line.durable.0.saturating_sub(line.done.count())
+        line.durable.0.saturating_sub(line.done.count() + self.withheld.count(stream))
     }
 
     /// What the journal holds, for people.
@@ -474,18 +476,42 @@ impl Journal {
         losses
     }
 
-    /// Batches that are not sent, because the hub has what they say in others: they are done, and an event says so. Both are durable with
-    /// the next commit. `false` when there is no room to say it; nothing has changed then.
-    pub fn withhold(&mut self, now: Stamp, ranges: &[(Stream, SeqRange)]) -> bool {
-        if !self.has_room_for_events(1) {
-            return false;
+    /// Keeps a batch back, the newest of its stream: the hub has what it says in others. That is [told](Journal::tell_withheld) later,
+    /// with its neighbours, and before anything of it is dropped.
+    pub fn withhold(&mut self, now: Stamp, stream: Stream, seq: Seq) {
+        if !self.withheld.add(now.uptime, stream, seq) {
+            self.tell_withheld(now);
+            self.withheld.add(now.uptime, stream, seq);
+        }
+    }
+
+    /// Says which batches are withheld: they are done. Both are durable with the next commit. Without room to say it they are sent
+    /// like others.
+    pub fn tell_withheld(&mut self, now: Stamp) {
+        let withheld = std::mem::take(&mut self.withheld);
+        if withheld.due_at().is_none() || !self.has_room_for_events(1) {
+            return;
         }
         let is_noted =
-            |(stream, range): &&(Stream, SeqRange)| self.lines[stream.index()].done.insert_range(*range).is_ok();
-        let ranges = ranges.iter().take(WITHHELD_COUNT_MAX).filter(is_noted).copied().collect();
+            |(stream, range): &(Stream, SeqRange)| self.lines[stream.index()].done.insert_range(*range).is_ok();
+        let ranges = withheld.ranges().filter(is_noted).collect();
         self.slots[STATE_SLOT].is_dirty = true;
         self.append_event(now, &Event::Withheld { ranges });
-        true
+    }
+
+    /// When it is time to [tell](Journal::tell_withheld) what is withheld.
+    pub fn withheld_due_at(&self) -> Option<Instant> {
+        self.withheld.due_at()
+    }
+
+    /// Whether a batch is withheld, and the hub does not know it yet.
+    pub fn is_withheld(&self, stream: Stream, seq: Seq) -> bool {
+        self.withheld.contains(stream, seq)
+    }
+
+    /// How many batches of a stream are withheld, of which the hub does not know yet.
+    pub fn withheld_count(&self, stream: Stream) -> u64 {
+        self.withheld.count(stream)
     }
 
     /// Gives no number below `seq` out again: the hub has seen numbers that this journal does not know, because the

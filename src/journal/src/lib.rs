@@ -30,5 +30,6 @@ mod page;
 pub mod tail;
 pub mod volume;
 pub mod wear;
+mod withheld;
 
 pub use journal::Journal;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::agent::{Agent, Input, OPEN_PATIENCE, Output, Settings};
+use agent::bearer::choice::Facts;
 use agent::clock::Reading;
 use agent::question::Answer;
 use disk::memory::Memory;
@@ -88,6 +89,10 @@ pub(crate) struct Core {
     pub(crate) sender: Sender<Message>,
     /// Where buffers go back to.
     pub(crate) free: Sender<Box<agent::probe::Reading>>,
+    /// Where the port to the machine hears how often it is to be read.
+    pub(crate) pace: Sender<u8>,
+    /// What was last told of interfaces.
+    pub(crate) interfaces: BTreeMap<String, Facts>,
     /// The port to the hub.
     pub(crate) link: Link,
     /// The thread that may block.
@@ -108,7 +113,11 @@ impl Core {
         };
         let mut write_retry_at = is_volatile.then(|| self.clock.now().uptime + WRITE_RETRY);
         let mut known = Known::default();
-        let (mut inputs, mut ending) = (vec![Input::Missed(missed_count)], None);
+        let known_interfaces = std::mem::take(&mut self.interfaces).into_iter();
+        let mut inputs: Vec<Input> =
+            known_interfaces.map(|(name, facts)| Input::Interface { name, facts: Some(facts) }).collect();
+        inputs.push(Input::Missed(missed_count));
+        let mut ending = None;
         let mut look_at = self.clock.now().uptime;
         loop {
             let clock = self.clock.clone();
@@ -182,6 +191,8 @@ impl Core {
                     match message {
                         Message::Ask { answer, .. } => drop(answer.try_send(Answer::Failed(reason.clone()))),
                         Message::Link { .. } | Message::Redial => {}
+                        Message::Interface { name, facts: Some(facts) } => drop(self.interfaces.insert(name, facts)),
+                        Message::Interface { name, facts: None } => drop(self.interfaces.remove(&name)),
                         Message::Missed(count) => *missed_count = missed_count.saturating_add(count),
                         Message::Reload => return Ok(Err(End::Reload)),
                         Message::Stop => return Ok(Err(End::Stop)),
@@ -235,6 +246,7 @@ impl Core {
                 Message::Ask { question, answer } => {
                     Input::Ask { id: known.asked.add(answer), question: bounded(question) }
                 }
+                Message::Interface { name, facts } => Input::Interface { name, facts },
                 Message::Link { connection, .. } if connection != self.link.number() => continue,
                 Message::Link { event: LinkEvent::Connected(carrier), .. } => Input::Connected(carrier),
                 Message::Link { event: LinkEvent::CountedConnection(bytes), .. } => Input::CountedConnection(bytes),
@@ -273,10 +285,11 @@ impl Core {
     async fn carry_out(&mut self, output: Output, known: &mut Known) {
         match output {
             Output::Answer { id, answer } => known.asked.answer(id, answer),
-            Output::Dial => {
+            Output::Dial { interface, carrier } => {
                 let enrolment = self.enrolment.clone().expect("an agent without a hub does not dial");
                 // Read anew each time: `key rotate` changes them while this process runs.
-                self.link.dial(enrolment, self.keys().await, known.turn, None);
+                let interface = interface.map(|name| name.as_str().to_owned());
+                self.link.dial(enrolment, self.keys().await, known.turn, (interface, carrier));
             }
             Output::HangUp => self.link.hang_up(),
             Output::Link(None) => {
@@ -297,6 +310,8 @@ impl Core {
             Output::Reading(reading) => drop(self.free.try_send(reading)),
             Output::Send(bytes) => self.link.send(bytes),
             Output::ReadOnly | Output::Stopped => {}
+            // It hears of it with its next tick; of two that it has not heard of the first is wrong, and goes.
+            Output::Sampling(count) => drop(self.pace.force_send(count)),
             Output::Storage(None) => log::info("the journal can write again", &[]),
             Output::Storage(Some(error)) => {
                 log::error("the journal cannot write, ticks are kept in memory", &[("reason", &error)]);
@@ -439,6 +454,7 @@ fn log_link_down(reason: &DownReason, lost: Option<String>) {
         | DownReason::Forgotten
         | DownReason::Forked
         | DownReason::Garbage(_)
+        | DownReason::Rerouted
         | DownReason::Silent
         | DownReason::Unexpected(_)
         | DownReason::Version(_) => {

@@ -41,6 +41,7 @@ mod events;
 mod failure;
 pub mod fuzz;
 mod help;
+mod interfaces;
 mod journal;
 mod keys;
 mod link;
@@ -115,7 +116,7 @@ fn carry_out(invocation: Invocation) -> Result<(), Failure> {
             let settings = Settings::load(&config?)?;
             let token = token.map_or_else(typed_token, Ok)?;
             let hostname = hostname.unwrap_or_else(|| run::hostname(&settings));
-            print(&enroll::enroll(&folder, &hub, &token, &hostname, settings.carrier)?)?;
+            print(&enroll::enroll(&folder, &hub, &token, &hostname, settings.way.bearers.carrier)?)?;
             print(&after_enrolling(&folder, &hub, settings.hub.as_ref()))
         }
         Command::Events { since, is_json } => {

@@ -46,7 +46,6 @@ pub(crate) struct Link {
     connection: Option<Connection>,
     /// The number of the last connection.
     number: u32,
-    carrier: Carrier,
     /// Where `/sys` is.
     root: PathBuf,
     resolver: Rc<Mutex<Resolver>>,
@@ -60,15 +59,14 @@ struct Connection {
 }
 
 impl Link {
-    /// A port without a connection, and with what carries the next ones.
+    /// A port without a connection.
     pub(crate) fn new(
         executor: &'static LocalExecutor<'static>,
         core: Sender<Message>,
         number: u32,
-        carrier: Carrier,
         root: PathBuf,
     ) -> Link {
-        Link { executor, core, connection: None, number, carrier, root, resolver: Rc::default(), lingering: None }
+        Link { executor, core, connection: None, number, root, resolver: Rc::default(), lingering: None }
     }
 
     /// The number of the present connection, or of the last one.
@@ -76,19 +74,19 @@ impl Link {
         self.number
     }
 
-    /// Opens a connection to the hub of `enrolment`, with the one of `keys` whose turn it is; over datagrams when that is how the
-    /// hub is spoken with; through `interface` when one is named, and else where the system's routes lead.
+    /// Opens a connection to the hub of `enrolment`, with the one of `keys` whose turn it is; through `interface` when one is named,
+    /// and else where the system's routes lead.
     pub(crate) fn dial(
         &mut self,
         enrolment: Enrolment,
         keys: Result<Option<Keys>, Failure>,
         turn: Turn,
-        interface: Option<String>,
+        (interface, carrier): (Option<String>, Carrier),
     ) {
         self.number = self.number.wrapping_add(1);
         let (outgoing, queue) = bounded(QUEUE_COUNT_MAX);
         let port = Port::new(self.core.clone(), self.number);
-        let (resolver, way) = (self.resolver.clone(), (self.carrier, interface, self.root.clone()));
+        let (resolver, way) = (self.resolver.clone(), (carrier, interface, self.root.clone()));
         let task = self.executor.spawn(async move {
             let carried = carry_link(&resolver, way, &enrolment, (keys, turn), &port, queue).await;
             port.tell(match carried {
@@ -306,8 +304,8 @@ mod tests {
             datagram_key: None,
         };
         smol::block_on(executor.run(async {
-            let mut link = Link::new(executor, core, 0, Carrier::Stream, PathBuf::from("/"));
-            link.dial(enrolment, Ok(None), Turn::Current, None);
+            let mut link = Link::new(executor, core, 0, PathBuf::from("/"));
+            link.dial(enrolment, Ok(None), Turn::Current, (None, Carrier::Stream));
             let first = link.number();
             link.finish().await;
             let Ok(Message::Link { connection, event: LinkEvent::NotConnected(reason) }) = messages.try_recv() else {

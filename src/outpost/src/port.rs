@@ -1,5 +1,6 @@
 //! What the ports hand to the core's task: one bounded queue for all of them.
 
+use agent::bearer::choice::Facts;
 use agent::probe::Reading;
 use agent::question::{Answer, Question};
 use link::channel::Carrier;
@@ -22,6 +23,13 @@ pub(crate) enum Message {
         question: Question,
         /// Where the answer goes. Nobody may wait there any more.
         answer: Sender<Answer>,
+    },
+    /// An interface that may carry the link appeared or changed; no facts hold of one that is no more.
+    Interface {
+        /// Its name.
+        name: String,
+        /// What holds of it.
+        facts: Option<Facts>,
     },
     /// Something happened to a connection.
     Link {

@@ -8,10 +8,12 @@
 //! | `async-io` | smol's: waits for sockets and timers when the main thread cannot |
 //! | `resolver` | one question to the name service; only while it lasts |
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent::agent::Settings as AgentSettings;
+use agent::bearer::choice::Choice;
 use async_signal::{Signal, Signals};
 use hal::linux::clock::{Clock, PLAUSIBLE_SINCE};
 use link::client::Timing;
@@ -23,6 +25,7 @@ use wire::id::DeviceId;
 use crate::core::{Core, End};
 use crate::enrolment::Enrolment;
 use crate::failure::Failure;
+use crate::interfaces;
 use crate::link::Link;
 use crate::local;
 use crate::log;
@@ -64,11 +67,13 @@ impl Process {
         log::info("outpost started", &[("version", &VERSION), ("folder", &self.folder.path().display())]);
         let (mut connection, mut lost_tick_count) = (0, 0);
         loop {
-            let (mut life, sampling) = self.life(&settings, core.clone(), messages.clone(), connection)?;
+            let (mut life, ports) = self.life(&settings, core.clone(), messages.clone(), connection)?;
             life.lost_tick_count = lost_tick_count;
             let end = life.live().await?;
             (connection, lost_tick_count) = (life.link.number(), life.lost_tick_count);
-            sampling.cancel().await;
+            for port in ports {
+                port.cancel().await;
+            }
             match end {
                 End::Reload => settings = self.reload(settings),
                 End::Stop => break,
@@ -80,14 +85,14 @@ impl Process {
         Ok(())
     }
 
-    /// One life of the core, and the task that samples for it.
+    /// One life of the core, and the ports that are as the settings say: those to the machine and to its interfaces.
     fn life(
         &self,
         settings: &Settings,
         core: Sender<Message>,
         messages: Receiver<Message>,
         connection: u32,
-    ) -> Result<(Core, Task<()>), Failure> {
+    ) -> Result<(Core, Vec<Task<()>>), Failure> {
         let clock = Clock::open(&settings.root).map_err(|error| {
             Failure::Failed(format!("{error}: is /proc mounted, and is `root` in the settings right?"))
         })?;
@@ -99,12 +104,11 @@ impl Process {
             hostname: hostname(settings),
             build: PLAUSIBLE_SINCE,
             journal: settings.journal(),
-            link: Timing { heartbeat: settings.heartbeat, ..Timing::default() },
+            link: Timing::default(),
             has_hub: enrolment.is_some(),
-            batch_age: settings.batch_age,
             importance: settings.importance.clone(),
             wear_budget_bytes: settings.flash_bytes_per_day,
-            budget: settings.budget,
+            way: (*settings.way).clone(),
         };
         let machine = Machine::new(&settings.root);
         let (free, buffers) = bounded(READING_COUNT_MAX);
@@ -112,9 +116,14 @@ impl Process {
             free.try_send(Box::new(machine.reading())).expect("there is room for all of them");
         }
         let schedule = Schedule::new(settings.interval, settings.process_interval, clock.now().uptime);
-        let sampling = ticks::run(schedule, machine, clock.clone(), buffers, core.clone());
-        let sampling = self.executor.spawn(sampling);
-        let link = Link::new(self.executor, core.clone(), connection, settings.carrier, settings.root.clone());
+        let (pace, paces) = bounded(1);
+        let mut ports =
+            vec![self.executor.spawn(ticks::run(schedule, machine, clock.clone(), (buffers, paces), core.clone()))];
+        let choices: Vec<Choice> = settings.way.bearers.choices.iter().cloned().collect();
+        if !choices.is_empty() {
+            ports.push(self.executor.spawn(interfaces::run(choices, core.clone())));
+        }
+        let link = Link::new(self.executor, core.clone(), connection, settings.root.clone());
         let (folder, worker) = (self.folder.clone(), Worker::start("core"));
         let core = Core {
             settings: agent,
@@ -125,11 +134,13 @@ impl Process {
             messages,
             sender: core,
             free,
+            pace,
+            interfaces: BTreeMap::new(),
             link,
             worker,
             lost_tick_count: 0,
         };
-        Ok((core, sampling))
+        Ok((core, ports))
     }
 
     /// The hub, with the address that the settings give it.

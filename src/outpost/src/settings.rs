@@ -13,22 +13,25 @@
 //! | `journal_shares` | `10 30 60` | what events, windows and ticks may count on of it, in percent |
 //! | `keep_raw`, `keep_minute`, `keep_five_minutes`, `keep_hour`, `keep_day` | `14d`, `30d`, `90d`, `730d`, `3650d` | how long ticks and windows are kept when there is room |
 //! | `carrier` | `tls` | `datagram` speaks Noise over UDP: a quarter of the bytes, where UDP passes |
+//! | `bearer` | whatever the system routes | an interface that may carry the link, best first, a line for [each](way) |
+//! | `policy_wired`, `policy_lte`, `policy_3g`, `policy_edge`, `policy_satellite`, `policy_offline` | what [ships](agent::policy) | what is sampled and sent on [each tier](way) of a chosen bearer |
 //! | `budget_day`, `budget_month` | `off` | what the link may carry in a day (of UTC) and a billing month, as in `1MB`, both ways |
 //! | `budget_month_day` | `1` | the day on which billing months begin |
 //! | `budget_reserve` | `10%` | what of a budget is kept for events |
-//! | `heartbeat` | `60s` | longest pause on the link; shorter keeps a NAT open, longer saves bytes |
+//! | `heartbeat` | `60s`, and up to `15m` on poorer tiers | longest pause on the link; shorter keeps a NAT open, longer saves bytes |
 //! | `hostname` | the machine's | what the machine calls itself |
 //! | `root` | `/` | where `/proc` and `/sys` are |
 //!
 //! `#` begins a comment. A key that is not known is an error: a setting that is silently ignored is worse than none.
 
+mod way;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use agent::budget::Limit;
 use agent::importance::Importance;
+use agent::policy::Policy;
 use journal::journal::Settings as JournalSettings;
-use link::channel::Carrier;
 use wire::class::Class;
 use wire::limits::HOSTNAME_BYTES_MAX;
 use wire::stream::{LANE_COUNT, Lane, SHELF_COUNT, Shelf};
@@ -40,8 +43,9 @@ use crate::failure::Failure;
 /// Bytes of a file of settings.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 32] = [
     "batch_age",
+    "bearer",
     "budget_day",
     "budget_month",
     "budget_month_day",
@@ -64,6 +68,12 @@ const KEYS: [&str; 25] = [
     "keep_hour",
     "keep_minute",
     "keep_raw",
+    "policy_3g",
+    "policy_edge",
+    "policy_lte",
+    "policy_offline",
+    "policy_satellite",
+    "policy_wired",
     "process_interval",
     "root",
 ];
@@ -77,8 +87,6 @@ pub(crate) struct Settings {
     pub(crate) interval: Span,
     /// From one walk through all processes to the next; `None` is never.
     pub(crate) process_interval: Option<Span>,
-    /// How old a batch of ticks becomes, at the least and at the most.
-    pub(crate) batch_age: (Span, Span),
     /// Which series matter how much, and how far they may be rounded.
     pub(crate) importance: Importance,
     /// What the journal may write in a day.
@@ -89,12 +97,8 @@ pub(crate) struct Settings {
     pub(crate) journal_shares: [u8; LANE_COUNT],
     /// How long each stream is kept.
     pub(crate) keep: [Span; SHELF_COUNT],
-    /// The longest pause between two words on the link.
-    pub(crate) heartbeat: Span,
-    /// What the link may carry.
-    pub(crate) budget: Limit,
-    /// What carries the link.
-    pub(crate) carrier: Carrier,
+    /// Over what the link goes, what that may cost, and what is sampled and sent.
+    pub(crate) way: Box<agent::way::Settings>,
     /// What the machine calls itself, if not what the kernel says.
     pub(crate) hostname: Option<String>,
     /// Where `/proc` and `/sys` are.
@@ -116,15 +120,12 @@ impl Default for Settings {
             hub: None,
             interval: Span::seconds(10),
             process_interval: Some(Span::seconds(60)),
-            batch_age: (Span::seconds(60), Span::minutes(10)),
             importance: Importance::default(),
             flash_bytes_per_day: 45 << 20,
             journal_bytes_max: JournalSettings::DEFAULT.bytes_max,
             journal_shares: JournalSettings::DEFAULT.shares,
             keep: JournalSettings::DEFAULT.keep,
-            heartbeat: Span::seconds(60),
-            budget: Limit::default(),
-            carrier: Carrier::Stream,
+            way: Box::default(),
             hostname: None,
             root: PathBuf::from("/"),
         }
@@ -154,6 +155,8 @@ impl Settings {
     pub(crate) fn parse(text: &str) -> Result<Settings, SettingsError> {
         let mut settings = Settings::default();
         let mut seen: Vec<&str> = Vec::new();
+        // What holds for one bearer or tier comes after what holds for all, wherever it stands.
+        let mut special = Vec::new();
         for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             let line = line.split_once('#').map_or(line, |(before, _)| before).trim();
             if line.is_empty() {
@@ -164,11 +167,22 @@ impl Settings {
                 return Err(wrong(format!("{line:?} is no setting: expected `key = value`")));
             };
             let (key, value) = (key.trim(), unquoted(value.trim()));
-            if seen.contains(&key) {
+            if seen.contains(&key) && key != "bearer" {
                 return Err(wrong(format!("{key} is set twice")));
             }
             seen.push(key);
-            settings.set(key, value).map_err(wrong)?;
+            if key == "bearer" || way::tier(key).is_some() {
+                special.push((index, key, value));
+            } else {
+                settings.set(key, value).map_err(wrong)?;
+            }
+        }
+        for (index, key, value) in special {
+            let set = match way::tier(key) {
+                Some(tier) => way::set_policy(&mut settings.way, key, tier, value),
+                None => way::add_bearer(&mut settings.way, value),
+            };
+            set.map_err(|reason| SettingsError { line: index + 1, reason })?;
         }
         Ok(settings)
     }
@@ -177,31 +191,26 @@ impl Settings {
         let span = |least, most| span_of(key, value, least, most);
         match key {
             "batch_age" => {
-                let bounds = |value| span_of(key, value, Span::seconds(1), Span::minutes(60));
-                let (least, most) = value.split_once(" to ").unwrap_or((value, value));
-                self.batch_age = (bounds(least.trim())?, bounds(most.trim())?);
-                if self.batch_age.0 > self.batch_age.1 {
-                    return Err(format!("{key} of {value} runs backwards"));
-                }
+                let ages = way::ages(key, value)?;
+                self.change_policies(|policy| policy.batch_age = ages)?;
             }
-            "budget_day" => self.budget.day_bytes = budget(key, value)?,
-            "budget_month" => self.budget.month_bytes = budget(key, value)?,
+            "budget_day" => self.way.bearers.limit.day_bytes = budget(key, value)?,
+            "budget_month" => self.way.bearers.limit.month_bytes = budget(key, value)?,
             "budget_month_day" => {
                 let day = value.parse().ok().filter(|day| (1..=31).contains(day));
-                self.budget.first_day = day.ok_or_else(|| format!("{key} is a day of the month, 1 to 31"))?;
+                self.way.bearers.limit.first_day =
+                    day.ok_or_else(|| format!("{key} is a day of the month, 1 to 31"))?;
             }
             "budget_reserve" => {
                 let per_cent = value.strip_suffix('%').and_then(|number| number.trim().parse().ok());
                 let per_cent = per_cent.filter(|per_cent| *per_cent <= RESERVE_PER_CENT_MAX);
-                self.budget.reserve_per_cent =
+                self.way.bearers.limit.reserve_per_cent =
                     per_cent.ok_or_else(|| format!("{key} is a share up to {RESERVE_PER_CENT_MAX}%, as in 10%"))?;
             }
             "carrier" => {
-                self.carrier = match value {
-                    "datagram" => Carrier::Datagram,
-                    "tls" => Carrier::Stream,
-                    _ => return Err(format!("carrier is tls or datagram, and not {value:?}")),
-                };
+                let carrier = way::carrier(value);
+                self.way.bearers.carrier =
+                    carrier.ok_or_else(|| format!("carrier is tls or datagram, and not {value:?}"))?;
             }
             "class_bulk" => self.importance.bulk = patterns(value),
             "class_critical" => self.importance.critical = patterns(value),
@@ -209,7 +218,10 @@ impl Settings {
             "error_normal" => self.importance.bits[Class::Normal as usize] = error_bits(key, value)?,
             "error_bulk" => self.importance.bits[Class::Bulk as usize] = error_bits(key, value)?,
             "flash_bytes_per_day" => self.flash_bytes_per_day = bytes(key, value)?,
-            "heartbeat" => self.heartbeat = span(Span::seconds(5), Span::minutes(24 * 60))?,
+            "heartbeat" => {
+                let heartbeat = span(Span::seconds(5), Span::minutes(24 * 60))?;
+                self.change_policies(|policy| policy.heartbeat = heartbeat)?;
+            }
             "hostname" => {
                 if value.is_empty() || value.len() > HOSTNAME_BYTES_MAX {
                     return Err(format!("hostname has 1 to {HOSTNAME_BYTES_MAX} bytes"));
@@ -241,6 +253,11 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// Changes what is done on every tier.
+    fn change_policies(&mut self, change: impl FnMut(&mut Policy)) -> Result<(), String> {
+        self.way.policies.change(change).map_err(|error| error.to_string())
     }
 
     /// How large the journal may be, with the parts of it in proportion.
@@ -352,6 +369,10 @@ const _: () = assert!(JOURNAL_BYTES_MIN >= 4 * JournalSettings::DEFAULT.tail_byt
 
 #[cfg(test)]
 mod tests {
+    use agent::budget::Limit;
+    use agent::tier::Tier;
+    use link::channel::Carrier;
+
     use super::*;
     use crate::state::tests::Scratch;
 
@@ -371,6 +392,13 @@ mod tests {
     fn every_key_is_read() {
         let text = "
             hub = hub.example.com:7070   # the one in the north
+            policy_3g = run 99
+            policy_edge = run 99
+            policy_lte = run 99
+            policy_offline = run 99
+            policy_satellite = run 99
+            policy_wired = run 99
+            bearer = eth0 wired
             interval=1s
             process_interval = off
             batch_age = 2m to 5m
@@ -394,17 +422,27 @@ mod tests {
             keep_day = 5d
             heartbeat = 15m
             hostname = \"gw 17\"
+            bearer = wwan0 cellular
             root = /host
         ";
         let mut keep = Settings::default().keep;
         for (index, shelf) in Shelf::ALL[2..].iter().rev().enumerate() {
             keep[shelf.index()] = Span::minutes((index as u64 + 1) * 24 * 60);
         }
+        let limit =
+            Limit { day_bytes: Some(1_000_000), month_bytes: Some(30 << 20), first_day: 15, reserve_per_cent: 20 };
+        let mut way = agent::way::Settings::simple((Span::minutes(2), Span::minutes(5)), Span::minutes(15), limit);
+        way.bearers.carrier = Carrier::Datagram;
+        for line in ["eth0 wired", "wwan0 cellular"] {
+            way::add_bearer(&mut way, line).unwrap();
+        }
+        for (tier, word) in Tier::ALL.into_iter().zip(["wired", "lte", "3g", "edge", "satellite", "offline"]) {
+            way::set_policy(&mut way, word, tier, "run 99").unwrap();
+        }
         let expected = Settings {
             hub: Some("hub.example.com:7070".parse().unwrap()),
             interval: Span::seconds(1),
             process_interval: None,
-            batch_age: (Span::minutes(2), Span::minutes(5)),
             importance: Importance {
                 critical: Vec::new(),
                 bulk: vec!["node_netstat_*".to_owned(), "node_x".to_owned()],
@@ -414,14 +452,7 @@ mod tests {
             journal_bytes_max: 64 << 20,
             journal_shares: [5, 15, 80],
             keep,
-            heartbeat: Span::minutes(15),
-            budget: Limit {
-                day_bytes: Some(1_000_000),
-                month_bytes: Some(30 << 20),
-                first_day: 15,
-                reserve_per_cent: 20,
-            },
-            carrier: Carrier::Datagram,
+            way: Box::new(way),
             hostname: Some("gw 17".to_owned()),
             root: PathBuf::from("/host"),
         };

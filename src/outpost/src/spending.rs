@@ -30,6 +30,10 @@ pub(crate) fn asked(folder: &StateFolder) -> Result<LinkReport, Failure> {
 pub(crate) fn screen(report: &LinkReport) -> String {
     let mut out = String::new();
     row(&mut out, "link", &state(report));
+    if let Some(tier) = &report.tier {
+        row(&mut out, "tier", tier);
+    }
+    row(&mut out, "policy", &report.policy);
     for bearer in &report.bearers {
         out.push('\n');
         put_bearer(&mut out, bearer);
@@ -53,7 +57,7 @@ fn state(report: &LinkReport) -> String {
 }
 
 fn put_bearer(out: &mut String, bearer: &BearerReport) {
-    row(out, "bearer", &bearer.name);
+    row(out, "bearer", &format!("{}, {}", bearer.name, bearer.state));
     row(out, "carries", &carries(bearer));
     row(out, "today", &period(&bearer.day, "by midnight UTC"));
     row(out, "month", &period(&bearer.month, &format!("by the next day {}", bearer.first_day)));
@@ -130,10 +134,12 @@ pub(crate) fn json(report: &LinkReport) -> String {
     let carrier = report.is_datagram.map(|is_datagram| if is_datagram { "datagram" } else { "tls" });
     let ended = report.ended.as_deref();
     format!(
-        "{{\"link\":{},\"link_ended\":{},\"carrier\":{},\"bearers\":[{}]}}\n",
+        "{{\"link\":{},\"link_ended\":{},\"carrier\":{},\"tier\":{},\"policy\":{},\"bearers\":[{}]}}\n",
         quoted(&report.state),
         ended.map_or("null".to_owned(), quoted),
         carrier.map_or("null".to_owned(), quoted),
+        report.tier.as_deref().map_or("null".to_owned(), quoted),
+        quoted(&report.policy),
         bearers.join(",")
     )
 }
@@ -149,9 +155,10 @@ fn bearer_json(bearer: &BearerReport) -> String {
         )
     });
     format!(
-        "{{\"bearer\":{},\"bytes_per_second\":{},\"round_trip_ms\":{},\"loss_per_mille\":{},\"today\":{},\"month\":{},\
+        "{{\"bearer\":{},\"state\":{},\"bytes_per_second\":{},\"round_trip_ms\":{},\"loss_per_mille\":{},\"today\":{},\"month\":{},\
          \"month_day\":{},\"reserve_per_cent\":{},\"used_per_cent\":{},\"opens_in_ms\":{},\"days\":[{}]}}",
         quoted(&bearer.name),
+        quoted(&bearer.state),
         bearer.rate,
         bearer.round_trip.0,
         u32::from(bearer.loss_1024) * 1000 / 1024,
@@ -207,8 +214,11 @@ mod tests {
             state: "online".to_owned(),
             ended: None,
             is_datagram: Some(false),
+            tier: Some("3G".to_owned()),
+            policy: "every tick; live: minutes of all".to_owned(),
             bearers: vec![BearerReport {
-                name: "default".to_owned(),
+                name: "wwan0".to_owned(),
+                state: "in use".to_owned(),
                 rate: 2500,
                 round_trip: Span(612),
                 loss_1024: 21,
@@ -229,8 +239,10 @@ mod tests {
             screen(&report()),
             "\
 link      online over tls
+tier      3G
+policy    every tick; live: minutes of all
 
-bearer    default
+bearer    wwan0, in use
 carries   2.44 KiB/s, round trip 612 ms, 2.1 % lost
 today     313 KiB of 977 KiB, 32 %; 684 KiB expected by midnight UTC
 month     313 KiB
@@ -280,7 +292,8 @@ day
         let json = json(&report);
         let parts = r#"{"urgent":1000,"summary":90000,"raw":200000,"backlog":0,"overhead":30000,"other":0}"#;
         let expected = [
-            r#"{"link":"online","link_ended":null,"carrier":"tls","bearers":[{"bearer":"default","bytes_per_second":2500,"#,
+            r#"{"link":"online","link_ended":null,"carrier":"tls","tier":"3G","policy":"every tick; live: minutes of all","#,
+            r#""bearers":[{"bearer":"wwan0","state":"in use","bytes_per_second":2500,"#,
             r#""round_trip_ms":612,"loss_per_mille":20,"today":{"used_bytes":321000,"budget_bytes":1000000,"#,
             r#""forecast_bytes":700000,"by_use":"#,
             parts,

@@ -66,6 +66,7 @@ fn link(status: &Status) -> String {
         NO_HUB => "none; everything is kept here".to_owned(),
         "online" => format!("up, {acked}"),
         "down" => format!("DOWN, {acked}{ended}"),
+        "no network" => format!("DOWN, no interface has a network, {acked}"),
         "held" => format!("down to keep its budget, {acked}; `outpost link stat` says more"),
         state => format!("{state}, {acked}{ended}"),
     }
@@ -73,6 +74,9 @@ fn link(status: &Status) -> String {
 
 fn backlog(status: &Status) -> String {
     let waiting = match status.backlog_count {
+        0 if status.kept_count > 0 => {
+            return format!("nothing waits; {} batches are for a better link", status.kept_count);
+        }
         0 => return "nothing waits".to_owned(),
         1 => "1 batch waits".to_owned(),
         count => format!("{count} batches wait"),
@@ -141,6 +145,7 @@ pub(crate) fn json(status: &Status, hub: Option<&Address>) -> String {
     put("missed_count", status.missed_count.to_string());
     put("series_count", status.series_count.to_string());
     put("backlog_count", status.backlog_count.to_string());
+    put("kept_count", status.kept_count.to_string());
     put("in_flight_count", status.in_flight_count.to_string());
     put("volume_bytes", status.volume_bytes.to_string());
     put("tail_bytes", status.tail_bytes.to_string());
@@ -173,6 +178,7 @@ mod tests {
             missed_count: 0,
             series_count: 312,
             backlog_count: 3,
+            kept_count: 0,
             in_flight_count: 1,
             volume_bytes: 3 << 20,
             tail_bytes: 12_345,
@@ -242,7 +248,7 @@ journal   3.00 MiB in volumes, 12.1 KiB in the tail, 1.00 MiB written since the 
                 r#"{"version":"0.1.0","device":"00000000000000a5","hub":"hub.example.com:7070","journal":"00000011","#,
                 r#""boot":"00000007","uptime_ms":100000,"unix_ms":1767225600123,"running_ms":60000,"link":"online","#,
                 r#""link_ended":null,"acked_ago_ms":4000,"time_source":"kernel","time_uncertainty_ms":12,"hub_offset_ms":-2500,"tick_count":6,"missed_count":0,"#,
-                r#""series_count":312,"backlog_count":3,"in_flight_count":1,"volume_bytes":3145728,"tail_bytes":12345,"#,
+                r#""series_count":312,"backlog_count":3,"kept_count":0,"in_flight_count":1,"volume_bytes":3145728,"tail_bytes":12345,"#,
                 r#""written_bytes":1048576,"storage_error":null}"#,
                 "\n"
             )

@@ -27,6 +27,8 @@ use crate::worker::{Pending, Worker};
 /// When ticks are due.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Schedule {
+    /// The interval of the settings, and how many of them there are from tick to tick.
+    base: Span,
     interval: Span,
     walk_interval: Option<Span>,
     due: Instant,
@@ -49,7 +51,13 @@ impl Schedule {
     /// Ticks every `interval` after `now`, with a walk every `walk_interval`.
     pub(crate) fn new(interval: Span, walk_interval: Option<Span>, now: Instant) -> Schedule {
         let due = Instant((now.0 / interval.0 + 1) * interval.0);
-        Schedule { interval, walk_interval, due, walked: None }
+        Schedule { base: interval, interval, walk_interval, due, walked: None }
+    }
+
+    /// Ticks every so many intervals from `now` on.
+    fn pace(&mut self, count: u8, now: Instant) {
+        self.interval = Span(self.base.0 * u64::from(count.max(1)));
+        self.due = Instant((now.0 / self.interval.0 + 1) * self.interval.0);
     }
 
     /// When the next tick is due.
@@ -85,12 +93,13 @@ fn stamped(due: Instant, now: Instant, interval: Span) -> Instant {
 /// What a reading gives back: the machine, the reading, and when it began.
 type Taken = (Machine, Box<Reading>, Instant);
 
-/// Reads the machine whenever a tick is due, for as long as the core listens. `free` holds the buffers to read into.
+/// Reads the machine whenever a tick is due, for as long as the core listens. `free` holds the buffers to read into, `paces` every how
+/// many intervals there is to be a tick.
 pub(crate) async fn run(
     mut schedule: Schedule,
     machine: Machine,
     clock: Arc<Clock>,
-    free: Receiver<Box<Reading>>,
+    (free, paces): (Receiver<Box<Reading>>, Receiver<u8>),
     core: Sender<Message>,
 ) {
     let worker = Worker::start("sampling");
@@ -99,6 +108,9 @@ pub(crate) async fn run(
     let mut spare: Option<Box<Reading>> = None;
     let mut missed_count: u32 = 0;
     while !core.is_closed() {
+        if let Ok(count) = paces.try_recv() {
+            schedule.pace(count, clock.now().uptime);
+        }
         let due = async {
             Timer::after(Duration::from_millis((schedule.due_at() - clock.now().uptime).0)).await;
             None
@@ -165,6 +177,16 @@ mod tests {
         check(&mut schedule, 20_003, Some((20, 0, true)));
         check(&mut schedule, 20_004, None);
         check(&mut schedule, 30_000, Some((30, 0, false)));
+    }
+
+    #[test]
+    fn a_slower_pace_begins_at_its_next_multiple_and_ends_with_the_next_of_the_faster() {
+        let mut schedule = schedule(13);
+        schedule.pace(3, Instant(14_000));
+        check(&mut schedule, 20_000, None);
+        check(&mut schedule, 30_000, Some((30, 0, true)));
+        schedule.pace(1, Instant(31_000));
+        check(&mut schedule, 40_000, Some((40, 0, false)));
     }
 
     #[test]

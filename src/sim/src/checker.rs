@@ -64,7 +64,8 @@ fn check_gateway(world: &World, gateway: &Gateway) -> Result<Tally, String> {
     // With both files of the tail goes the dictionary, and with a restored hub the other copy of it.
     let is_nameless = audit.nameless_run_count > 0;
     // What is withheld is told some hours later; when what follows it is lost, there is a hole until then.
-    let withheld_count = gateway.agent.as_ref().map_or(0, Agent::withheld_count);
+    let journal = gateway.agent.as_ref().map(Agent::journal);
+    let withheld_count = journal.map_or(0, |it| Stream::ALL.into_iter().map(|stream| it.withheld_count(stream)).sum());
     if audit.duplicate_count + audit.gap_count.saturating_sub(withheld_count) + audit.unreadable_count > 0
         || is_nameless && !losses.has(Stream::Dictionary)
     {

@@ -199,10 +199,10 @@ fn a_pattern_takes_more_interfaces_than_there_is_room_for() {
     for number in 0..20 {
         bench.set(&format!("veth{number}"), GOOD);
     }
-    assert_eq!((bench.bearers.states().count(), bench.bearers.ignored_count()), (BEARER_COUNT_MAX, 12));
+    assert_eq!((bench.bearers.list().len(), bench.bearers.ignored_count()), (BEARER_COUNT_MAX, 12));
     bench.set("veth7", Facts::default());
     bench.set("eth0", GOOD);
-    assert!(bench.bearers.states().any(|(name, ..)| name == "eth0"));
+    assert!(bench.bearers.list().iter().any(|listed| listed.name == "eth0"));
     bench.set("a name that no kernel has", GOOD);
     bench.check("veth0", Reason::Idle);
 }
@@ -303,7 +303,7 @@ fn live(seed: u64, count: usize, hours: u64, calm: u64) -> usize {
 }
 
 fn state(bearers: &Bearers, name: &str) -> State {
-    bearers.states().find(|(found, ..)| *found == name).unwrap().2
+    bearers.list().into_iter().find(|listed| listed.name == name).unwrap().state
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::{Batch, Journal, SLOT_COUNT, TAIL_BATCH_COUNT_MAX, VOLUME_BYTES_MAX, 
 use crate::entry::{HEAD_BYTES, Kind};
 use crate::page::BESIDE_BYTES;
 use crate::volume::{self, Name};
+use crate::withheld::Withheld;
 
 /// Batches that a volume takes, by stream and then by number.
 type Volumeful = Vec<(Stream, Batch)>;
@@ -230,10 +231,15 @@ impl Journal {
         let mut skip = [0; STREAM_COUNT];
         let mut sealed = Vec::new();
         let next_before = self.lines[Stream::Event.index()].next;
+        let is_noted = |(stream, range): &(Stream, SeqRange)| dones[stream.index()].insert_range(*range).is_ok();
+        let withheld = Event::Withheld { ranges: self.withheld.ranges().filter(is_noted).collect() };
+        if withheld.missing().next().is_some() {
+            sealed.push(sealed_event(next_before, now, &withheld));
+        }
         for (stream, count) in shed {
             skip[stream.index()] = *count;
-            let line = &self.lines[stream.index()];
-            for range in unsent(line.tail[..*count].iter().map(|batch| batch.seq), &line.done) {
+            let seqs = self.lines[stream.index()].tail[..*count].iter().map(|batch| batch.seq);
+            for range in unsent(seqs, &dones[stream.index()]) {
                 let _ = dones[stream.index()].insert_range(range);
                 let event = Event::Lost { stream: *stream, range, reason: LossReason::Evicted };
                 sealed.push(sealed_event(Seq(next_before.0 + sealed.len() as u64), now, &event));
@@ -252,6 +258,7 @@ impl Journal {
                     line.durable = line.next;
                 }
                 self.slots.iter_mut().for_each(|slot| slot.is_dirty = false);
+                self.withheld = Withheld::default();
                 Ok(())
             }
             Err(error) => {

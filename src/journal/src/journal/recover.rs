@@ -122,6 +122,7 @@ impl Journal {
             lines: Default::default(),
             volumes: Vec::new(),
             slots: Default::default(),
+            withheld: Default::default(),
             reader: None,
             volume_written_bytes: 0,
             wear: Wear::default(),

@@ -92,6 +92,7 @@ impl Journal {
 
     /// Removes a volume, when there is room to say what is lost with it.
     fn drop_volume(&mut self, now: Stamp, index: usize, reason: LossReason) -> io::Result<bool> {
+        self.tell_withheld(now);
         let ranges = self.volumes[index].name.ranges();
         let unsent: Vec<(Stream, SeqRange)> = ranges.flat_map(|(stream, range)| self.unsent(stream, range)).collect();
         if !self.has_room_for_events(unsent.len()) {

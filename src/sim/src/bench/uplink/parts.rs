@@ -14,8 +14,7 @@ use agent::policy::{Policies, Policy, Pressure};
 use agent::sampler::{Batch, Sampler};
 use agent::summary::Summarizer;
 use agent::tier::Tier;
-use agent::uplink::{self, Choice};
-use agent::withheld::Withheld;
+use agent::uplink;
 use disk::Folder;
 use journal::Journal;
 use journal::journal::Settings;
@@ -114,7 +113,6 @@ pub(super) struct Parts {
     heartbeat: Span,
     known: Estimate,
     policy: Policy,
-    withheld: Withheld,
     outputs: VecDeque<Output>,
     record: Vec<u8>,
 }
@@ -128,7 +126,6 @@ impl Parts {
             heartbeat: link.heartbeat,
             known: Estimate::default(),
             policy: Policies::default().policy(Tier::Wired, Pressure::None),
-            withheld: Withheld::default(),
             outputs: VecDeque::new(),
             record: Vec::new(),
         }
@@ -158,8 +155,7 @@ impl Parts {
         loop {
             // The simulated disk refuses nothing here.
             let journal = &mut self.recorder.journal;
-            let choice = Choice { policy: &self.policy, withheld: &self.withheld };
-            let _ = uplink::fill(journal, &mut self.client, &mut self.meter, choice, now, &mut self.record);
+            let _ = uplink::fill(journal, &mut self.client, &mut self.meter, &self.policy, now, &mut self.record);
             let Some(packet) = self.client.poll_packet(now.uptime, &Lane::ALL) else { break };
             self.outputs.push_back(Output::Send(packet.bytes));
         }

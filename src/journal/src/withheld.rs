@@ -1,8 +1,7 @@
 //! Windows that are not sent, because what they are made of goes anyway.
 //!
-//! They stay in the journal for the person on site, and the hub is told their numbers, so that a gap is never only a gap. That takes a
-//! batch of events, so it is said for some hours of them at once. Until then nothing of it is kept: after a power cut they are sent
-//! like others.
+//! They stay here for the person on site, and the hub is told their numbers, so that a gap is never only a gap. That takes an event,
+//! so it is said for some hours of them at once. Until then nothing of it is kept: after a power cut they are sent like others.
 
 use wire::id::Seq;
 use wire::ranges::SeqRange;
@@ -14,15 +13,15 @@ const PATIENCE: Span = Span::minutes(6 * 60);
 
 /// Numbers of windows that are withheld, and of which the hub does not know yet.
 #[derive(Debug, Default)]
-pub struct Withheld {
+pub(crate) struct Withheld {
     ranges: [Option<SeqRange>; STREAM_COUNT],
     since: Option<Instant>,
 }
 
 impl Withheld {
-    /// Withholds a batch, the newest of its stream. `false` when others of the stream must be [told](Withheld::take) first: a number
-    /// between them was not withheld.
-    pub fn add(&mut self, now: Instant, stream: Stream, seq: Seq) -> bool {
+    /// Withholds a batch, the newest of its stream. `false` when others of the stream must be told first: a number between
+    /// them was not withheld.
+    pub(crate) fn add(&mut self, now: Instant, stream: Stream, seq: Seq) -> bool {
         let range = &mut self.ranges[stream.index()];
         match range {
             Some(range) if range.last.0 + 1 != seq.0 => return false,
@@ -34,24 +33,23 @@ impl Withheld {
     }
 
     /// Whether a batch is withheld.
-    pub fn contains(&self, stream: Stream, seq: Seq) -> bool {
+    pub(crate) fn contains(&self, stream: Stream, seq: Seq) -> bool {
         self.ranges[stream.index()].is_some_and(|range| range.first <= seq && seq <= range.last)
     }
 
+    /// What the hub is to be told.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (Stream, SeqRange)> + '_ {
+        Stream::ALL.into_iter().filter_map(|stream| Some((stream, self.ranges[stream.index()]?)))
+    }
+
     /// How many batches of a stream are withheld.
-    pub fn count(&self, stream: Stream) -> u64 {
+    pub(crate) fn count(&self, stream: Stream) -> u64 {
         self.ranges[stream.index()].map_or(0, |range| range.last.0 - range.first.0 + 1)
     }
 
     /// When the hub is to be told.
-    pub fn due_at(&self) -> Option<Instant> {
+    pub(crate) fn due_at(&self) -> Option<Instant> {
         self.since.map(|since| since + PATIENCE)
-    }
-
-    /// What the hub is to be told. It is not withheld here any more.
-    pub fn take(&mut self) -> Vec<(Stream, SeqRange)> {
-        self.since = None;
-        Stream::ALL.into_iter().filter_map(|stream| Some((stream, self.ranges[stream.index()].take()?))).collect()
     }
 }
 
@@ -69,7 +67,6 @@ mod tests {
         assert_eq!((withheld.count(minute), withheld.due_at()), (2, Some(Instant(5) + PATIENCE)));
         assert!(withheld.contains(minute, Seq(8)) && !withheld.contains(minute, Seq(9)));
         assert!(!withheld.add(Instant(7), minute, Seq(10)));
-        assert_eq!(withheld.take(), [(minute, SeqRange { first: Seq(7), last: Seq(8) })]);
-        assert!(withheld.add(Instant(7), minute, Seq(10)) && withheld.due_at() == Some(Instant(7) + PATIENCE));
+        assert!(withheld.ranges().eq([(minute, SeqRange { first: Seq(7), last: Seq(8) })]));
     }
 }
