@@ -89,11 +89,11 @@ fn a_tick_that_closes_no_batch_allocates_nothing() {
         has_hub: false,
         importance: Default::default(),
         wear_budget_bytes: u64::MAX,
-        way: agent::way::Settings::simple(
+        way: Box::new(agent::way::Settings::simple(
             (Span::minutes(10), Span::minutes(10)),
             Span::seconds(60),
             Default::default(),
-        ),
+        )),
     };
     let mut agent = Agent::open(disk.folder(), settings, 1, stamp(0)).expect("the simulated disk has room");
     let mut reading = Some(Box::new(Reading::new(4096)));

@@ -13,4 +13,5 @@ mod proxy;
 mod relay;
 mod spending;
 mod stage;
+mod tunnel;
 mod version;

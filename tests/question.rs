@@ -24,11 +24,11 @@ pub(super) fn settings(batch_age_s: u64) -> Settings {
         has_hub: false,
         importance: Default::default(),
         wear_budget_bytes: u64::MAX,
-        way: agent::way::Settings::simple(
+        way: Box::new(agent::way::Settings::simple(
             (Span::seconds(batch_age_s), Span::seconds(batch_age_s)),
             Span::seconds(60),
             Default::default(),
-        ),
+        )),
     }
 }
 

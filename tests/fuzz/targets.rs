@@ -225,11 +225,11 @@ fn history(mut bytes: &[u8]) {
         has_hub: false,
         importance: Default::default(),
         wear_budget_bytes: u64::MAX,
-        way: agent::way::Settings::simple(
+        way: Box::new(agent::way::Settings::simple(
             (Span::minutes(10), Span::minutes(10)),
             Span::seconds(60),
             Default::default(),
-        ),
+        )),
     };
     let mut agent = Agent::open(disk.folder(), settings, 1, now).expect("a journal always opens");
     let everything = Question::Samples { names: Vec::new(), since: Span::minutes(60), sample_count_max: 10_000 };

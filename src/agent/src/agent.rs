@@ -89,7 +89,7 @@ pub struct Settings {
     /// What may be written to the journal's flash in a day, in bytes.
     pub wear_budget_bytes: u64,
     /// Which ways to the hub there are, and what is sampled and sent on them.
-    pub way: way::Settings,
+    pub way: Box<way::Settings>,
 }
 
 /// What the driver tells the core.

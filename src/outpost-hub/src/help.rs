@@ -136,7 +136,8 @@ const SERVE: &str = "\
 usage: outpost-hub serve [--listen ADDRESS:PORT]
 
   --listen ADDRESS:PORT    127.0.0.1:7070 when nothing is said, which nobody else reaches; 0.0.0.0:7070 or [::]:7070
-                           for all; port 0 for any that is free. The first line on stdout says which.
+                           for all; port 0 for any that is free. The first line on stdout says which. TCP and UDP
+                           have the same port; proxies and firewalls of companies often let 443 alone pass.
 
 Makes the folder and the key when there are none. Logs to stderr. SIGTERM and SIGINT end it in good order; nothing that
 was acknowledged is lost however it ends.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_rustls::TlsConnector;
@@ -22,6 +23,7 @@ use wire::message::Fingerprint;
 use wire::time::Span;
 
 use crate::address::Address;
+use crate::proxy::{Proxy, ProxyError};
 use crate::worker::{Pending, Worker};
 
 /// A connection to the hub.
@@ -36,6 +38,9 @@ const RESOLVE: Duration = Duration::from_secs(20);
 /// How long each address is tried: 2G answers a SYN within seconds.
 const CONNECT: Duration = Duration::from_secs(15);
 
+/// How long a proxy may take to open a way: it asks a name service, and tries addresses, too.
+const TUNNEL: Duration = Duration::from_secs(45);
+
 /// How long the handshake may take: two round trips, and retransmissions.
 const SHAKE: Duration = Duration::from_secs(30);
 
@@ -45,6 +50,15 @@ const ADDRESS_COUNT_MAX: usize = 4;
 /// How long the kernel keeps what the other end does not acknowledge.
 const USER_TIMEOUT: Span = Span::seconds(60);
 
+/// How a connection to the hub leaves this machine.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Way {
+    /// Through this interface; through none in particular where the system's routes lead.
+    pub(crate) interface: Option<String>,
+    /// Through this proxy, which finds the hub's name.
+    pub(crate) proxy: Option<Arc<Proxy>>,
+}
+
 /// Why there is no connection.
 #[derive(Debug)]
 pub(crate) enum DialError {
@@ -52,6 +66,8 @@ pub(crate) enum DialError {
     Connect(SocketAddr, io::Error),
     /// Nothing came back over datagrams.
     Mute(Address),
+    /// The proxy that is there makes no way.
+    Proxy(Address, ProxyError),
     /// The name service gave no address.
     Resolve(String, io::Error),
     /// The handshake failed.
@@ -95,19 +111,34 @@ impl Resolver {
     }
 }
 
-/// Connects to the hub at `address`, speaking with `key` and accepting a hub with one of `pins`; through `interface` when one is named,
-/// but for the question to the name service.
+/// Connects to the hub at `address`, speaking with `key` and accepting a hub with one of `pins`. A question to the name service leaves where
+/// the system's routes lead, whatever `way` says.
 pub(crate) async fn dial(
     resolver: &mut Resolver,
     address: &Address,
-    interface: Option<&str>,
+    way: &Way,
     key: &Key,
     pins: &[Fingerprint],
 ) -> Result<Stream, DialError> {
-    shake(connect(&resolver.resolve(address).await?, interface).await?, key, pins).await
+    let interface = way.interface.as_deref();
+    let stream = match &way.proxy {
+        None => connect(&resolver.resolve(address).await?, interface).await?,
+        Some(proxy) => {
+            let at_proxy = |error| DialError::Proxy(proxy.address.clone(), error);
+            let connected = connect(&resolver.resolve(&proxy.address).await?, interface).await;
+            let mut stream = connected.map_err(|error| match error {
+                // The words for it are those for a hub.
+                DialError::Connect(_, error) => at_proxy(ProxyError::Connect(error)),
+                error => error,
+            })?;
+            within(TUNNEL, "the proxy", proxy.open(&mut stream, address)).await?.map_err(at_proxy)?;
+            stream
+        }
+    };
+    shake(stream, key, pins).await
 }
 
-/// A socket that sends datagrams to the hub at `address`, and takes them from nobody else; through `interface` as in [`dial`].
+/// A socket that sends datagrams to the hub at `address`, and takes them from nobody else; through `interface` when one is named.
 pub(crate) async fn open(
     resolver: &mut Resolver,
     address: &Address,
@@ -198,6 +229,7 @@ impl fmt::Display for DialError {
                 "no answer from {address} over datagrams: is the address right, does UDP pass? `carrier = tls` in the \
                  settings goes over TCP"
             ),
+            DialError::Proxy(proxy, error) => write!(f, "the proxy at {proxy}: {error}"),
             DialError::Resolve(host, error) => {
                 write!(f, "{host} has no address: is the name right, does this machine reach a name server? ({error})")
             }

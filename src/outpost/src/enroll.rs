@@ -8,15 +8,16 @@ use wire::message::{CloseReason, DatagramKey, Enroll, Enrolled, Kind, Rotate, VE
 
 use crate::address::Address;
 use crate::admission;
-use crate::dial::DialError;
+use crate::dial::{DialError, Way};
 use crate::enrolment::Enrolment;
 use crate::errand::{self, ErrandError};
 use crate::failure::Failure;
 use crate::keys::{self, Keys};
 use crate::run;
+use crate::settings::Settings;
 use crate::state::StateFolder;
 
-/// Enrolls this machine at the hub that made `token`, over what carries its link. `hostname` is what the machine calls itself.
+/// Enrolls this machine at the hub that made `token`, over what `settings` have carry its link. `hostname` is what the machine calls itself.
 ///
 /// The answer is what to tell the person.
 pub(crate) fn enroll(
@@ -24,7 +25,7 @@ pub(crate) fn enroll(
     address: &Address,
     token: &Token,
     hostname: &str,
-    carrier: Carrier,
+    settings: &Settings,
 ) -> Result<String, Failure> {
     folder.create()?;
     let keys = Keys::load_or_generate(folder)?;
@@ -35,9 +36,12 @@ pub(crate) fn enroll(
         agent: cut(run::VERSION),
     };
     let pins = [token.hub];
-    let enrolled: Result<Enrolled, _> = match carrier {
+    let enrolled: Result<Enrolled, _> = match settings.way.bearers.carrier {
         Carrier::Datagram => admission::run(address, &keys.current, token, &question),
-        Carrier::Stream => errand::run(address, &keys.current, &pins, Kind::Enroll, &question, Kind::Enrolled),
+        Carrier::Stream => {
+            let way = way(settings);
+            errand::run(address, &way, &keys.current, &pins, Kind::Enroll, &question, Kind::Enrolled)
+        }
     };
     let Enrolled { device, name, datagram_key } = enrolled.map_err(|error| match error {
         ErrandError::Dial(DialError::Wrong(wrong)) => Failure::Failed(format!(
@@ -56,13 +60,13 @@ pub(crate) fn enroll(
 /// if it cannot be told.
 ///
 /// The answer is what to tell the person.
-pub(crate) fn leave(folder: &StateFolder, hub: Option<Address>, is_forced: bool) -> Result<String, Failure> {
-    let Some(enrolment) = load(folder, hub, is_forced)? else {
+pub(crate) fn leave(folder: &StateFolder, settings: &Settings, is_forced: bool) -> Result<String, Failure> {
+    let Some(enrolment) = load(folder, settings, is_forced)? else {
         Enrolment::forget(folder)?;
         return Ok("this device is not enrolled\n".to_owned());
     };
     let address = &enrolment.address;
-    let told = with_either_key(folder, &enrolment, Kind::Leave, &(), Kind::Left);
+    let told = with_either_key(folder, (&enrolment, &way(settings)), Kind::Leave, &(), Kind::Left);
     let text = match told {
         Ok(()) => format!("left {address}; what was sampled stays here\n"),
         Err(Refused::Failed(error)) => match error.refusal() {
@@ -87,8 +91,8 @@ pub(crate) fn leave(folder: &StateFolder, hub: Option<Address>, is_forced: bool)
 /// Changes this device's key for a new one, at the hub and here.
 ///
 /// The answer is what to tell the person.
-pub(crate) fn rotate(folder: &StateFolder, hub: Option<Address>) -> Result<String, Failure> {
-    let enrolment = load(folder, hub, false)?.ok_or_else(|| {
+pub(crate) fn rotate(folder: &StateFolder, settings: &Settings) -> Result<String, Failure> {
+    let enrolment = load(folder, settings, false)?.ok_or_else(|| {
         Failure::Failed("this device is not enrolled: its key is known to nobody, and needs no change".to_owned())
     })?;
     let mut keys = load_keys(folder)?;
@@ -97,7 +101,7 @@ pub(crate) fn rotate(folder: &StateFolder, hub: Option<Address>) -> Result<Strin
         (key.fingerprint(), DatagramKey(key.noise_public()))
     };
     let question = Rotate { key: next, datagram_key };
-    let rotated = with_either_key(folder, &enrolment, Kind::Rotate, &question, Kind::Rotated);
+    let rotated = with_either_key(folder, (&enrolment, &way(settings)), Kind::Rotate, &question, Kind::Rotated);
     let address = &enrolment.address;
     rotated.map_err(|refused| match refused {
         Refused::Failed(error) => Failure::Failed(format!(
@@ -120,14 +124,14 @@ enum Refused {
 /// Runs an errand that has no answer but that it is done; with the next key when the hub does not know the current one.
 fn with_either_key(
     folder: &StateFolder,
-    enrolment: &Enrolment,
+    (enrolment, way): (&Enrolment, &Way),
     question: Kind,
     body: &impl serde::Serialize,
     answer: Kind,
 ) -> Result<(), Refused> {
     let keys = load_keys(folder).map_err(Refused::Here)?;
     let Enrolment { address, pins, .. } = enrolment;
-    let run = |key| errand::run::<()>(address, key, pins, question, body, answer);
+    let run = |key| errand::run::<()>(address, way, key, pins, question, body, answer);
     match (run(&keys.current), &keys.next) {
         (Err(error), Some(next)) if error.refusal() == Some(CloseReason::UnknownKey) => run(next),
         (done, _) => done,
@@ -136,15 +140,19 @@ fn with_either_key(
 }
 
 /// The enrolment with the address that the settings give the hub. One that is damaged is none when `is_forced`.
-fn load(folder: &StateFolder, hub: Option<Address>, is_forced: bool) -> Result<Option<Enrolment>, Failure> {
+fn load(folder: &StateFolder, settings: &Settings, is_forced: bool) -> Result<Option<Enrolment>, Failure> {
     let mut enrolment = match Enrolment::load(folder) {
         Err(_) if is_forced => None,
         loaded => loaded?,
     };
-    if let (Some(enrolment), Some(hub)) = (&mut enrolment, hub) {
-        enrolment.address = hub;
+    if let (Some(enrolment), Some(hub)) = (&mut enrolment, &settings.hub) {
+        enrolment.address = hub.clone();
     }
     Ok(enrolment)
+}
+
+fn way(settings: &Settings) -> Way {
+    Way { interface: None, proxy: settings.proxy.clone() }
 }
 
 fn load_keys(folder: &StateFolder) -> Result<Keys, Failure> {
@@ -168,8 +176,8 @@ mod tests {
     #[test]
     fn a_device_that_is_not_enrolled_has_nothing_to_leave_or_rotate() {
         let Scratch(folder) = &Scratch::new();
-        assert_eq!(leave(folder, None, false).unwrap(), "this device is not enrolled\n");
-        assert!(rotate(folder, None).unwrap_err().to_string().contains("not enrolled"));
+        assert_eq!(leave(folder, &Settings::default(), false).unwrap(), "this device is not enrolled\n");
+        assert!(rotate(folder, &Settings::default()).unwrap_err().to_string().contains("not enrolled"));
         assert!(Keys::load(folder).unwrap().is_none());
     }
 
@@ -177,8 +185,8 @@ mod tests {
     fn a_damaged_enrolment_is_left_only_by_force() {
         let Scratch(folder) = &Scratch::new();
         folder.write("device.id", b"damaged").unwrap();
-        assert!(leave(folder, None, false).is_err());
-        assert!(leave(folder, None, true).is_ok());
+        assert!(leave(folder, &Settings::default(), false).is_err());
+        assert!(leave(folder, &Settings::default(), true).is_ok());
         assert_eq!(Enrolment::load(folder), Ok(None));
     }
 

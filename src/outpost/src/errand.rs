@@ -13,7 +13,7 @@ use smol::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use wire::message::{CloseReason, Fingerprint, Kind};
 
 use crate::address::Address;
-use crate::dial::{CHUNK_BYTES_MAX, DialError, Resolver, dial, within};
+use crate::dial::{CHUNK_BYTES_MAX, DialError, Resolver, Way, dial, within};
 
 /// How long the hub may take to answer: it makes what it answers durable first.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -39,9 +39,10 @@ impl ErrandError {
     }
 }
 
-/// Asks the hub at `address`, speaking with `key`; `answer` is the kind of message that ends it.
+/// Asks the hub at `address` by `way`, speaking with `key`; `answer` is the kind of message that ends it.
 pub(crate) fn run<T: DeserializeOwned>(
     address: &Address,
+    way: &Way,
     key: &Key,
     pins: &[Fingerprint],
     question: Kind,
@@ -50,7 +51,7 @@ pub(crate) fn run<T: DeserializeOwned>(
 ) -> Result<T, ErrandError> {
     smol::block_on(async {
         let mut resolver = Resolver::default();
-        let stream = dial(&mut resolver, address, None, key, pins).await.map_err(ErrandError::Dial)?;
+        let stream = dial(&mut resolver, address, way, key, pins).await.map_err(ErrandError::Dial)?;
         let exchange = exchange(stream, question, body, answer);
         within(ANSWER, "the hub's answer", exchange).await.map_err(ErrandError::Dial)?
     })

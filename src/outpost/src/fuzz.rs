@@ -6,6 +6,7 @@ use crate::address::Address;
 use crate::bench::trace::Trace;
 use crate::enrolment;
 use crate::local::{self, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request};
+use crate::proxy::{Answer, Proxy};
 use crate::settings::Settings;
 
 /// A parser by its name.
@@ -17,6 +18,8 @@ pub const TARGETS: &[Target] = &[
     ("local_reply", reply),
     ("local_request", request),
     ("pins", pins),
+    ("proxy", proxy),
+    ("proxy_answer", proxy_answer),
     ("settings", settings),
     ("trace", trace),
 ];
@@ -40,6 +43,26 @@ fn pins(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(pins) = enrolment::pins(text) {
         assert_eq!(enrolment::pins(&enrolment::pins_text(&pins)), Ok(pins));
+    }
+}
+
+fn proxy(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = text.parse::<Proxy>();
+}
+
+/// The bytes at once, and one by one: both times they say the same.
+fn proxy_answer(bytes: &[u8]) {
+    let whole = Answer::default().receive(bytes);
+    let mut answer = Answer::default();
+    let mut one_by_one = bytes.iter().map(|byte| answer.receive(&[*byte]));
+    let first = one_by_one.find(|said| !matches!(said, Ok(None)));
+    match (whole, first) {
+        (Ok(Some(whole)), Some(Ok(Some(first)))) => assert_eq!(whole, first),
+        (Ok(None), first) => assert!(first.is_none()),
+        // A tunnel that speaks of itself is refused when that comes along, and is another matter when it comes later.
+        (Err(_), first) => assert!(matches!(first, Some(Err(_) | Ok(Some((200..=299, _)))))),
+        (Ok(Some(whole)), first) => panic!("{whole:?} and {first:?}"),
     }
 }
 

@@ -127,7 +127,7 @@ outpost enroll HUB TOKEN [--hostname NAME]
 
 Makes this machine a device of the hub at HUB (host, or host:port if not 7070). `outpost-hub token new` makes the TOKEN,
 which also names the hub's key, so that no other hub is spoken to. A running agent connects at once. Running it again
-does no harm. With `carrier = datagram` in the settings it goes over UDP, and works where nothing else reaches the hub.
+does no harm. It goes as the link will: over UDP alone with `carrier = datagram` in the settings, or through `proxy`.
 
   TOKEN             `-` reads it from standard input, out of sight of `ps`
   --hostname NAME   what the machine calls itself; the hub names the device after it
@@ -257,6 +257,8 @@ Settings, in outpost.conf, one `key = value` a line, all optional:
                      how long ticks and windows are kept, if there is room (14d, 30d, 90d,
                      730d, 3650d)
   carrier            tls or datagram, which takes a quarter of the bytes where UDP passes (tls)
+  proxy              http://[user:password@]host:port, an HTTP proxy that tls goes through; it finds the
+                     hub's name, and the hub may have to listen at 443, which most proxies allow
   budget_day, budget_month
                      what the link may carry in a day and a billing month, as in 1MB or 500MiB (off)
   budget_month_day   the day on which billing months begin, 1 to 31 (1)

@@ -15,7 +15,7 @@
 //! | `settings`, `state`, `enrolment`, `keys`, `address` | what is set, what is kept, where the hub is |
 //! | `run`, `core`, `port`, `worker` | `outpost run`: its tasks, and the one around the agent |
 //! | `ticks`, [`sampling`] | when the machine is read; how |
-//! | `link`, `dial`, `datagram`, `count` | the connection to the hub and what it costs |
+//! | `link`, `dial`, `proxy`, `datagram`, `count` | the connection to the hub and what it costs |
 //! | `enroll`, `errand`, `admission` | single questions to it; the way in over datagrams |
 //! | `socket`, `local`, `ask` | both ends of the local socket |
 //! | `bench` | a part of it on recorded data |
@@ -49,6 +49,7 @@ mod local;
 mod log;
 mod moment;
 mod port;
+mod proxy;
 mod run;
 mod samples;
 pub mod sampling;
@@ -116,7 +117,7 @@ fn carry_out(invocation: Invocation) -> Result<(), Failure> {
             let settings = Settings::load(&config?)?;
             let token = token.map_or_else(typed_token, Ok)?;
             let hostname = hostname.unwrap_or_else(|| run::hostname(&settings));
-            print(&enroll::enroll(&folder, &hub, &token, &hostname, settings.way.bearers.carrier)?)?;
+            print(&enroll::enroll(&folder, &hub, &token, &hostname, &settings)?)?;
             print(&after_enrolling(&folder, &hub, settings.hub.as_ref()))
         }
         Command::Events { since, is_json } => {
@@ -142,12 +143,12 @@ fn carry_out(invocation: Invocation) -> Result<(), Failure> {
         }
         Command::JournalVerify { is_json } => verify(&folder, is_json),
         Command::KeyRotate => {
-            let text = enroll::rotate(&folder, Settings::load(&config?)?.hub)?;
+            let text = enroll::rotate(&folder, &Settings::load(&config?)?)?;
             ask::reload(&folder);
             print(&text)
         }
         Command::Leave { is_forced } => {
-            let text = enroll::leave(&folder, Settings::load(&config?)?.hub, is_forced)?;
+            let text = enroll::leave(&folder, &Settings::load(&config?)?, is_forced)?;
             ask::reload(&folder);
             print(&text)
         }

@@ -12,6 +12,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use link::channel::Carrier;
@@ -24,12 +25,13 @@ use wire::limits::IN_FLIGHT_COUNT_MAX;
 
 use crate::count::Count;
 use crate::datagram;
-use crate::dial::{CHUNK_BYTES_MAX, DialError, Resolver, dial, open};
+use crate::dial::{CHUNK_BYTES_MAX, DialError, Resolver, Way, dial, open};
 use crate::enrolment::Enrolment;
 use crate::failure::Failure;
 use crate::keys::{Keys, Turn};
 use crate::log;
 use crate::port::{LinkEvent, Message};
+use crate::proxy::Proxy;
 
 /// Writes that wait for the connection: every batch in flight, and the words around them. A hub that reads so slowly
 /// that they do not fit is as good as gone.
@@ -46,6 +48,8 @@ pub(crate) struct Link {
     connection: Option<Connection>,
     /// The number of the last connection.
     number: u32,
+    /// What connections go through.
+    proxy: Option<Arc<Proxy>>,
     /// Where `/sys` is.
     root: PathBuf,
     resolver: Rc<Mutex<Resolver>>,
@@ -59,14 +63,15 @@ struct Connection {
 }
 
 impl Link {
-    /// A port without a connection.
+    /// A port without a connection. Streams go through the `proxy` if there is one.
     pub(crate) fn new(
         executor: &'static LocalExecutor<'static>,
         core: Sender<Message>,
         number: u32,
+        proxy: Option<Arc<Proxy>>,
         root: PathBuf,
     ) -> Link {
-        Link { executor, core, connection: None, number, root, resolver: Rc::default(), lingering: None }
+        Link { executor, core, connection: None, number, proxy, root, resolver: Rc::default(), lingering: None }
     }
 
     /// The number of the present connection, or of the last one.
@@ -86,9 +91,10 @@ impl Link {
         self.number = self.number.wrapping_add(1);
         let (outgoing, queue) = bounded(QUEUE_COUNT_MAX);
         let port = Port::new(self.core.clone(), self.number);
-        let (resolver, way) = (self.resolver.clone(), (carrier, interface, self.root.clone()));
+        let (resolver, root) = (self.resolver.clone(), self.root.clone());
+        let way = Way { interface, proxy: self.proxy.clone() };
         let task = self.executor.spawn(async move {
-            let carried = carry_link(&resolver, way, &enrolment, (keys, turn), &port, queue).await;
+            let carried = carry_link(&resolver, (carrier, way, root), &enrolment, (keys, turn), &port, queue).await;
             port.tell(match carried {
                 Ok(ended) => LinkEvent::Disconnected(ended.map(|error| error.to_string())),
                 Err(refusal) => LinkEvent::NotConnected(refusal.log(&enrolment)),
@@ -149,7 +155,7 @@ impl Port {
 /// Connects and carries everything until the end; then says why it ended, unless this end gave it up.
 async fn carry_link(
     resolver: &Mutex<Resolver>,
-    (carrier, interface, root): (Carrier, Option<String>, PathBuf),
+    (carrier, way, root): (Carrier, Way, PathBuf),
     enrolment: &Enrolment,
     (keys, turn): (Result<Option<Keys>, Failure>, Turn),
     port: &Port,
@@ -159,7 +165,8 @@ async fn carry_link(
     let keys = keys.and_then(|keys| keys.ok_or_else(no_key)).map_err(Refusal::Key)?;
     let Enrolment { address, pins, datagram_key, .. } = enrolment;
     if let (Carrier::Datagram, Some(hub)) = (carrier, datagram_key) {
-        let socket = open(&mut *resolver.lock().await, address, interface.as_deref()).await.map_err(Refusal::Dial)?;
+        let socket =
+            open(&mut *resolver.lock().await, address, way.interface.as_deref()).await.map_err(Refusal::Dial)?;
         port.tell(LinkEvent::Connected(Carrier::Datagram)).await;
         let local = socket.local_addr().ok().map(|local| local.ip());
         let count = Count { socket: socket.clone(), local, root };
@@ -170,7 +177,7 @@ async fn carry_link(
     if carrier == Carrier::Datagram {
         log::warning("this device enrolled with a hub without datagrams: enroll it again; using tls", &[]);
     }
-    let stream = dial(&mut *resolver.lock().await, address, interface.as_deref(), keys.of(turn), pins).await;
+    let stream = dial(&mut *resolver.lock().await, address, &way, keys.of(turn), pins).await;
     let stream = stream.map_err(Refusal::Dial)?;
     port.tell(LinkEvent::Connected(Carrier::Stream)).await;
     let socket = stream.get_ref().0.clone();
@@ -304,7 +311,7 @@ mod tests {
             datagram_key: None,
         };
         smol::block_on(executor.run(async {
-            let mut link = Link::new(executor, core, 0, PathBuf::from("/"));
+            let mut link = Link::new(executor, core, 0, None, PathBuf::from("/"));
             link.dial(enrolment, Ok(None), Turn::Current, (None, Carrier::Stream));
             let first = link.number();
             link.finish().await;

@@ -108,7 +108,7 @@ impl Process {
             has_hub: enrolment.is_some(),
             importance: settings.importance.clone(),
             wear_budget_bytes: settings.flash_bytes_per_day,
-            way: (*settings.way).clone(),
+            way: settings.way.clone(),
         };
         let machine = Machine::new(&settings.root);
         let (free, buffers) = bounded(READING_COUNT_MAX);
@@ -123,7 +123,7 @@ impl Process {
         if !choices.is_empty() {
             ports.push(self.executor.spawn(interfaces::run(choices, core.clone())));
         }
-        let link = Link::new(self.executor, core.clone(), connection, settings.root.clone());
+        let link = Link::new(self.executor, core.clone(), connection, settings.proxy.clone(), settings.root.clone());
         let (folder, worker) = (self.folder.clone(), Worker::start("core"));
         let core = Core {
             settings: agent,

@@ -15,6 +15,7 @@
 //! | `carrier` | `tls` | `datagram` speaks Noise over UDP: a quarter of the bytes, where UDP passes |
 //! | `bearer` | whatever the system routes | an interface that may carry the link, best first, a line for [each](way) |
 //! | `policy_wired`, `policy_lte`, `policy_3g`, `policy_edge`, `policy_satellite`, `policy_offline` | what [ships](agent::policy) | what is sampled and sent on [each tier](way) of a chosen bearer |
+//! | `proxy` | none | `http://[user:password@]host:port`: `tls` goes through this HTTP proxy, which finds the hub's name |
 //! | `budget_day`, `budget_month` | `off` | what the link may carry in a day (of UTC) and a billing month, as in `1MB`, both ways |
 //! | `budget_month_day` | `1` | the day on which billing months begin |
 //! | `budget_reserve` | `10%` | what of a budget is kept for events |
@@ -28,10 +29,12 @@ mod way;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use agent::importance::Importance;
 use agent::policy::Policy;
 use journal::journal::Settings as JournalSettings;
+use link::channel::Carrier;
 use wire::class::Class;
 use wire::limits::HOSTNAME_BYTES_MAX;
 use wire::stream::{LANE_COUNT, Lane, SHELF_COUNT, Shelf};
@@ -39,11 +42,12 @@ use wire::time::Span;
 
 use crate::address::{Address, AddressError};
 use crate::failure::Failure;
+use crate::proxy::{NoProxy, Proxy};
 
 /// Bytes of a file of settings.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-const KEYS: [&str; 32] = [
+const KEYS: [&str; 33] = [
     "batch_age",
     "bearer",
     "budget_day",
@@ -75,6 +79,7 @@ const KEYS: [&str; 32] = [
     "policy_satellite",
     "policy_wired",
     "process_interval",
+    "proxy",
     "root",
 ];
 
@@ -99,6 +104,8 @@ pub(crate) struct Settings {
     pub(crate) keep: [Span; SHELF_COUNT],
     /// Over what the link goes, what that may cost, and what is sampled and sent.
     pub(crate) way: Box<agent::way::Settings>,
+    /// What connections to the hub go through.
+    pub(crate) proxy: Option<Arc<Proxy>>,
     /// What the machine calls itself, if not what the kernel says.
     pub(crate) hostname: Option<String>,
     /// Where `/proc` and `/sys` are.
@@ -126,6 +133,7 @@ impl Default for Settings {
             journal_shares: JournalSettings::DEFAULT.shares,
             keep: JournalSettings::DEFAULT.keep,
             way: Box::default(),
+            proxy: None,
             hostname: None,
             root: PathBuf::from("/"),
         }
@@ -164,7 +172,9 @@ impl Settings {
             }
             let wrong = |reason: String| SettingsError { line: index + 1, reason };
             let Some((key, value)) = line.split_once('=') else {
-                return Err(wrong(format!("{line:?} is no setting: expected `key = value`")));
+                // The rest of it may be a password.
+                let word = line.split_whitespace().next().unwrap_or_default();
+                return Err(wrong(format!("{word:?} begins no setting: expected `key = value`")));
             };
             let (key, value) = (key.trim(), unquoted(value.trim()));
             if seen.contains(&key) && key != "bearer" {
@@ -175,6 +185,9 @@ impl Settings {
                 special.push((index, key, value));
             } else {
                 settings.set(key, value).map_err(wrong)?;
+            }
+            if settings.way.bearers.carrier == Carrier::Datagram && settings.proxy.is_some() {
+                return Err(wrong("datagrams pass no proxy: set either `proxy` or `carrier = datagram`".to_owned()));
             }
         }
         for (index, key, value) in special {
@@ -243,6 +256,10 @@ impl Settings {
             }
             "process_interval" if value == "off" => self.process_interval = None,
             "process_interval" => self.process_interval = Some(span(Span::seconds(1), Span::minutes(24 * 60))?),
+            "proxy" => {
+                let proxy = value.parse().map_err(|error: NoProxy| error.to_string())?;
+                self.proxy = Some(Arc::new(proxy));
+            }
             "root" if Path::new(value).is_absolute() => self.root = PathBuf::from(value),
             "root" => return Err("root is the path of a folder from the root on, as in / or /host".to_owned()),
             _ => {
@@ -371,7 +388,6 @@ const _: () = assert!(JOURNAL_BYTES_MIN >= 4 * JournalSettings::DEFAULT.tail_byt
 mod tests {
     use agent::budget::Limit;
     use agent::tier::Tier;
-    use link::channel::Carrier;
 
     use super::*;
     use crate::state::tests::Scratch;
@@ -453,11 +469,15 @@ mod tests {
             journal_shares: [5, 15, 80],
             keep,
             way: Box::new(way),
+            proxy: None,
             hostname: Some("gw 17".to_owned()),
             root: PathBuf::from("/host"),
         };
         assert_eq!(Settings::parse(text), Ok(expected));
-        assert!(KEYS.iter().all(|key| text.contains(key)));
+        assert!(KEYS.iter().all(|key| text.contains(key) || *key == "proxy"));
+        let proxy = Settings::parse("proxy = http://user:secret@proxy.example.com:3128").unwrap();
+        assert_eq!(proxy.proxy.as_deref(), Some(&"http://user:secret@proxy.example.com:3128".parse().unwrap()));
+        assert!(!format!("{proxy:?}").contains("secret"));
     }
 
     #[test]
@@ -488,6 +508,9 @@ mod tests {
         check_error("budget_reserve = 90%", 1, "up to 50%");
         check_error("keep_event = 3d", 1, "no key");
         check_error("keep_raw = 3s", 1, "outside 1h to");
+        check_error("proxy = proxy.example.com:3128", 1, "http://host:port");
+        check_error("carrier = datagram\nproxy = http://proxy:3128", 2, "pass no proxy");
+        check_error("proxy = http://proxy:3128\ncarrier = datagram", 2, "pass no proxy");
     }
 
     #[test]

@@ -217,7 +217,7 @@ impl Gateway {
             journal: self.make.journal,
             link: Timing::default(),
             has_hub: true,
-            way: self.way(),
+            way: Box::new(self.way()),
             importance: Default::default(),
             wear_budget_bytes: u64::MAX,
         };

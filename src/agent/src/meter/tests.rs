@@ -190,7 +190,7 @@ fn open(folder: &Folder, limit: Limit, now: Stamp) -> Box<Agent> {
         has_hub: true,
         importance: Default::default(),
         wear_budget_bytes: u64::MAX,
-        way: way::Settings::simple((Span::minutes(5), Span::minutes(5)), Span::minutes(10), limit),
+        way: Box::new(way::Settings::simple((Span::minutes(5), Span::minutes(5)), Span::minutes(10), limit)),
     };
     Box::new(Agent::open(folder.clone(), settings, 7, now).expect("memory has room"))
 }

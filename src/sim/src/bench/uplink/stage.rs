@@ -150,7 +150,7 @@ pub(super) fn settings(heartbeat: Span) -> Settings {
         journal: Default::default(),
         link: Timing::default(),
         has_hub: true,
-        way: way::Settings::simple((BATCH_AGE, BATCH_AGE), heartbeat, Limit::default()),
+        way: Box::new(way::Settings::simple((BATCH_AGE, BATCH_AGE), heartbeat, Limit::default())),
         importance: Default::default(),
         wear_budget_bytes: u64::MAX,
     }
