@@ -25,7 +25,7 @@ use wire::time::{Instant, Span};
 
 use crate::datagram::Datagrams;
 use crate::log::Level;
-use crate::peer::PeerKey;
+use crate::peer::{FromPeer, PeerKey};
 use crate::sessions::{Admitted, Call, Known, Opened, State};
 use crate::window::Room;
 
@@ -103,9 +103,10 @@ impl Datagrams {
             Opened::Nothing => {}
             Opened::Packet(Admitted { peer, room, spki, payload, words }) => {
                 let key = PeerKey::Token(fingerprint(&spki), noise_public_of(&spki).map(DatagramKey));
-                if let Some(said) = self.introduce((peer, address, key), room, payload).await {
-                    // One that had to give way meanwhile is gone, and the words with it.
-                    let _ = words.send(said);
+                let Some(said) = self.introduce((peer, address, key), room, payload).await else { return };
+                if words.send(said).is_err() {
+                    // It had to give way meanwhile.
+                    let _ = self.to_hub.send(FromPeer::Disconnected { peer }).await;
                 }
             }
             Opened::Unknown => drop(self.socket.try_send_to(&connection.unknown(), address)),

@@ -169,3 +169,65 @@ impl Sessions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use identity::key::Key;
+
+    use super::*;
+
+    const NAME: ConnectionId = ConnectionId([1, 2, 3]);
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    /// A device that called with so many bytes beside its handshake, its call, and the device's end.
+    fn called(payload_bytes: usize) -> (Sessions, Vec<u8>, handshake::Initiator) {
+        let (device, hub) = (Key::generate(), Key::generate());
+        let (initiator, packet) =
+            handshake::Initiator::new(&device, &hub.noise_public(), &vec![7; payload_bytes]).unwrap();
+        let responder = Box::new(handshake::Responder::accept(&hub, &packet).unwrap().responder);
+        let call = *packet.first_chunk().unwrap();
+        let mut sessions = Sessions::default();
+        let (peer, state) = (PeerId(1), State::Called(responder));
+        sessions.add(NAME, Known { peer, address: address(1), call, room: Room::new(), state });
+        (sessions, packet, initiator)
+    }
+
+    fn again(sessions: &mut Sessions, packet: &[u8], port: u16) -> Option<Option<Vec<u8>>> {
+        sessions.called_again(packet.first_chunk().unwrap(), packet.len(), address(port))
+    }
+
+    #[test]
+    fn a_call_is_answered_again_until_the_device_has_the_answer() {
+        let (mut sessions, packet, mut initiator) = called(0);
+        assert_eq!(again(&mut sessions, &packet, 1), Some(None), "nothing was said yet");
+        let (answer, _) = sessions.seal(NAME, b"welcome").unwrap();
+        assert_eq!(again(&mut sessions, &packet, 2), Some(Some(answer.clone())));
+        let (_, mut theirs) = initiator.finish(&answer).unwrap();
+        let mut news = Vec::new();
+        theirs.seal(b"news", &mut news).unwrap();
+        assert_eq!(sessions.open(NAME, &mut news, address(3)), Opened::Packet((PeerId(1), 1, b"news".to_vec())));
+        assert_eq!(again(&mut sessions, &packet, 4), Some(None));
+        assert_eq!(sessions.seal(NAME, b"ack").unwrap().1, address(3), "a call that is played again moves nobody");
+    }
+
+    #[test]
+    fn the_beginning_of_a_call_is_no_call_to_be_answered_at_length() {
+        let (mut sessions, packet, _) = called(900);
+        let (answer, _) = sessions.seal(NAME, &[7; 800]).unwrap();
+        assert_eq!(again(&mut sessions, &packet[..33], 2), Some(None));
+        assert_eq!(sessions.known[&NAME].address, address(1));
+        assert_eq!(again(&mut sessions, &packet, 2), Some(Some(answer)));
+    }
+
+    #[test]
+    fn who_is_forgotten_may_call_again() {
+        let (mut sessions, packet, _) = called(0);
+        sessions.forget(NAME);
+        assert_eq!(again(&mut sessions, &packet, 1), None);
+        assert_eq!(sessions.open(NAME, &mut [0x40; 40], address(1)), Opened::Unknown);
+        assert!(matches!(sessions.admit(NAME, &[5; 200], address(1)), Opened::Unknown));
+    }
+}

@@ -170,7 +170,7 @@ const KEY: &str = "\
 outpost key rotate
 
 Makes a new key for this device and tells the hub, with the old one. It may be cut off anywhere and run again; a running
-agent goes on with the new key at once.
+agent goes on with the new key at once. The hub must be reached over TCP for it, whatever the link's carrier.
 
 Example: outpost key rotate
 ";
@@ -178,7 +178,8 @@ Example: outpost key rotate
 const LEAVE: &str = "\
 outpost leave [--force]
 
-Tells the hub that this device will not come back, and forgets the hub. What was sampled stays on this machine.
+Tells the hub that this device will not come back, and forgets the hub. What was sampled stays on this machine. The hub
+must be reached over TCP for it, whatever the link's carrier.
 
   --force   forget the hub even if it cannot be told
 

@@ -160,8 +160,8 @@ impl Responder {
         self.message_2(key, connection, payload)
     }
 
-    /// Message 2 for whoever names a token that the hub has not: its `payload` says so, and there is nothing to answer it with. It tells no more than
-    /// TLS does, where a secret is refused in words as well. `key` is the one of [`Responder::accept`].
+    /// Message 2 for whoever names a token that the hub has not: its `payload` says so, and there is nothing to answer it with. Who has read the name
+    /// on its way learns whether the hub keeps that token, and nothing that enrolls. `key` is the one of [`Responder::accept`].
     ///
     /// Errors, panics: as [`Responder::answer`].
     pub fn refuse(mut self, key: &Key, payload: &[u8]) -> Result<Vec<u8>, HandshakeError> {
