@@ -13,7 +13,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use wire::frame::{self, Assembler, FrameError, Framed, Splitter};
+use wire::frame::{self, Assembler, FrameError, Framed, Head, Splitter};
 use wire::limits::{FRAME_BYTES_MAX, WINDOW_BYTES_MAX};
 use wire::message::Kind;
 use wire::spent::{ByUse, USE_COUNT, Use};
@@ -311,7 +311,7 @@ impl Channel {
         let mut receipts = Vec::new();
         let mut wants = false;
         while let Some(frame) = self.splitter.poll_frame()? {
-            wants |= frame.head.part.is_some() || wants_receipt(frame.head.kind);
+            wants |= wants_receipt(&frame.head);
             if frame.head.kind == Kind::Receipt as u8 {
                 receipts.push(receipt::total(frame.payload).ok_or(FrameError::Malformed)?);
             } else if let Some(message) = self.assembler.take(frame)? {
@@ -352,7 +352,7 @@ impl Channel {
         let mut wants = false;
         for frame in frame::frames(datagram) {
             let frame = frame?;
-            wants |= frame.head.part.is_some() || wants_receipt(frame.head.kind);
+            wants |= wants_receipt(&frame.head);
             if frame.head.kind == Kind::Receipt as u8 {
                 let ranges = receipt::ranges(frame.payload).ok_or(FrameError::Malformed)?;
                 self.settle_datagrams(now, &ranges);
@@ -528,6 +528,6 @@ fn by_use(kept: &[Kept], packet_bytes: usize) -> ByUse {
     by_use
 }
 
-fn wants_receipt(kind: u8) -> bool {
-    Kind::from_number(kind).is_none_or(Kind::wants_receipt)
+fn wants_receipt(head: &Head) -> bool {
+    head.part.is_some() || Kind::from_number(head.kind).is_none_or(Kind::wants_receipt)
 }

@@ -48,14 +48,9 @@ impl Kept {
         (self.label.purpose, self.head.frame_bytes(self.payload.len()))
     }
 
-    /// Whether it is a part of a message.
-    pub fn is_part(&self) -> bool {
-        self.head.part.is_some()
-    }
-
-    /// The kind of its message.
-    pub fn kind(&self) -> u8 {
-        self.head.kind
+    /// What stands before its payload.
+    pub fn head(&self) -> &Head {
+        &self.head
     }
 }
 
