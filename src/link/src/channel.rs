@@ -267,17 +267,16 @@ impl Channel {
             (false, false) => &[],
         };
         let has_frames = open.iter().any(|lane| !self.outbox.is_empty(*lane));
-        let receipt_due_at = self.received.due_at();
-        if !has_frames && receipt_due_at.is_none_or(|due_at| due_at > now) {
+        if !has_frames && self.received.due_at().is_none_or(|due_at| due_at > now) {
             return None;
         }
-        let receipt = receipt_due_at.map(|_| self.received.take_receipt(self.carrier == Carrier::Stream));
+        let receipt = self.received.rides().then(|| self.received.take_receipt(self.carrier == Carrier::Stream));
         let first = receipt.as_deref().map(|body| (Kind::Receipt, body));
         let packet = self.outbox.packet(first, open, bytes_max, self.carrier == Carrier::Datagram);
         if !packet.has_first && receipt.is_some() {
             self.received.put_back(now);
         }
-        let wants_receipt = packet.kept.iter().any(|kept| kept.is_part() || wants_receipt(kept.kind()));
+        let wants_receipt = packet.kept.iter().any(|kept| wants_receipt(kept.head()));
         let by_use = by_use(&packet.kept, packet.bytes.len() + around);
         let number = self.sent_count;
         self.sent_count += 1;

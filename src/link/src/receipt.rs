@@ -12,7 +12,9 @@
 use alloc::vec::Vec;
 
 use codec::varint;
+use wire::frame;
 use wire::limits::FRAME_BYTES_MAX;
+use wire::message::Kind;
 use wire::time::{Instant, Span};
 
 use crate::estimator::RECEIPT_DELAY;
@@ -22,6 +24,10 @@ const RANGE_COUNT_MAX: usize = 16;
 
 /// Packets after which a receipt is not put off any more.
 const PENDING_COUNT_MAX: u32 = 2;
+
+/// Packets of which no receipt has spoken after which one rides with what is said next: from it their sender learns how little of a
+/// packet's number it has to say.
+const UNSAID_COUNT_MAX: u32 = 64;
 
 /// A packet's number: the first has 0.
 pub type Number = u64;
@@ -36,6 +42,8 @@ pub struct Received {
     /// Lower packets than this were received, or are given up.
     floor: Number,
     pending_count: u32,
+    /// Packets since the last receipt, also those that want none.
+    unsaid_count: u32,
     due_at: Option<Instant>,
 }
 
@@ -54,6 +62,7 @@ impl Received {
 
     /// A packet arrived that is [new](Received::is_new).
     pub fn packet(&mut self, now: Instant, number: Number, wants_receipt: bool) {
+        self.unsaid_count += 1;
         let above = self.ranges.iter().take_while(|(first, _)| *first > number).count();
         let (mut first, mut last) = (number, number);
         let mut place = above;
@@ -94,6 +103,11 @@ impl Received {
         self.due_at
     }
 
+    /// Whether a receipt goes with whatever is said now.
+    pub fn rides(&self) -> bool {
+        self.due_at.is_some() || self.unsaid_count >= UNSAID_COUNT_MAX
+    }
+
     /// The receipt that was taken last was not said.
     pub fn put_back(&mut self, now: Instant) {
         self.due_at = Some(now);
@@ -101,7 +115,7 @@ impl Received {
 
     /// The body of a receipt. It is said then.
     pub fn take_receipt(&mut self, is_stream: bool) -> Vec<u8> {
-        (self.pending_count, self.due_at) = (0, None);
+        (self.pending_count, self.unsaid_count, self.due_at) = (0, 0, None);
         let mut body = Vec::new();
         if is_stream {
             varint::put(&mut body, self.bytes);
@@ -140,9 +154,19 @@ pub fn ranges(mut body: &[u8]) -> Option<heapless::Vec<(Number, Number), RANGE_C
     }
 }
 
+/// The highest of this end's packets that the other end has when it says `datagram`, as far as that says so. A receipt goes before
+/// everything else in a packet.
+pub fn highest_arrived(datagram: &[u8]) -> Option<Number> {
+    let first = frame::frames(datagram).next()?.ok().filter(|first| first.head.kind == Kind::Receipt as u8)?;
+    ranges(first.payload)?.first().map(|(_, last)| *last)
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::collections::BTreeSet;
+
+    use wire::frame::Head;
+    use wire::stream::Lane;
 
     use super::*;
 
@@ -188,6 +212,18 @@ mod tests {
     }
 
     #[test]
+    fn what_wants_no_receipt_gets_one_now_and_then_with_something_else() {
+        let mut received = Received::default();
+        for number in 0..200 {
+            received.packet(Instant(0), number, false);
+            assert_eq!((received.due_at(), received.rides()), (None, number % 64 == 63));
+            if received.rides() {
+                received.take_receipt(false);
+            }
+        }
+    }
+
+    #[test]
     fn frames_that_came_in_one_packet_of_a_stream_need_one_receipt() {
         let mut received = Received::default();
         received.bytes(Instant(100), 1000, true);
@@ -197,6 +233,22 @@ mod tests {
         received.take_receipt(true);
         received.bytes(Instant(200), 2000, true);
         assert_eq!(received.due_at(), Some(Instant(200)));
+    }
+
+    #[test]
+    fn a_datagram_says_what_has_arrived_when_it_opens_with_a_receipt() {
+        let head = |kind: Kind| Head { lane: Lane::Urgent, kind: kind as u8, skippable: false, part: None };
+        let (mut receipt_first, mut receipt_last) = (Vec::new(), Vec::new());
+        head(Kind::Receipt).put(&[9, 2, 3, 1], false, &mut receipt_first);
+        head(Kind::Pong).put(&[9], true, &mut receipt_first);
+        assert_eq!(highest_arrived(&receipt_first), Some(9));
+        head(Kind::Pong).put(&[9], false, &mut receipt_last);
+        head(Kind::Receipt).put(&[9, 9], true, &mut receipt_last);
+        assert_eq!(highest_arrived(&receipt_last), None);
+        for cut in 0..receipt_first.len() {
+            // However it is cut it says nothing that was not in it.
+            assert!(highest_arrived(&receipt_first[..cut]).is_none_or(|highest| highest == 9));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use identity::noise::enrolment::{self, Newcomer};
 use identity::noise::handshake;
 use identity::noise::packet::{AMPLIFICATION_MAX, ConnectionId};
 use identity::noise::session::Session;
+use link::receipt;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::window::Room;
@@ -137,6 +138,9 @@ impl Sessions {
         let Some(known) = self.known.get_mut(&name) else { return Opened::Unknown };
         let State::Live { session, answer } = &mut known.state else { return Opened::Nothing };
         let Ok(opened) = session.open(packet) else { return Opened::Nothing };
+        if let Some(counter) = receipt::highest_arrived(opened.payload).and_then(|number| number.checked_sub(1)) {
+            session.acknowledge(counter);
+        }
         let (number, bytes) = (opened.counter + 1, opened.payload.to_vec());
         // The first message has number 0, and is not needed again.
         answer.clear();

@@ -15,6 +15,7 @@ use identity::key::Key;
 use identity::noise::handshake::Initiator;
 use identity::noise::packet::PACKET_BYTES_MAX;
 use identity::noise::session::Session;
+use link::receipt;
 use smol::channel::Receiver;
 use smol::future::FutureExt as _;
 use smol::net::UdpSocket;
@@ -111,6 +112,10 @@ impl State {
             }
             State::Live(session) => {
                 let opened = session.open(packet).ok()?;
+                // The handshake is the first in the link's count and in none of the session's.
+                receipt::highest_arrived(opened.payload)
+                    .and_then(|number| number.checked_sub(1))
+                    .inspect(|counter| session.acknowledge(*counter));
                 Some((opened.counter + 1, opened.payload.to_vec()))
             }
         }
@@ -121,10 +126,42 @@ impl State {
 mod tests {
     use identity::noise::handshake::Responder;
     use identity::noise::packet::ConnectionId;
+    use link::receipt::Received;
     use smol::channel::bounded;
+    use wire::frame::Head;
+    use wire::message::Kind;
+    use wire::stream::Lane;
+    use wire::time::Instant;
 
     use super::*;
     use crate::port::Message;
+
+    #[test]
+    fn a_packets_number_takes_one_byte_as_long_as_receipts_come() {
+        let (device, hub) = (Key::generate(), Key::generate());
+        let (mut state, hub_key) = (State::Silent, DatagramKey(hub.noise_public()));
+        let call = state.seal(b"hello", &device, hub_key).unwrap();
+        let responder = Responder::accept(&hub, &call).unwrap().responder;
+        let (mut answer, mut session) = responder.answer(ConnectionId([1, 2, 3]), b"welcome");
+        assert!(state.open(&mut answer).is_some());
+        let mut received = Received::default();
+        let mut packet_bytes = |has_receipt: bool, number| {
+            let mut packet = state.seal(b"", &device, hub_key).unwrap();
+            let bytes = packet.len();
+            assert!(session.open(&mut packet).is_ok());
+            received.packet(Instant(0), number, true);
+            if has_receipt {
+                let (mut receipt, mut sealed) = (Vec::new(), Vec::new());
+                let head = Head { lane: Lane::Urgent, kind: Kind::Receipt as u8, skippable: false, part: None };
+                head.put(&received.take_receipt(false), true, &mut receipt);
+                session.seal(&receipt, &mut sealed).unwrap();
+                assert!(state.open(&mut sealed).is_some());
+            }
+            bytes
+        };
+        assert!((1..1000).all(|number| packet_bytes(number % 100 == 0, number) == 21));
+        assert_eq!((1000..1100).map(|number| packet_bytes(false, number)).max(), Some(22));
+    }
 
     #[test]
     fn a_packet_goes_there_and_an_answer_comes_back() {

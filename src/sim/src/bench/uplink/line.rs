@@ -5,13 +5,14 @@
 //! ```
 //!
 //! Datagrams have what `identity::noise` puts around them: more for the first of each way, which shake hands. Until the gateway has
-//! the hub's first, all it says is its own first again. A stream stands and loses nothing; beside its packets go the acknowledgements
+//! the hub's first, all it says is its own first again; from then on a packet's number takes as many bytes as it takes to tell it from
+//! those of which no receipt has spoken. A stream stands and loses nothing; beside its packets go the acknowledgements
 //! of TCP.
 
 use std::collections::BTreeMap;
 
 use link::channel::Carrier;
-use link::receipt::Number;
+use link::receipt::{self, Number};
 use wire::message::Kind;
 
 use crate::net::End;
@@ -108,6 +109,8 @@ struct Way {
     first: Vec<u8>,
     /// Whether the end that it leads to has the first datagram.
     has_first: bool,
+    /// The highest datagram of which the end that speaks has a receipt.
+    settled: Number,
     /// Segments of TCP that arrived and are not acknowledged, and when they are at the latest.
     unacked_count: u32,
     ack_at_ms: Option<u64>,
@@ -167,13 +170,19 @@ impl Line {
     }
 
     fn say_datagram(&mut self, from: End, number: Number, bytes: Vec<u8>, now_ms: u64) -> Option<Arrival> {
-        let around = if number == 0 { FIRST_BYTES } else { SEALED_BYTES }[from as usize];
+        let around = match number {
+            0 => FIRST_BYTES[from as usize],
+            _ if number - self.ways[from as usize].settled <= 0x80 => SEALED_BYTES[from as usize],
+            _ => SEALED_BYTES[from as usize] + 1,
+        };
         let at_ms = self.carry(from, &bytes, UDP_BYTES + around, now_ms)?;
         Some(Arrival { at_ms, number: Some(number), bytes })
     }
 
     /// A datagram arrives. Whether it is news to the end, and what the session answers by itself.
-    pub(super) fn arrive(&mut self, at: End, number: Number, now_ms: u64) -> (bool, Option<Arrival>) {
+    pub(super) fn arrive(&mut self, at: End, number: Number, bytes: &[u8], now_ms: u64) -> (bool, Option<Arrival>) {
+        let own = &mut self.ways[at as usize];
+        own.settled = own.settled.max(receipt::highest_arrived(bytes).unwrap_or(0));
         let way = &mut self.ways[at.other() as usize];
         let had_first = way.has_first;
         way.has_first |= number == 0;
@@ -244,7 +253,7 @@ mod tests {
     fn open(line: &mut Line) {
         for from in [End::Gateway, End::Hub] {
             let Arrival { at_ms, number, .. } = line.say(from, vec![1], 0).expect("nothing is lost");
-            assert_eq!((number, line.arrive(from.other(), 0, at_ms).0), (Some(0), true));
+            assert_eq!((number, line.arrive(from.other(), 0, &[], at_ms).0), (Some(0), true));
         }
     }
 
@@ -277,11 +286,11 @@ mod tests {
             let said = line.say(End::Gateway, vec![word], 0).expect("nothing is lost");
             assert_eq!(said.number, Some(0));
         }
-        assert!(line.arrive(End::Hub, 0, 500).0);
+        assert!(line.arrive(End::Hub, 0, &[], 500).0);
         line.say(End::Hub, vec![3], 500).expect("nothing is lost");
-        let (is_news, again) = line.arrive(End::Hub, 0, 600);
+        let (is_news, again) = line.arrive(End::Hub, 0, &[], 600);
         assert_eq!((is_news, again.map(|again| again.bytes)), (false, Some(vec![3])));
-        assert!(line.arrive(End::Gateway, 0, 900).0);
+        assert!(line.arrive(End::Gateway, 0, &[], 900).0);
         assert_eq!(line.say(End::Gateway, vec![4], 900).and_then(|said| said.number), Some(1));
     }
 

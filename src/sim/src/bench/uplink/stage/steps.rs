@@ -23,7 +23,7 @@ impl Stage {
         let now_ms = self.now_ms();
         match number {
             Some(number) => {
-                let (is_news, again) = self.line.arrive(at, number, now_ms);
+                let (is_news, again) = self.line.arrive(at, number, &bytes, now_ms);
                 self.plan_arrival(peer, at.other(), again);
                 if !is_news {
                     return;
