@@ -414,6 +414,7 @@ impl Agent {
         self.client.close(self.meter.gate(now).lanes().is_none());
         let may_dial = self.meter.may_dial(now, uplink::is_urgent(&self.journal));
         self.client.hold(!may_dial || self.way.in_use().is_none());
+        self.client.expect_batch(self.expected_batch());
         if let Some(estimate) = self.client.estimate().filter(|_| self.client.is_online()) {
             let carried = Carried {
                 bytes: self.client.delivered_bytes(),
@@ -423,6 +424,18 @@ impl Agent {
             };
             self.way.measure(now.uptime, carried);
         }
+    }
+
+    /// When the next batch will be ready that is sent, if ticks go on.
+    fn expected_batch(&self) -> Option<Instant> {
+        let goes = |stream: Stream| match stream {
+            Stream::Series(resolution, class) => {
+                self.policy.is_sent(Part::Live, resolution, class) && !self.policy.is_covered(resolution, class)
+            }
+            _ => true,
+        };
+        let ticks = self.sampler.due_at(self.batch_age()).filter(|_| Class::ALL.map(Stream::raw).into_iter().any(goes));
+        ticks.into_iter().chain(self.summarizer.due_at(goes)).min()
     }
 
     /// Goes over another bearer when there is a better one, or none.

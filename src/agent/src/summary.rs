@@ -58,8 +58,9 @@ struct Level {
     batch_window_count: u32,
     run_window_count_max: u32,
     place: Option<Place>,
-    /// When the open window began.
+    /// When the open window began, and when it ends.
     began: Stamp,
+    ends_at: Instant,
     tick_count: u32,
     windows: Vec<Window>,
     /// Windows that have ended and wait for their batch: when they began, their ticks, and the windows.
@@ -123,6 +124,12 @@ impl Summarizer {
         self.parts.iter_mut().find_map(|part| part.due(mark, out))
     }
 
+    /// When the next batch of the streams that are `wanted` will be due, if ticks go on: a tick later at the most.
+    pub fn due_at(&self, wanted: impl Fn(Stream) -> bool) -> Option<Instant> {
+        let levels = self.parts.iter().flat_map(|part| &part.levels).filter(|level| wanted(level.stream));
+        levels.filter_map(Level::due_at).min()
+    }
+
     /// The batch that was due last has this number now; `None`: it was lost, and its run with it.
     pub fn taken(&mut self, stream: Stream, seq: Option<Seq>) {
         if let Some(level) = self.levels().find(|level| level.stream == stream) {
@@ -164,6 +171,7 @@ impl Part {
             run_window_count_max: BATCHES[index].1,
             place: None,
             began: Stamp::default(),
+            ends_at: Instant(0),
             tick_count: 0,
             windows: Vec::new(),
             ended: Vec::new(),
@@ -235,6 +243,7 @@ impl Level {
         if self.tick_count == 0 {
             self.place = Some(place(at, self.span));
             self.began = began(at, self.span);
+            self.ends_at = at.uptime + Span(self.span.0 - clock_ms(at) % self.span.0);
         }
         self.tick_count = self.tick_count.saturating_add(tick_count);
         if self.windows.len() < series_count {
@@ -259,6 +268,14 @@ impl Level {
         self.windows.fill(Window::default());
     }
 
+    /// When the open window ends and its batch is full with it; of one that is not, when that would be.
+    fn due_at(&self) -> Option<Instant> {
+        let closed_count =
+            self.ended.len() as u64 + self.writer.as_ref().map_or(0, |writer| writer.window_count().into());
+        let later_count = u64::from(self.batch_window_count).saturating_sub(closed_count + 1);
+        (self.tick_count > 0).then(|| self.ends_at + Span(self.span.0 * later_count))
+    }
+
     /// Whether its run has all the windows that it may have.
     fn is_over(&self) -> bool {
         self.run_window_count >= self.run_window_count_max
@@ -280,8 +297,12 @@ fn place(at: Stamp, span: Span) -> Place {
 
 /// When that window began. One that began before the boot began with it.
 fn began(at: Stamp, span: Span) -> Stamp {
-    let clock = at.unix.map_or(at.uptime.0, |UnixTime(unix_ms)| unix_ms);
-    at.at(Instant(at.uptime.0.saturating_sub(clock % span.0)))
+    at.at(Instant(at.uptime.0.saturating_sub(clock_ms(at) % span.0)))
+}
+
+/// The clock by which windows are bounded.
+fn clock_ms(at: Stamp) -> u64 {
+    at.unix.map_or(at.uptime.0, |UnixTime(unix_ms)| unix_ms)
 }
 
 #[cfg(test)]
@@ -372,6 +393,19 @@ mod tests {
         }
         let hour = found.iter().filter(|found| found.0 == Resolution::Hour).nth(2).unwrap();
         assert_eq!((hour.1, hour.3.count, hour.3.increase), (NOON_MS, 360, 1800));
+    }
+
+    #[test]
+    fn when_a_batch_will_be_due_is_known_to_the_tick() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.summarizer.due_at(|_| true), None);
+        for tick in 0..5 * 360 {
+            let at = stamp(1000 + tick * 10, Some(NOON_MS - 777_000 + tick * 10_000));
+            let due_at = bench.summarizer.due_at(|_| true);
+            bench.tick(at, [tick as i64 * 5, 1]);
+            let is_due = due_at.is_some_and(|due_at| due_at <= at.uptime);
+            assert_eq!(!bench.windows().is_empty(), is_due, "{tick}");
+        }
     }
 
     #[test]

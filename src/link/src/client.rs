@@ -49,6 +49,10 @@ impl Default for Timing {
 /// Times that nothing was heard in time, from which on the hint that the hub has forgotten the session is believed.
 const FORGOTTEN_COUNT: u32 = 2;
 
+/// The part of a heartbeat that a ping waits for a batch which would be as good a sign of life: batches that are as far apart as
+/// heartbeats then need none beside them. The hub waits for two heartbeats and more.
+const PING_PATIENCE: u64 = 4;
+
 /// Bytes whose arrival is progress: a large batch over a slow link takes longer than an answer may. More than a ping has.
 const PROGRESS_BYTES: u64 = 256;
 
@@ -182,6 +186,8 @@ pub struct Client {
     batch_count: Tag,
     is_pinged: bool,
     pinged_at: Instant,
+    /// When a batch is to be expected.
+    batch_at: Option<Instant>,
     /// When the hub last answered something, or took a good part of what was sent, or began to owe an answer.
     answered_at: Instant,
     /// Bytes that had arrived by then.
@@ -212,6 +218,7 @@ impl Client {
             batch_count: 0,
             is_pinged: false,
             pinged_at: now,
+            batch_at: None,
             answered_at: now,
             arrived_bytes: 0,
             skipped_count: 0,
@@ -269,6 +276,11 @@ impl Client {
     /// Says whether packets are taken now. While none is, what the channel has to say wakes nobody.
     pub fn close(&mut self, is_closed: bool) {
         self.is_closed = is_closed;
+    }
+
+    /// Says when the next batch will be ready, if that is known: a ping that is due shortly before it is not sent.
+    pub fn expect_batch(&mut self, at: Option<Instant>) {
+        self.batch_at = at;
     }
 
     /// Messages of kinds that this version does not know and passed over.
@@ -531,7 +543,8 @@ impl Client {
     fn ping_at(&self) -> Option<Instant> {
         let (State::Online { ping_at, .. }, Some(channel)) = (self.state, &self.channel) else { return None };
         if !self.is_owed() {
-            return Some(ping_at);
+            let latest = ping_at + Span(self.timing.heartbeat.0 / PING_PATIENCE);
+            return Some(if self.batch_at.is_some_and(|at| at <= latest) { latest } else { ping_at });
         }
         if channel.carrier() == Carrier::Stream {
             return None;

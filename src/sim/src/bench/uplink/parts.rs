@@ -102,6 +102,13 @@ impl Recorder {
         }
         if is_due { self.journal.commit(now) } else { Ok(()) }
     }
+
+    /// When the next batch is to be expected: of windows, if they are recorded, or of ticks.
+    fn batch_at(&self) -> Option<Instant> {
+        let has_ticks = self.shelves.contains(&Shelf::Series(Resolution::Raw));
+        let ticks_at = self.sampler.due_at(BATCH_AGE).filter(|_| has_ticks);
+        self.summarizer.due_at(|_| true).into_iter().chain(ticks_at).min()
+    }
 }
 
 /// A recorder with a link.
@@ -159,6 +166,7 @@ impl Parts {
             let Some(packet) = self.client.poll_packet(now.uptime, &Lane::ALL) else { break };
             self.outputs.push_back(Output::Send(packet.bytes));
         }
+        self.client.expect_batch(self.recorder.batch_at());
     }
 
     pub(super) fn poll_output(&mut self) -> Option<Output> {
