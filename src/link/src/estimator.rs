@@ -70,6 +70,8 @@ pub struct Mark {
     delivered_at: Instant,
     first_sent_at: Instant,
     is_limited: bool,
+    /// Whether nothing else was on its way.
+    is_alone: bool,
 }
 
 /// Estimates one direction of one link.
@@ -164,6 +166,7 @@ impl Estimator {
             delivered_at: self.delivered_at,
             first_sent_at: self.first_sent_at,
             is_limited: self.limited_to > 0,
+            is_alone: in_flight_bytes == 0,
         }
     }
 
@@ -187,7 +190,7 @@ impl Estimator {
         let rate = (self.delivered - mark.delivered) * 1000 / took.0;
         self.delivered_at = now;
         self.first_sent_at = mark.sent_at;
-        self.time(now, now - mark.sent_at);
+        self.time(now, now - mark.sent_at, mark.is_alone);
         if !mark.is_limited || rate > self.rate.value() {
             // The smallest round trip, not the present one: on a link that became slow the old rate must not count for as long as
             // the queue that it made.
@@ -213,7 +216,7 @@ impl Estimator {
         }
     }
 
-    fn time(&mut self, now: Instant, round_trip: Span) {
+    fn time(&mut self, now: Instant, round_trip: Span, is_alone: bool) {
         let round_trip = round_trip.max(Span(1));
         self.smoothed = Some(match self.smoothed {
             None => (round_trip, Span(round_trip.0 / 2)),
@@ -222,7 +225,9 @@ impl Estimator {
                 (Span((7 * smoothed.0 + round_trip.0) / 8), Span((3 * variation.0 + difference) / 4))
             }
         });
-        let is_drained = self.drain_until.is_some_and(|until| until <= now);
+        // What was alone on its way has seen the link without a queue of ours: after a pause there is none to be let go.
+        let is_old = self.round_trip.is_some_and(|(_, since)| now - since >= ROUND_TRIP_SPAN);
+        let is_drained = is_alone && is_old || self.drain_until.is_some_and(|until| until <= now);
         match self.round_trip {
             Some((smallest, _)) if round_trip > smallest && !is_drained => {}
             _ => self.round_trip = Some((round_trip, now)),
@@ -416,6 +421,22 @@ mod tests {
             estimator.limited(0);
         }
         assert_eq!(estimator.estimate().rate, 2500);
+    }
+
+    #[test]
+    fn a_link_with_pauses_needs_no_smaller_window_to_see_its_round_trip() {
+        let mut pipe = Pipe::new(Estimate::default());
+        pipe.run(2500, 600, Span::seconds(60));
+        let window = |pipe: &mut Pipe| {
+            pipe.now = pipe.now + Span::minutes(30);
+            let mark = pipe.estimator.sent(pipe.now, 0);
+            pipe.estimator.limited(PACKET);
+            pipe.now = pipe.now + Span(800);
+            pipe.estimator.received(pipe.now, &mark, PACKET, true);
+            pipe.window()
+        };
+        let windows = [window(&mut pipe), window(&mut pipe), window(&mut pipe)];
+        assert!(windows.iter().all(|window| *window >= 2500 * 8 / 10 * 5 / 4), "{windows:?}");
     }
 
     #[test]
