@@ -202,6 +202,7 @@ pub struct Agent {
     /// Civil time less uptime, when the hub was last told.
     told_offset_ms: Option<i64>,
     acked_at: Option<Instant>,
+    is_up: bool,
     /// Why the last link ended, in words.
     link_ended: Option<String>,
     way: Way,
@@ -297,6 +298,7 @@ impl Agent {
             hub_offset_ms: None,
             told_offset_ms: None,
             acked_at: None,
+            is_up: false,
             link_ended: None,
             lost: None,
             tick_count: 0,
@@ -933,6 +935,7 @@ impl Agent {
         if let Some(key) = welcome.next_key {
             self.outputs.push_back(Output::Pin(key));
         }
+        self.is_up = true;
         self.link_ended = None;
         self.outputs.push_back(Output::Link(None));
     }
@@ -956,7 +959,10 @@ impl Agent {
         if matches!(&reason, DownReason::Refused(close) if close.reason == CloseReason::Forked) {
             self.fork(now);
         }
-        self.end_runs(now);
+        // The runs of an outage end when it does: each dial that fails would end them again.
+        if std::mem::take(&mut self.is_up) {
+            self.end_runs(now);
+        }
         let lost = self.lost.take().filter(|_| reason == DownReason::Disconnected);
         self.link_ended = Some(lost.unwrap_or_else(|| reason.to_string()));
         self.outputs.push_back(Output::HangUp);

@@ -44,6 +44,8 @@ struct Bench {
     held: Vec<BTreeSet<u64>>,
     sent_bytes: u64,
     dial_count: u32,
+    /// Whether nobody answers a dial.
+    is_cut: bool,
     answer: Option<Answer>,
 }
 
@@ -54,7 +56,8 @@ impl Bench {
         let agent = open(&folder, limit, stamp(boot, uptime_ms));
         let held = vec![BTreeSet::new(); STREAM_COUNT];
         let (server, answer) = (None, None);
-        Bench { folder, limit, boot, uptime_ms, agent, server, held, sent_bytes: 0, dial_count: 0, answer }
+        let (sent_bytes, dial_count, is_cut) = (0, 0, false);
+        Bench { folder, limit, boot, uptime_ms, agent, server, held, sent_bytes, dial_count, is_cut, answer }
     }
 
     fn now(&self) -> Stamp {
@@ -75,6 +78,9 @@ impl Bench {
                 match output {
                     Output::Dial { .. } => {
                         self.dial_count += 1;
+                        if self.is_cut {
+                            continue;
+                        }
                         self.server = Some(Server::new(Instant(self.uptime_ms), Carrier::Stream));
                         inputs.push(Input::Connected(Carrier::Stream));
                     }
@@ -261,6 +267,26 @@ fn behind_the_reserve_nothing_goes() {
     assert!((59_000 - PACKET_BYTES_MAX..=60_000).contains(&report.day.used_bytes), "{report:?}");
     bench.live(60);
     assert_eq!(bench.waiting_count(Stream::Event), 0);
+}
+
+#[test]
+fn an_outage_ends_the_runs_when_it_does_however_many_dials_fail_meanwhile() {
+    let minutes = Stream::Series(Resolution::Minute, Class::Normal);
+    let mut bench = Bench::new(Limit::default());
+    bench.live(61);
+    let batch_count = |bench: &Bench| bench.agent.journal().next(minutes).0;
+    let (batches_before, dials_before) = (batch_count(&bench), bench.dial_count);
+    bench.is_cut = true;
+    bench.step(vec![Input::Disconnected(None)]);
+    bench.live(300);
+    assert!(bench.dial_count >= dials_before + 10, "{}", bench.dial_count);
+    // Ten windows each.
+    assert_eq!(batch_count(&bench) - batches_before, 30);
+    bench.is_cut = false;
+    bench.live(60);
+    assert_eq!(bench.waiting_count(minutes), 0);
+    // The batch that was open ended early.
+    assert!((36..=37).contains(&(batch_count(&bench) - batches_before)));
 }
 
 #[test]
