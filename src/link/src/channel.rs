@@ -464,7 +464,7 @@ impl Channel {
 
     fn timer(&self) -> Option<Instant> {
         let last = self.sent.back()?;
-        Some(last.at + self.estimator.timeout(self.timeout_count))
+        Some(last.at + self.estimator.timeout(self.timeout_count, self.in_flight_bytes))
     }
 
     /// When [`Channel::handle_timeout`] or [`Channel::poll_packet`] has something to do.
@@ -500,7 +500,7 @@ impl Channel {
 
     /// How long after a batch has arrived its ack is missed: the hub commits meanwhile.
     pub fn ack_patience(&self) -> Span {
-        Span(2 * self.estimator.timeout(0).0).min(ANSWER_MAX) + COMMIT
+        Span(2 * self.estimator.timeout(0, 0).0).min(ANSWER_MAX) + COMMIT
     }
 
     /// How often in a row nothing was heard of what was sent in time.

@@ -264,13 +264,19 @@ impl Estimator {
         usize::try_from(product.saturating_mul(gain) / 8).unwrap_or(usize::MAX).clamp(least, most)
     }
 
-    /// How long to wait for a receipt before what was sent is sent again, after so many attempts in a row.
-    pub fn timeout(&self, attempt_count: u32) -> Span {
-        let once = match (self.smoothed, self.round_trip) {
+    /// How long to wait for a receipt before what was sent is sent again, after so many attempts in a row: never less than the link
+    /// takes to carry the bytes that are on their way.
+    pub fn timeout(&self, attempt_count: u32, in_flight_bytes: usize) -> Span {
+        let usual = match (self.smoothed, self.round_trip) {
             (Some((smoothed, variation)), _) => Span(smoothed.0 + (4 * variation.0).max(10) + RECEIPT_DELAY.0),
             (None, Some((known, _))) => Span(3 * known.0),
             (None, None) => TIMEOUT_UNKNOWN,
         };
+        let carried = match (self.round_trip, self.rate.value()) {
+            (Some((smallest, _)), rate @ 1..) => smallest + Span(in_flight_bytes as u64 * 1000 / rate) + RECEIPT_DELAY,
+            _ => Span(0),
+        };
+        let once = usual.max(carried);
         Span(once.max(TIMEOUT_MIN).0 << attempt_count.min(8)).min(TIMEOUT_MAX)
     }
 }
@@ -442,16 +448,19 @@ mod tests {
     #[test]
     fn the_timer_follows_the_link_and_backs_off() {
         let mut estimator = Estimator::new(Instant(0), Estimate::default());
-        assert_eq!(estimator.timeout(0), Span::seconds(3));
-        assert_eq!(estimator.timeout(99), Span::seconds(8));
+        assert_eq!(estimator.timeout(0, 0), Span::seconds(3));
+        assert_eq!(estimator.timeout(99, 0), Span::seconds(8));
         for index in 0..50 {
             let mark = estimator.sent(Instant(index * 1000), 0);
             estimator.received(Instant(index * 1000 + 600), &mark, 100, true);
         }
-        assert_eq!(estimator.timeout(0), Span(630));
-        assert_eq!(estimator.timeout(2), Span(2520));
+        assert_eq!(estimator.timeout(0, 0), Span(630));
+        assert_eq!(estimator.timeout(2, 0), Span(2520));
         let known = Estimate { rate: 2500, round_trip: Span(700), loss: 0 };
-        assert_eq!(Estimator::new(Instant(0), known).timeout(0), Span(2100));
+        let estimator = Estimator::new(Instant(0), known);
+        assert_eq!(estimator.timeout(0, 0), Span(2100));
+        // Five seconds on the way, and the delays of link and receipt.
+        assert_eq!(estimator.timeout(0, 12_500), Span(5720));
     }
 
     #[test]
