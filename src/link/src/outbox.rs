@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use wire::frame::{Head, Part};
+use wire::frame::{Head, Part, SHARED_BYTES_MAX};
 use wire::limits::FRAME_BYTES_MAX;
 use wire::message::Kind;
 use wire::spent::Use;
@@ -18,6 +18,8 @@ pub struct Kept {
     head: Head,
     payload: Vec<u8>,
     label: Label,
+    /// How many bytes it begins with that the frame before it in the packet began with.
+    shared: usize,
 }
 
 /// What its sender calls a message; several may have the same.
@@ -45,7 +47,16 @@ impl Kept {
 
     /// What it is for, and its bytes with its head.
     pub fn cost(&self) -> (Use, usize) {
-        (self.label.purpose, self.head.frame_bytes(self.payload.len()))
+        (self.label.purpose, self.head.frame_bytes(self.payload.len() - self.shared))
+    }
+
+    /// How many bytes a frame behind this one need not say again.
+    fn shared_with(&self, next: &Kept) -> usize {
+        if self.head.part.is_some() || next.head.part.is_some() || self.head.kind != next.head.kind {
+            return 0;
+        }
+        let both = self.payload.iter().zip(&next.payload).take(SHARED_BYTES_MAX);
+        both.take_while(|(one, other)| one == other).count()
     }
 
     /// What stands before its payload.
@@ -104,6 +115,7 @@ impl Outbox {
     pub fn put_back(&mut self, kept: Vec<Kept>) {
         for mut frame in kept.into_iter().rev() {
             frame.label.purpose = Use::Overhead;
+            frame.shared = 0;
             self.lanes[frame.head.lane.index()].lost.push_front(frame);
         }
     }
@@ -140,19 +152,21 @@ impl Outbox {
         let mut room = bytes_max.saturating_sub(first_bytes);
         let mut kept: Vec<Kept> = Vec::new();
         for lane in open {
-            while let Some(frame) = self.lanes[lane.index()].next(room, kept.is_empty(), &mut self.message_count) {
-                room = room.saturating_sub(frame.head.frame_bytes(frame.payload.len()));
+            while let Some(mut frame) = self.lanes[lane.index()].next(room, kept.is_empty(), &mut self.message_count) {
+                frame.shared = kept.last().map_or(0, |before| before.shared_with(&frame));
+                room = room.saturating_sub(frame.cost().1);
                 kept.push(frame);
             }
         }
-        let frame_bytes: usize = kept.iter().map(|frame| frame.head.frame_bytes(frame.payload.len())).sum();
+        let frame_bytes: usize = kept.iter().map(|frame| frame.cost().1).sum();
         let first = first.filter(|_| kept.is_empty() || first_bytes + frame_bytes <= bytes_max);
         let mut bytes = Vec::with_capacity(first_bytes + frame_bytes);
         if let Some((kind, body)) = first {
             first_head(kind).put(body, is_datagram && kept.is_empty(), &mut bytes);
         }
         for (index, frame) in kept.iter().enumerate() {
-            frame.head.put(&frame.payload, is_datagram && index + 1 == kept.len(), &mut bytes);
+            let is_rest = is_datagram && index + 1 == kept.len();
+            frame.head.put_like(frame.shared, &frame.payload, is_rest, &mut bytes);
         }
         Packet { bytes, kept, has_first: first.is_some() }
     }
@@ -171,7 +185,7 @@ impl Waiting {
             && message.head.frame_bytes(message.bytes.len()) <= room
         {
             let Message { head, bytes, label, .. } = self.messages.pop_front()?;
-            return Some(Kept { head, payload: bytes, label });
+            return Some(Kept { head, payload: bytes, label, shared: 0 });
         }
         let part = message.part.unwrap_or(Part { message: message_count.wrapping_add(1), offset: 0, more: true });
         let mut head = Head { part: Some(part), ..message.head };
@@ -191,7 +205,7 @@ impl Waiting {
             head.part = Some(Part { more: false, ..part });
             self.messages.pop_front();
         }
-        Some(Kept { head, payload, label })
+        Some(Kept { head, payload, label, shared: 0 })
     }
 }
 
@@ -246,6 +260,18 @@ mod tests {
         outbox.put_back(lost.kept);
         let (_, messages) = drain(&mut outbox, 470);
         assert_eq!(messages.iter().map(|message| message[0]).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn messages_that_begin_alike_say_so_once_in_each_packet() {
+        let (mut outbox, whole_bytes) = (Outbox::default(), 2 + 1 + 40);
+        let messages: Vec<Vec<u8>> = (1..4).map(|own| [[7; 30], [own; 30]].concat()[20..].to_vec()).collect();
+        messages.iter().for_each(|message| outbox.push(Lane::Raw, Kind::Batch, message.clone(), Label::NONE));
+        let together = outbox.packet(None, &Lane::ALL, 470, true);
+        assert_eq!(together.bytes.len(), whole_bytes + (whole_bytes - 10) + (whole_bytes - 10 - 1));
+        outbox.put_back(together.kept);
+        // Alone in their packets they say all.
+        assert_eq!(drain(&mut outbox, whole_bytes), ([whole_bytes - 1; 3].to_vec(), messages));
     }
 
     #[test]

@@ -222,7 +222,7 @@ fn hear(state: &mut State, greeted: &mut Stamp, framed: Framed) -> Result<Option
         (State::Greeting, Some(Kind::Rotate)) => Heard::Rotate(talk::read(bytes).ok_or_else(nonsense)?),
         (State::Greeting, Some(Kind::Leave)) => Heard::Leave,
         (State::Waiting { .. } | State::Online { .. }, Some(Kind::Batch)) => {
-            let record = record::unpack(framed.bytes, greeted);
+            let record = record::unpack(&framed.bytes, greeted);
             Heard::Batch(record.map_err(|error| Problem::Protocol(format!("{error}")))?)
         }
         (State::Online { .. }, Some(Kind::Heartbeat)) => {

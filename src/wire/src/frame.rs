@@ -12,6 +12,15 @@
 //!         payload            with `rest`, all that is left of the datagram
 //! ```
 //!
+//! A frame of a whole message may be *like* the whole one right before it in its packet: of its kind, and with the same first bytes.
+//! Batches that were closed together are, and acks of them.
+//!
+//! ```text
+//! 0       head     u8        as above, with more and without part
+//! 1       shared   u8        how many bytes of the message before this one begins with, 1 to SHARED_BYTES_MAX
+//!         length   varint    of the other bytes, which follow
+//! ```
+//!
 //! A message that does not fit a packet goes in parts, with `more` set on all but the last. Messages of different lanes may be
 //! interleaved, so that an alert need not wait for the end of a bulk batch; over datagrams parts may arrive in any order, and
 //! more than once. A message of an unknown kind is passed over when it is `skippable`.
@@ -36,6 +45,9 @@ const REST: u8 = 1;
 
 /// Bytes of what stands before a payload, at their longest: head, kind, and three numbers below [`MESSAGE_BYTES_MAX`] or 2^32.
 pub const HEAD_BYTES_MAX: usize = 2 + 5 + 3 + 2;
+
+/// Bytes that a message may begin with that the one before it began with: more than stands before the payload of a record.
+pub const SHARED_BYTES_MAX: usize = 32;
 
 /// Messages that may be in parts at a time. A sender has one of each lane, and what it says again.
 const PARTIAL_COUNT_MAX: usize = 8;
@@ -119,24 +131,37 @@ impl Head {
     ///
     /// Panics: when the payload exceeds [`FRAME_BYTES_MAX`].
     pub fn put(&self, payload: &[u8], is_rest: bool, out: &mut Vec<u8>) {
+        self.put_like(0, payload, is_rest, out);
+    }
+
+    /// As [`Head::put`], of a whole message that begins with the same `shared` bytes as the one right before it in the packet, which is
+    /// of the same kind. The frame is as long as one of so many bytes less.
+    ///
+    /// Panics: as [`Head::put`]; when more than [`SHARED_BYTES_MAX`] are shared, or it is a part.
+    pub fn put_like(&self, shared: usize, payload: &[u8], is_rest: bool, out: &mut Vec<u8>) {
+        assert!(
+            shared <= SHARED_BYTES_MAX && (shared == 0 || self.part.is_none()),
+            "only what is whole shares a front"
+        );
         assert!(payload.len() <= FRAME_BYTES_MAX, "frames are bounded where they are cut");
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
         out.push(
             MARK | (self.lane as u8) << 4
                 | flag(self.part.is_some(), PART)
-                | flag(self.part.is_some_and(|part| part.more), MORE)
+                | flag(shared > 0 || self.part.is_some_and(|part| part.more), MORE)
                 | flag(self.skippable, SKIPPABLE)
                 | flag(is_rest, REST),
         );
-        out.push(self.kind);
+        out.push(if shared > 0 { shared as u8 } else { self.kind });
         if let Some(part) = self.part {
             varint::put(out, part.message.into());
             varint::put(out, part.offset.into());
         }
+        let own = &payload[shared..];
         if !is_rest {
-            varint::put(out, payload.len() as u64);
+            varint::put(out, own.len() as u64);
         }
-        out.extend_from_slice(payload);
+        out.extend_from_slice(own);
     }
 }
 
@@ -145,20 +170,40 @@ impl Head {
 pub struct Frame<'a> {
     /// What stood before the payload.
     pub head: Head,
+    /// How many bytes of the message before this one come before the payload.
+    pub shared: usize,
     /// The payload.
     pub payload: &'a [u8],
 }
 
-/// The next frame of `bytes`, and how many bytes it takes; `None` when it is not whole yet.
+/// Where a frame lies among bytes.
+struct Place {
+    head: Head,
+    shared: usize,
+    payload: Range<usize>,
+}
+
+impl Place {
+    fn frame(self, bytes: &[u8]) -> Frame<'_> {
+        Frame { head: self.head, shared: self.shared, payload: &bytes[self.payload] }
+    }
+}
+
+/// The next frame of `bytes`; `None` when it is not whole yet. `before` is the kind of the frame before it.
 ///
 /// Errors: the peer does not speak this protocol.
-fn take(bytes: &[u8], is_datagram: bool) -> Result<Option<(Head, Range<usize>)>, FrameError> {
+fn take(bytes: &[u8], before: Option<u8>, is_datagram: bool) -> Result<Option<Place>, FrameError> {
     let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
     if first & MARK_MASK != MARK {
         return Err(FrameError::Foreign(first));
     }
     let Some(lane) = Lane::ALL.get(usize::from(first >> 4 & 3)).copied() else { return Err(FrameError::Lane) };
-    let Some((&kind, mut rest)) = rest.split_first() else { return Ok(None) };
+    let Some((&second, mut rest)) = rest.split_first() else { return Ok(None) };
+    let (kind, shared) = match (first & (PART | MORE), before) {
+        (MORE, Some(before)) if (1..=SHARED_BYTES_MAX).contains(&second.into()) => (before, second.into()),
+        (MORE, _) => return Err(FrameError::Malformed),
+        _ => (second, 0),
+    };
     let mut number = || match varint::take(&mut rest) {
         Ok(number) => Ok(Some(number)),
         Err(varint::VarintError::Truncated) => Ok(None),
@@ -173,8 +218,6 @@ fn take(bytes: &[u8], is_datagram: bool) -> Result<Option<(Head, Range<usize>)>,
             return Err(FrameError::MessageTooLong);
         }
         part = Some(Part { message, offset: offset as u32, more: first & MORE != 0 });
-    } else if first & MORE != 0 {
-        return Err(FrameError::Malformed);
     }
     let length = match (first & REST != 0, is_datagram) {
         (true, true) => rest.len() as u64,
@@ -189,21 +232,22 @@ fn take(bytes: &[u8], is_datagram: bool) -> Result<Option<(Head, Range<usize>)>,
     }
     let start = bytes.len() - rest.len();
     let end = start + length as usize;
-    Ok((end <= bytes.len()).then_some((Head { lane, kind, skippable: first & SKIPPABLE != 0, part }, start..end)))
+    let head = Head { lane, kind, skippable: first & SKIPPABLE != 0, part };
+    Ok((end <= bytes.len()).then_some(Place { head, shared, payload: start..end }))
 }
 
 /// The frames of a whole datagram. Ends after the first error.
 pub fn frames(datagram: &[u8]) -> impl Iterator<Item = Result<Frame<'_>, FrameError>> {
-    let mut rest = datagram;
+    let (mut rest, mut before) = (datagram, None);
     core::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }
         let bytes = core::mem::take(&mut rest);
-        Some(take(bytes, true).and_then(|taken| {
-            let (head, payload) = taken.ok_or(FrameError::Malformed)?;
-            rest = &bytes[payload.end..];
-            Ok(Frame { head, payload: &bytes[payload] })
+        Some(take(bytes, before, true).and_then(|taken| {
+            let place = taken.ok_or(FrameError::Malformed)?;
+            (rest, before) = (&bytes[place.payload.end..], Some(place.head.kind));
+            Ok(place.frame(bytes))
         }))
     })
 }
@@ -213,6 +257,8 @@ pub fn frames(datagram: &[u8]) -> impl Iterator<Item = Result<Frame<'_>, FrameEr
 pub struct Splitter {
     input: Vec<u8>,
     taken: usize,
+    /// The kind of the frame that was taken last.
+    before: Option<u8>,
 }
 
 impl Splitter {
@@ -227,10 +273,11 @@ impl Splitter {
     ///
     /// Errors: the peer does not speak this protocol; nothing after it can be read.
     pub fn poll_frame(&mut self) -> Result<Option<Frame<'_>>, FrameError> {
-        let Some((head, payload)) = take(&self.input[self.taken..], false)? else { return Ok(None) };
-        let payload = self.taken + payload.start..self.taken + payload.end;
-        self.taken = payload.end;
-        Ok(Some(Frame { head, payload: &self.input[payload] }))
+        let bytes = &self.input[self.taken..];
+        let Some(place) = take(bytes, self.before, false)? else { return Ok(None) };
+        self.taken += place.payload.end;
+        self.before = Some(place.head.kind);
+        Ok(Some(place.frame(bytes)))
     }
 
     /// Bytes of frames that were handed out since the last chunk.
@@ -253,6 +300,8 @@ pub struct Framed {
 /// Puts messages together from frames in any order.
 #[derive(Debug, Default)]
 pub struct Assembler {
+    /// What the whole message before the next frame began with.
+    front: heapless::Vec<u8, SHARED_BYTES_MAX>,
     /// Oldest first.
     partial: Vec<Partial>,
     /// Numbers of messages that were in parts and are whole.
@@ -275,7 +324,16 @@ impl Assembler {
     /// Errors: the frame does not fit those before it.
     pub fn take(&mut self, frame: Frame<'_>) -> Result<Option<Framed>, FrameError> {
         let Head { kind, skippable, part, .. } = frame.head;
-        let Some(part) = part else { return Ok(Some(Framed { kind, skippable, bytes: frame.payload.to_vec() })) };
+        let Some(part) = part else {
+            let shared = self.front.get(..frame.shared).ok_or(FrameError::Malformed)?;
+            let bytes = [shared, frame.payload].concat();
+            if bytes.len() > FRAME_BYTES_MAX {
+                return Err(FrameError::FrameTooLong { bytes: bytes.len() as u64 });
+            }
+            self.front.clear();
+            self.front.extend(bytes.iter().take(SHARED_BYTES_MAX).copied());
+            return Ok(Some(Framed { kind, skippable, bytes }));
+        };
         if self.done.iter().any(|done| *done == part.message) {
             return Ok(None);
         }
@@ -428,10 +486,27 @@ mod tests {
         let mut assembler = Assembler::default();
         for message in 0..1000 {
             let part = Some(Part { message, offset: 0, more: true });
-            let frame = Frame { head: Head { part, ..head(Lane::Raw, 3) }, payload: b"x" };
+            let frame = Frame { head: Head { part, ..head(Lane::Raw, 3) }, shared: 0, payload: b"x" };
             assert_eq!(assembler.take(frame), Ok(None));
         }
         assert_eq!(assembler.partial.len(), PARTIAL_COUNT_MAX);
+    }
+
+    #[test]
+    fn a_message_need_not_say_again_what_the_one_before_it_began_with() {
+        let mut bytes = Vec::new();
+        head(Lane::Summary, 3).put(b"same front, one", false, &mut bytes);
+        head(Lane::Raw, 3).put_like(12, b"same front, other", false, &mut bytes);
+        assert_eq!(bytes.len(), 18 + head(Lane::Raw, 3).frame_bytes(5));
+        for chunk in [1, 5, bytes.len()] {
+            let expected = [(3, b"same front, one".to_vec()), (3, b"same front, other".to_vec())];
+            assert_eq!(read(&bytes, chunk).as_deref(), Ok(&expected[..]));
+        }
+        assert_eq!(read(&bytes[18..], 99), Err(FrameError::Malformed));
+        for shared in [0, 16, SHARED_BYTES_MAX as u8 + 1] {
+            bytes[19] = shared;
+            assert_eq!(read(&bytes, 99), Err(FrameError::Malformed), "{shared}");
+        }
     }
 
     #[test]

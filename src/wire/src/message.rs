@@ -229,12 +229,12 @@ pub struct Progress {
 /// Batches of one stream are durable at the hub.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
-    /// The stream.
-    pub stream: Stream,
-    /// Every number below this one.
+    /// Every number below this one. Batches that were closed together mostly have the same, so it comes where frames share it.
     pub cumulative: Seq,
     /// And these, lowest first.
     pub ranges: Vec<SeqRange, ACK_RANGES_MAX>,
+    /// The stream.
+    pub stream: Stream,
 }
 
 impl Ack {

@@ -16,13 +16,18 @@
 //!         payload  the rest        wire::batch
 //! ```
 //!
-//! On the link it is *packed*: what its stamp shares with the one in the hello is left out. Unpacking gives the same bytes, and the
-//! checksum says so.
+//! On the link it is *packed*: what its stamp shares with the one in the hello is left out, and what batches that were closed together
+//! have in common comes first, where their frames [share](crate::frame) it. Unpacking gives the same bytes, and the checksum says so.
 //!
 //! ```text
-//! 5       flags    u8              bit 7: packed
-//!         drift    varint          instead of boot, uptime and unix: zigzag of what civil time gained on uptime since the hello, ms
+//! 0       form     u8              bit 7: packed, bit 0: as in flags; 0: the record follows as it is
+//! 1       seq      varint
+//!         behind   varint
+//!         drift    varint          instead of boot and unix: zigzag of what civil time gained on uptime since the hello, ms
 //!         uptime   varint
+//!         crc      u32 LE
+//!         stream   u8
+//!         payload  the rest
 //! ```
 
 use alloc::vec::Vec;
@@ -31,7 +36,7 @@ use core::fmt;
 use codec::varint;
 
 use crate::id::Seq;
-use crate::limits::RECORD_BYTES_MAX;
+use crate::limits::{MESSAGE_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::stream::Stream;
 use crate::time::{BootId, Instant, Stamp, UnixTime};
 
@@ -143,10 +148,8 @@ pub fn seal(header: &Header, payload: &[u8], text: bool, out: &mut Vec<u8>) {
 }
 
 const FLAG_LZ4: u8 = 1;
-const FLAG_PACKED: u8 = 1 << 7;
-
-/// Where the numbers of a record begin.
-const NUMBERS_AT: usize = CRC_BYTES + 2;
+const PLAIN: u8 = 0;
+const PACKED: u8 = 1 << 7;
 
 /// Appends a sealed record as it travels behind a hello with the stamp `hello`: some nine bytes shorter when both are of one boot that
 /// knows the time, else as it is.
@@ -154,47 +157,53 @@ const NUMBERS_AT: usize = CRC_BYTES + 2;
 /// Panics: when the bytes are no record of ours.
 pub fn pack(record: &[u8], hello: &Stamp, out: &mut Vec<u8>) {
     let opened = Record::open(record).expect("records that are sent were checked when they were read");
-    let stamp = opened.header.stamp;
+    let Header { seq, run, stamp, .. } = opened.header;
     let drift = stamp.unix.zip(hello.unix).map(|(unix, hello_unix)| {
         let gained = unix.0.wrapping_sub(stamp.uptime.0);
         gained.wrapping_sub(hello_unix.0.wrapping_sub(hello.uptime.0)) as i64
     });
-    let Some(drift) = drift.filter(|_| stamp.boot == hello.boot) else { return out.extend_from_slice(record) };
-    let (seq, behind) = (opened.header.seq.0, opened.header.seq.0 - opened.header.run.0);
-    let numbers = NUMBERS_AT + varint::len(seq) + varint::len(behind);
-    out.extend_from_slice(&record[..numbers]);
-    let flags = out.len() - numbers + NUMBERS_AT - 1;
-    out[flags] |= FLAG_PACKED;
-    varint::put(out, varint::zigzag(drift));
-    varint::put(out, stamp.uptime.0);
+    let Some(drift) = drift.filter(|_| stamp.boot == hello.boot) else {
+        out.push(PLAIN);
+        return out.extend_from_slice(record);
+    };
+    out.push(PACKED | if opened.compressed { FLAG_LZ4 } else { 0 });
+    for number in [seq.0, seq.0 - run.0, varint::zigzag(drift), stamp.uptime.0] {
+        varint::put(out, number);
+    }
+    out.extend_from_slice(&record[..=CRC_BYTES]);
     out.extend_from_slice(opened.stored);
 }
 
-/// The sealed record that was [packed](pack). What was not packed comes back as it is; its checksum is for [`Record::open`] to check.
+/// The sealed record that was [packed](pack); its checksum is for [`Record::open`] to check.
 ///
-/// Errors: [`RecordError::Header`] when the bytes behind the flag make no sense, [`RecordError::Size`] when they are too many.
-pub fn unpack(packed: Vec<u8>, hello: &Stamp) -> Result<Vec<u8>, RecordError> {
-    let Some(flags) = packed.get(NUMBERS_AT - 1).copied().filter(|flags| flags & FLAG_PACKED != 0) else {
-        return Ok(packed);
-    };
-    if packed.len() > RECORD_BYTES_MAX {
+/// Errors: [`RecordError::Header`] when what stands before the payload makes no sense, [`RecordError::Size`] when there are too many
+/// bytes.
+pub fn unpack(packed: &[u8], hello: &Stamp) -> Result<Vec<u8>, RecordError> {
+    if packed.len() > MESSAGE_BYTES_MAX {
         return Err(RecordError::Size { bytes: packed.len() });
     }
-    let mut rest = &packed[NUMBERS_AT..];
+    let (form, mut rest) = packed.split_first().ok_or(RecordError::Header)?;
+    let flags = match *form {
+        PLAIN => return Ok(rest.to_vec()),
+        form => form & !PACKED,
+    };
+    if form & PACKED == 0 || flags & !FLAG_LZ4 != 0 {
+        return Err(RecordError::Header);
+    }
     let mut number = || varint::take(&mut rest).map_err(|_| RecordError::Header);
-    let (_seq, _behind) = (number()?, number()?);
-    let numbers = packed.len() - rest.len();
-    let mut number = || varint::take(&mut rest).map_err(|_| RecordError::Header);
-    let (drift, uptime) = (varint::unzigzag(number()?), number()?);
+    let (seq, behind, drift, uptime) = (number()?, number()?, varint::unzigzag(number()?), number()?);
+    let (crc_and_stream, payload) = rest.split_at_checked(CRC_BYTES + 1).ok_or(RecordError::Header)?;
     let hello_unix = hello.unix.ok_or(RecordError::Header)?;
     let gained = hello_unix.0.wrapping_sub(hello.uptime.0).wrapping_add_signed(drift);
     let mut out = Vec::with_capacity(packed.len() + 12);
-    out.extend_from_slice(&packed[..numbers]);
-    out[NUMBERS_AT - 1] = flags & !FLAG_PACKED;
+    out.extend_from_slice(crc_and_stream);
+    out.push(flags);
+    varint::put(&mut out, seq);
+    varint::put(&mut out, behind);
     out.extend_from_slice(&hello.boot.0.to_le_bytes());
     varint::put(&mut out, uptime);
     varint::put(&mut out, gained.wrapping_add(uptime).saturating_add(1));
-    out.extend_from_slice(rest);
+    out.extend_from_slice(payload);
     Ok(out)
 }
 
@@ -297,24 +306,45 @@ mod tests {
     fn a_record_travels_without_what_the_hello_has_said() {
         let unix = |ms: u64| Some(UnixTime(1_700_000_000_000 + ms));
         let hello = Stamp { boot: BootId(9), uptime: Instant(50_000), unix: unix(0) };
-        let check = |stamp: Stamp, saved_bytes: usize| {
+        let check = |stamp: Stamp, saved_bytes: isize| {
             let (mut record, mut packed) = (Vec::new(), Vec::new());
             seal(&Header { stamp, ..HEADER }, b"some payload", false, &mut record);
             pack(&record, &hello, &mut packed);
-            assert_eq!(record.len() - packed.len(), saved_bytes, "{stamp:?}");
-            assert_eq!(unpack(packed, &hello), Ok(record));
+            assert_eq!(record.len() as isize - packed.len() as isize, saved_bytes, "{stamp:?}");
+            assert_eq!(unpack(&packed, &hello), Ok(record));
+            for cut in 0..packed.len() {
+                // What is left of it may look like a record, and its checksum says that it is none.
+                assert!(unpack(&packed[..cut], &hello).is_ok_and(|cut| Record::open(&cut).is_err()) || cut < 16);
+            }
         };
         check(Stamp { uptime: Instant(80_000), unix: unix(30_000), ..hello }, 9);
         check(Stamp { uptime: Instant(80_000), unix: unix(30_700), ..hello }, 8);
         check(Stamp { uptime: Instant(3), unix: unix(0), ..hello }, 7);
-        check(Stamp { boot: BootId(8), ..hello }, 0);
-        check(Stamp { unix: None, ..hello }, 0);
-        assert_eq!(unpack(b"short".to_vec(), &hello), Ok(b"short".to_vec()));
-        let nonsense = [0, 0, 0, 0, 6, 0x80, 0xff].to_vec();
-        assert_eq!(unpack(nonsense.clone(), &hello), Err(RecordError::Header));
-        let whole = [0, 0, 0, 0, 6, 0x80, 1, 0, 4, 9].to_vec();
-        assert!(unpack(whole.clone(), &hello).is_ok());
-        assert_eq!(unpack(whole, &Stamp { unix: None, ..hello }), Err(RecordError::Header));
+        check(Stamp { boot: BootId(8), ..hello }, -1);
+        check(Stamp { unix: None, ..hello }, -1);
+        let whole = [0x80, 1, 0, 4, 9, 0, 0, 0, 0, 6];
+        assert!(unpack(&whole, &hello).is_ok());
+        assert_eq!(unpack(&whole, &Stamp { unix: None, ..hello }), Err(RecordError::Header));
+        for nonsense in [&[][..], &[0x80, 0xff], &[1, 2, 3], &[0x82, 1, 0, 4, 9, 0, 0, 0, 0, 6], &whole[..9]] {
+            assert_eq!(unpack(nonsense, &hello), Err(RecordError::Header), "{nonsense:?}");
+        }
+        assert_eq!(
+            unpack(&alloc::vec![0; MESSAGE_BYTES_MAX + 1], &hello),
+            Err(RecordError::Size { bytes: MESSAGE_BYTES_MAX + 1 })
+        );
+    }
+
+    #[test]
+    fn batches_that_were_closed_together_begin_with_the_same_bytes() {
+        let hello = Stamp { uptime: Instant(50_000), unix: Some(UnixTime(1_700_000_000_000)), ..HEADER.stamp };
+        let packed = Class::ALL.map(|class| {
+            let (mut record, mut packed) = (Vec::new(), Vec::new());
+            seal(&Header { stream: Stream::raw(class), ..HEADER }, b"some payload", false, &mut record);
+            pack(&record, &hello, &mut packed);
+            packed
+        });
+        let shared = packed[0].iter().zip(&packed[1]).take_while(|(one, other)| one == other).count();
+        assert!(shared >= packed[0].len() - CRC_BYTES - 1 - b"some payload".len(), "{shared}");
     }
 
     #[test]
