@@ -30,6 +30,9 @@ const PACKET_BYTES_MIN: usize = 256;
 /// Packets that fit the window; of fewer a receipt that is late would stop the link.
 const WINDOW_PACKET_COUNT: usize = 4;
 
+/// Bytes of a receipt and of the heads of a few frames.
+const HEADS_BYTES: usize = 32;
+
 /// How long a packet may hold a link on which nothing else is on its way: an alert behind it is still there within a second.
 const ALONE: Span = Span(500);
 
@@ -76,6 +79,14 @@ impl Carrier {
         match self {
             Carrier::Datagram => 28 + 22,
             Carrier::Stream => 52 + 22,
+        }
+    }
+
+    /// Bytes of the largest packet: what every path carries of datagrams, and of a stream what goes in one segment over Ethernet.
+    pub const fn packet_bytes_max(self) -> usize {
+        match self {
+            Carrier::Datagram => FRAME_BYTES_MAX + 20,
+            Carrier::Stream => 1500 - self.around_bytes(),
         }
     }
 
@@ -154,7 +165,7 @@ impl Channel {
             estimator: Estimator::new(now, known),
             timeout_count: 0,
             heard_at: now,
-            packet_bytes_max: FRAME_BYTES_MAX + 20,
+            packet_bytes_max: carrier.packet_bytes_max(),
             is_answered: carrier == Carrier::Stream,
             first: Vec::new(),
             is_repeat_due: false,
@@ -215,7 +226,7 @@ impl Channel {
     /// what fits the path goes at once, and next to a ping as much as the link carries in a moment.
     fn packet_bytes(&self) -> usize {
         let waiting_bytes = self.outbox.all_waiting_bytes();
-        if self.in_flight_bytes == 0 && waiting_bytes + 64 < self.packet_bytes_max {
+        if self.in_flight_bytes == 0 && waiting_bytes + HEADS_BYTES < self.packet_bytes_max {
             return self.packet_bytes_max;
         }
         let window_bytes = self.window_bytes();

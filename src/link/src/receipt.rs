@@ -13,10 +13,10 @@ use alloc::vec::Vec;
 
 use codec::varint;
 use wire::frame;
-use wire::limits::FRAME_BYTES_MAX;
 use wire::message::Kind;
 use wire::time::{Instant, Span};
 
+use crate::channel::Carrier;
 use crate::estimator::RECEIPT_DELAY;
 
 /// Ranges that are remembered, and said. What was missing for so long is missing for good: its sender has said it again.
@@ -51,7 +51,7 @@ impl Received {
     /// Bytes of frames arrived on a stream, all at once: one packet, whatever is in it, unless they are more than that.
     pub fn bytes(&mut self, now: Instant, bytes: usize, wants_receipt: bool) {
         self.bytes += bytes as u64;
-        self.pending_count += u32::from(wants_receipt && bytes > FRAME_BYTES_MAX);
+        self.pending_count += u32::from(wants_receipt && bytes > Carrier::Stream.packet_bytes_max());
         self.put_off(now, wants_receipt);
     }
 
