@@ -1,4 +1,4 @@
-//! Adaptive probabilities of one decision, and two of them mixed.
+//! Adaptive probabilities of one decision, and three of them mixed.
 //!
 //! Mixing in the logistic domain with weights that learn is M. Mahoney's (PAQ, lpaq): each context says how sure it is, and
 //! the weights learn which of them to believe. All in integers, so that both ends agree on every machine.
@@ -7,17 +7,11 @@ use crate::range::{Coder, PROBABILITY_BITS};
 
 const ONE: i32 = 1 << PROBABILITY_BITS;
 
-/// How far a probability moves, in 1/65536 of the way, by how often it was used: 1 / (count + 1.6), as a mean would, and then
-/// as a moving one.
-const RATES: [i32; 16] = {
-    let mut rates = [0; 16];
-    let mut count = 0;
-    while count < 16 {
-        rates[count] = 655_360 / (10 * count as i32 + 16);
-        count += 1;
-    }
-    rates
-};
+/// How far a probability moves, in 1/65536 of the way, by how often it was used: 1 / (count + 1.6), as a mean would, then in longer
+/// steps to the 1/32 of a moving one.
+const RATES: [i32; 16] = [
+    40_960, 25_206, 18_204, 14_246, 11_702, 9_929, 8_623, 7_620, 6_826, 6_182, 4_681, 3_972, 3_344, 2_839, 2_413, 2_048,
+];
 
 /// The probability of a decision: 12 bits of it, less one half, over 4 bits of how often it was used. Zero knows nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,20 +40,24 @@ impl Bit {
     }
 }
 
-/// Weights of two contexts, in 1/65536; zero stands for 0.625, so that one that was never used is zero.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Mixer([i32; 2]);
+/// How many contexts are mixed.
+pub(crate) const CONTEXT_COUNT: usize = 3;
 
-const WEIGHT: i32 = 40_960;
+/// Weights of contexts, in 1/65536; zero stands for 0.41, so that one that was never used is zero.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mixer([i32; CONTEXT_COUNT]);
+
+const WEIGHT: i32 = 27_000;
 const WEIGHT_MAX: i32 = 4 << 16;
 /// How fast weights learn, in 1/16384 of error times certainty.
 const LEARNING: i32 = 6;
 
 impl Mixer {
-    /// Codes one decision in two contexts.
-    pub(crate) fn code(&mut self, coder: &mut impl Coder, own: &mut Bit, shared: &mut Bit, bit: bool) -> bool {
-        let stretched = [stretch(own.one()), stretch(shared.one())];
-        let dot: i64 = (0..2).map(|i| i64::from(stretched[i]) * i64::from(self.0[i] + WEIGHT)).sum();
+    /// Codes one decision in all its contexts.
+    pub(crate) fn code(&mut self, coder: &mut impl Coder, contexts: [&mut Bit; CONTEXT_COUNT], bit: bool) -> bool {
+        let stretched = contexts.each_ref().map(|context| stretch(context.one()));
+        let parts = stretched.iter().zip(&self.0);
+        let dot: i64 = parts.map(|(stretched, weight)| i64::from(*stretched) * i64::from(weight + WEIGHT)).sum();
         let one = squash((dot >> 16) as i32);
         let bit = coder.bit(one as u32, bit);
         let error = if bit { ONE - one } else { -one };
@@ -67,8 +65,7 @@ impl Mixer {
             let step = (stretched * error * LEARNING + 0x2000) >> 14;
             *weight = (*weight + step).clamp(-WEIGHT_MAX, WEIGHT_MAX);
         }
-        own.learn(bit);
-        shared.learn(bit);
+        contexts.into_iter().for_each(|context| context.learn(bit));
         bit
     }
 }
@@ -153,11 +150,12 @@ mod tests {
     }
 
     #[test]
-    fn the_better_of_two_contexts_is_believed() {
-        let (mut cost, mut mixer, mut shared) = (Cost(0.0), Mixer::default(), Bit::default());
+    fn the_best_of_the_contexts_is_believed() {
+        let (mut cost, mut mixer, mut shared) = (Cost(0.0), Mixer::default(), [Bit::default(); 2]);
         let mut own = [Bit::default(); 2];
         for index in 0..2000 {
-            mixer.code(&mut cost, &mut own[index % 2], &mut shared, index % 2 == 0);
+            let [one, other] = &mut shared;
+            mixer.code(&mut cost, [&mut own[index % 2], one, other], index % 2 == 0);
         }
         assert!(cost.0 < 60.0, "{}", cost.0);
     }

@@ -5,13 +5,13 @@
 //! changes of the slot (memory moves in pages), where it is a multiple. Then come: is it zero, its sign, the length of its
 //! magnitude and two bits behind the leading one in adaptive contexts; the rest as it is.
 //!
-//! Each decision has a context of the slot's own and one that all slots of about the same size share: the shared one knows
-//! what to expect before the slot's own has seen enough.
+//! Each decision has a context of the slot's own, one that all slots of about the same size share, and one that those share whose
+//! last residual was as long: the shared ones know what to expect before the slot's own has seen enough, and that a burst goes on.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::bit::{Bit, Mixer};
+use crate::bit::{Bit, CONTEXT_COUNT, Mixer};
 use crate::divisor::greatest_common_divisor;
 use crate::range::Coder;
 use crate::relation::{self, Edit, Term, Terms};
@@ -46,6 +46,8 @@ struct Slot {
     /// Which of the last residuals were zero, newest in bit 0.
     zeros: u8,
     sign: u8,
+    /// The length of the last residual that was not zero.
+    last_length: u8,
     /// The expected length of a residual, in 1/32 bits.
     length: i16,
     is_zero: [Bit; 4],
@@ -74,6 +76,7 @@ impl Slot {
             age: 0,
             zeros: 0,
             sign: 0,
+            last_length: 0,
             length: 0,
             is_zero: Default::default(),
             is_negative: Default::default(),
@@ -81,6 +84,15 @@ impl Slot {
             lengths: Default::default(),
         }
     }
+}
+
+/// What slots share whose last residual had the same length.
+#[derive(Clone, Copy, Debug, Default)]
+struct Alike {
+    is_zero: [Bit; 8],
+    is_negative: [Bit; 3],
+    is_multiple: Bit,
+    lengths: [Bit; LENGTH_MAX as usize],
 }
 
 /// What all slots share.
@@ -94,6 +106,8 @@ struct Shared {
     is_negative: [[Bit; 3]; PREDICTIONS],
     is_multiple: [Bit; 16],
     lengths: Vec<[Bit; LENGTH_MAX as usize]>,
+    /// By the length of the last residual.
+    alike: Vec<Alike>,
     /// By length, then by the bits before.
     mantissa: [[Bit; 4]; 65],
     first_sign: Bit,
@@ -117,6 +131,7 @@ impl Shared {
             is_negative: Default::default(),
             is_multiple: Default::default(),
             lengths: alloc::vec![[Bit::default(); LENGTH_MAX as usize]; SIZE_COUNT],
+            alike: alloc::vec![Alike::default(); LENGTH_MAX as usize + 1],
             mantissa: [[Bit::default(); 4]; 65],
             first_sign: Bit::default(),
             first_lengths: [Bit::default(); 64],
@@ -164,7 +179,8 @@ impl Model {
         size_of::<Model>()
             + size_of::<Shared>()
             + self.slots.len() * size_of::<Slot>()
-            + SIZE_COUNT * size_of::<[Bit; 32]>()
+            + size_of_val(&self.shared.lengths[..])
+            + size_of_val(&self.shared.alike[..])
     }
 
     /// Forgets everything. Memory stays.
@@ -309,15 +325,14 @@ impl Column {
     }
 }
 
-/// One decision: mixed of both contexts, or in the shared one alone.
+/// One decision: mixed of the slot's own context and the shared ones, or in that of its size alone.
 fn decide<const MIX: bool>(
     mixer: &mut Mixer,
     coder: &mut impl Coder,
-    own: &mut Bit,
-    common: &mut Bit,
+    contexts: [&mut Bit; CONTEXT_COUNT],
     bit: bool,
 ) -> bool {
-    if MIX { mixer.code(coder, own, common, bit) } else { common.code(coder, bit) }
+    if MIX { mixer.code(coder, contexts, bit) } else { contexts[1].code(coder, bit) }
 }
 
 fn code_value<const MIX: bool>(
@@ -387,13 +402,9 @@ fn code_residual<const MIX: bool>(
 ) -> i64 {
     let size = ((slot.length + 8) >> 4).clamp(0, SIZE_COUNT as i16 - 1) as usize;
     let zeros = usize::from(slot.zeros & 7);
-    let is_zero = decide::<MIX>(
-        &mut shared.zero_mixer,
-        coder,
-        &mut slot.is_zero[zeros & 3],
-        &mut shared.is_zero[size.min(31)][zeros],
-        residual == 0,
-    );
+    let alike = &mut shared.alike[usize::from(slot.last_length)];
+    let contexts = [&mut slot.is_zero[zeros & 3], &mut shared.is_zero[size.min(31)][zeros], &mut alike.is_zero[zeros]];
+    let is_zero = decide::<MIX>(&mut shared.zero_mixer, coder, contexts, residual == 0);
     slot.zeros = slot.zeros << 1 | u8::from(is_zero);
     if is_zero {
         learn_length(slot, 0);
@@ -402,28 +413,33 @@ fn code_residual<const MIX: bool>(
     let mut unit = 1;
     if grain > 1 {
         let known = &mut shared.is_multiple[usize::from(slot.grain_age)];
-        if decide::<MIX>(&mut shared.multiple_mixer, coder, &mut slot.is_multiple, known, residual % grain == 0) {
+        let contexts = [&mut slot.is_multiple, known, &mut alike.is_multiple];
+        if decide::<MIX>(&mut shared.multiple_mixer, coder, contexts, residual % grain == 0) {
             unit = grain;
         }
     }
     let residual = residual / unit;
     let last_sign = usize::from(slot.sign);
-    let common = &mut shared.is_negative[prediction][last_sign];
-    let own = &mut slot.is_negative[last_sign];
-    let is_negative = decide::<MIX>(&mut shared.sign_mixer, coder, own, common, residual < 0);
+    let contexts = [
+        &mut slot.is_negative[last_sign],
+        &mut shared.is_negative[prediction][last_sign],
+        &mut alike.is_negative[last_sign],
+    ];
+    let is_negative = decide::<MIX>(&mut shared.sign_mixer, coder, contexts, residual < 0);
     slot.sign = 1 + u8::from(is_negative);
 
     let (own, common, mixers) = (&mut slot.lengths, &mut shared.lengths[size], &mut shared.length_mixers);
     let mut depth = 0;
     let mut length = 1 + code_tree(5, (bit_length(residual).max(1) - 1).min(LENGTH_MAX - 1), |node, bit| {
         depth += 1;
-        decide::<MIX>(&mut mixers[depth - 1], coder, &mut own[node], &mut common[node], bit)
+        decide::<MIX>(&mut mixers[depth - 1], coder, [&mut own[node], &mut common[node], &mut alike.lengths[node]], bit)
     });
     if length == LENGTH_MAX {
         length = (length + coder.raw(u64::from(bit_length(residual).max(LENGTH_MAX) - LENGTH_MAX), 6) as u32).min(64);
     }
     let magnitude = code_mantissa(&mut shared.mantissa[length as usize], coder, length, residual.unsigned_abs());
     learn_length(slot, length);
+    slot.last_length = length.min(LENGTH_MAX) as u8;
     with_sign(magnitude, is_negative).wrapping_mul(unit)
 }
 

@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn the_bytes_are_the_same_on_every_machine() {
         // FNV-1a over all batches: what changes it changes the format.
-        const GOLDEN: [u64; 3] = [7_546_003_991_173_529_545, 5_794_910_256_747_937_127, 9_221_955_725_695_792_885];
+        const GOLDEN: [u64; 3] = [5_938_522_468_885_254_285, 5_879_837_031_372_845_151, 5_355_074_613_109_032_547];
         let hash = |seed| {
             let bytes = check(&rows(seed, 200), 4).concat();
             bytes

@@ -454,7 +454,7 @@ mod tests {
         let hash = bytes
             .iter()
             .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
-        assert_eq!(hash, 7_371_210_716_547_968_638);
+        assert_eq!(hash, 3_964_449_824_892_956_035);
     }
 
     #[test]
