@@ -61,7 +61,7 @@ fn honest() -> Vec<Vec<u8>> {
     let mut sealed = Vec::new();
     seal(&header, &payload, true, &mut sealed);
     corpus.push(sealed.clone());
-    corpus.push(link::talk::raw_frames(Lane::Urgent, Kind::Batch, &sealed, 1));
+    corpus.push(link::talk::raw_frames(Lane::Urgent, Kind::Batch, &wire::record::plain(&sealed), 1));
 
     let mut names = Vec::new();
     batch::put_dictionary(1, SeriesId(0), &mut names);

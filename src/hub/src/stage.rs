@@ -9,7 +9,7 @@ use store::change::Change;
 use wire::class::Class;
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::message::{Checksum, Enroll, Enrolled, Fingerprint, Hello, Kind, VERSION};
-use wire::record::{Header, seal};
+use wire::record::{Header, plain, seal};
 use wire::stream::{Lane, Stream};
 use wire::time::{Instant, Span, Stamp, UnixTime};
 
@@ -119,7 +119,7 @@ impl Stage {
             Header { stream: Stream::raw(Class::Normal), seq: Seq(seq), run: Seq(seq), stamp: Stamp::default() };
         let mut record = Vec::new();
         seal(&header, b"payload", false, &mut record);
-        received(peer, talk::raw_frames(Lane::Raw, Kind::Batch, &record, seq as u32))
+        received(peer, talk::raw_frames(Lane::Raw, Kind::Batch, &plain(&record), seq as u32))
     }
 
     /// A machine that was let in.

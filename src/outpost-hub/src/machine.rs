@@ -21,7 +21,7 @@ use wire::event::Event;
 use wire::id::{DeviceId, JournalId, Seq, SeriesId};
 use wire::limits::SERIES_COUNT_MAX;
 use wire::message::{Ack, Close, CloseReason, Enroll, Enrolled, Fingerprint, Hello, Kind, VERSION};
-use wire::record::{Header, seal};
+use wire::record::{Header, plain, seal};
 use wire::series::Series;
 use wire::stream::{Lane, STREAM_COUNT, Stream};
 use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
@@ -174,7 +174,7 @@ impl Link {
 
     pub(crate) fn send_batch(&mut self, record: &[u8]) {
         self.sent_count += 1;
-        self.write(&talk::raw_frames(Lane::Raw, Kind::Batch, record, self.sent_count));
+        self.write(&talk::raw_frames(Lane::Raw, Kind::Batch, &plain(record), self.sent_count));
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {

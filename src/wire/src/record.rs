@@ -163,8 +163,7 @@ pub fn pack(record: &[u8], hello: &Stamp, out: &mut Vec<u8>) {
         gained.wrapping_sub(hello_unix.0.wrapping_sub(hello.uptime.0)) as i64
     });
     let Some(drift) = drift.filter(|_| stamp.boot == hello.boot) else {
-        out.push(PLAIN);
-        return out.extend_from_slice(record);
+        return out.extend_from_slice(&plain(record));
     };
     out.push(PACKED | if opened.compressed { FLAG_LZ4 } else { 0 });
     for number in [seq.0, seq.0 - run.0, varint::zigzag(drift), stamp.uptime.0] {
@@ -172,6 +171,11 @@ pub fn pack(record: &[u8], hello: &Stamp, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&record[..=CRC_BYTES]);
     out.extend_from_slice(opened.stored);
+}
+
+/// A sealed record as it travels when it shares nothing with a hello.
+pub fn plain(record: &[u8]) -> Vec<u8> {
+    [&[PLAIN], record].concat()
 }
 
 /// The sealed record that was [packed](pack); its checksum is for [`Record::open`] to check.
