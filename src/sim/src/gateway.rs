@@ -12,6 +12,7 @@ use journal::journal::Settings as JournalSettings;
 use link::client::Timing;
 use link::talk;
 use wire::class::{CLASS_COUNT, Class};
+use wire::frame::Assembler;
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::message::{self, Ack, Fingerprint};
 use wire::ranges::RangeSet;
@@ -374,11 +375,11 @@ impl Gateway {
     /// The hub says this to the gateway: what of it is an ack is held against the hub later.
     pub fn note_acks(&mut self, bytes: &[u8]) {
         let Some(journal) = self.agent.as_ref().map(|agent| agent.journal().id()) else { return };
+        let mut assembler = Assembler::default();
         for frame in wire::frame::frames(bytes).map_while(Result::ok) {
-            if frame.head.kind != message::Kind::Ack as u8 {
-                continue;
-            }
-            let ack: Ack = talk::read(frame.payload).expect("the hub says whole acks");
+            let whole = assembler.take(frame).expect("the hub keeps the rules");
+            let Some(framed) = whole.filter(|framed| framed.kind == message::Kind::Ack as u8) else { continue };
+            let ack: Ack = talk::read(&framed.bytes).expect("the hub says whole acks");
             let acked = self.acked.entry((journal, ack.stream)).or_default();
             for range in ack.held() {
                 acked.insert_range(range).expect("the hub's own set has as much room");
