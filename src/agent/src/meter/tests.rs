@@ -13,6 +13,7 @@ use wire::id::DeviceId;
 use wire::message::{Ack, Pong, Progress, Welcome};
 use wire::ranges::RangeSet;
 use wire::record::Record;
+use wire::stream::Resolution;
 use wire::time::{BootId, UnixTime};
 
 use super::*;
