@@ -44,6 +44,7 @@ use wire::record::Record;
 use wire::series::Kind as SeriesKind;
 use wire::stream::{Lane, Stream};
 use wire::time::{Instant, Span, Stamp, UnixTime};
+use wire::version::Versions;
 use wire::window::WindowReader;
 
 /// A parser under the name of its corpus's folder.
@@ -350,7 +351,7 @@ fn run(bytes: &[u8]) {
 
 fn server(bytes: &[u8]) {
     for carrier in [Carrier::Stream, Carrier::Datagram] {
-        let mut server = Server::new(Instant(0), carrier);
+        let mut server = Server::new(Instant(0), carrier, Versions::HUB);
         for (number, bytes) in bytes.split(|byte| *byte == 0xfe).enumerate() {
             let number = (carrier == Carrier::Datagram).then_some(number as u64);
             let _ = server.receive(Instant(1), number, bytes, |_| {});

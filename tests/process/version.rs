@@ -12,17 +12,18 @@ use rustls::{ClientConnection, ServerConnection, Stream};
 use wire::id::JournalId;
 use wire::message::{Close, CloseReason, Enroll, Fingerprint, Hello, Kind};
 use wire::time::Span;
+use wire::version::Versions;
 
 use super::stage::{Agent, Hub, Scratch, eventually};
 
 const QUICK: [&str; 3] = ["interval = 1s", "batch_age = 1s", "process_interval = off"];
 
-fn hello(versions: (u16, u16)) -> Vec<u8> {
+fn hello(versions: Versions) -> Vec<u8> {
     let hello = Hello { versions, journal: JournalId(1), heartbeat: Span::seconds(60), ..Hello::default() };
     talk::frames(Kind::Hello, &hello)
 }
 
-fn enroll(versions: (u16, u16), token: &Token) -> Vec<u8> {
+fn enroll(versions: Versions, token: &Token) -> Vec<u8> {
     let enroll = Enroll { versions, secret: token.secret, hostname: Default::default(), agent: Default::default() };
     talk::frames(Kind::Enroll, &enroll)
 }
@@ -54,12 +55,16 @@ fn a_stranger_is_told_why_and_the_enrolled_go_on() {
 
     let text = hub.token(&[]);
     let token: Token = text.parse().expect("the hub makes tokens");
-    for words in [hello((7, 9)), enroll((7, 9), &token)] {
+    let later = Versions { lowest: 7, highest: 9 };
+    for words in [hello(later), enroll(later, &token)] {
         let close = refusal(hub.address(), token.hub, &words);
         assert_eq!(close.reason, CloseReason::Version);
-        assert!(close.detail.contains("7 to 9") && close.detail.contains("hub speaks 0"), "{}", close.detail);
+        assert_eq!(&close.detail[..], format!("device speaks 7 to 9, hub speaks {}", Versions::HUB));
     }
-    assert_eq!(refusal(hub.address(), token.hub, &hello((0, 3))).reason, CloseReason::UnknownKey);
+    assert_eq!(
+        refusal(hub.address(), token.hub, &hello(Versions { lowest: 0, highest: 3 })).reason,
+        CloseReason::UnknownKey
+    );
     let garbage = b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n";
     assert_eq!(refusal(hub.address(), token.hub, garbage).reason, CloseReason::Protocol);
 
@@ -80,7 +85,7 @@ fn refuse_once(listener: &TcpListener, key: &Key) {
     let mut stream = Stream::new(&mut connection, &mut socket);
     let mut greeting = [0; 1024];
     assert!(stream.read(&mut greeting).expect("the agent greets") > 0);
-    let words = talk::close_frames(CloseReason::Version, "gateway speaks 0 to 0, hub speaks 9");
+    let words = talk::close_frames(CloseReason::Version, "device speaks 1, hub speaks 9");
     stream.write_all(&words).expect("the agent takes bytes");
     stream.conn.send_close_notify();
     stream.flush().expect("the agent takes bytes");

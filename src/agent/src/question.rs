@@ -99,6 +99,8 @@ pub struct Status {
     pub kept_count: u64,
     /// Batches sent and not acked.
     pub in_flight_count: u32,
+    /// Messages of the hub of kinds that this version does not know and passed over since the start.
+    pub skipped_count: u64,
     /// Bytes of the journal's volumes.
     pub volume_bytes: u64,
     /// Bytes used in the journal's tail.
@@ -120,6 +122,10 @@ pub struct LinkReport {
     pub ended: Option<String>,
     /// Whether the present link runs over datagrams, if there is one.
     pub is_datagram: Option<bool>,
+    /// The version of the protocol that both ends speak, while the link is up.
+    pub version: Option<u16>,
+    /// Messages of the hub of kinds that this version does not know and passed over since the start.
+    pub skipped_count: u64,
     /// How good the link is, where bearers were chosen.
     pub tier: Option<String>,
     /// What is sampled and sent over it, in words.

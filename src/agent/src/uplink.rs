@@ -12,9 +12,10 @@ use journal::Journal;
 use link::client::Client;
 use wire::id::Seq;
 use wire::limits::RANGES_COUNT_MAX;
-use wire::message::{Checksum, Head, Hello, VERSION, progress_checksum};
+use wire::message::{Checksum, Head, Hello, progress_checksum};
 use wire::stream::{Lane, Stream};
 use wire::time::{Span, Stamp};
+use wire::version::Versions;
 
 use crate::meter::Meter;
 use crate::policy::Policy;
@@ -29,7 +30,7 @@ pub fn hello(
 ) -> Hello {
     let head = |stream| Head { stream, next: journal.next(stream) };
     Hello {
-        versions: (VERSION, VERSION),
+        versions: Versions::AGENT,
         journal: journal.id(),
         now,
         heartbeat,
@@ -128,6 +129,7 @@ mod tests {
     use link::server::Server;
     use wire::message::Welcome;
     use wire::ranges::SeqRange;
+    use wire::version::VERSION;
 
     use super::*;
     use crate::policy::{Policies, Pressure};
@@ -137,12 +139,13 @@ mod tests {
     fn online(now: Stamp) -> Client {
         let mut client = Client::new(Timing::default(), 1, now.uptime);
         client.handle_timeout(now.uptime);
-        let (carrier, known, hello) = (Carrier::Stream, Estimate::default(), Hello::default());
+        let hello = Hello { versions: Versions::AGENT, ..Hello::default() };
+        let (carrier, known) = (Carrier::Stream, Estimate::default());
         client.handle_input(now.uptime, Input::Connected { carrier, known, hello: &hello });
-        let mut server = Server::new(now.uptime, carrier);
+        let mut server = Server::new(now.uptime, carrier, Versions::HUB);
         let hello = client.poll_packet(now.uptime, &Lane::ALL).unwrap();
         server.receive(now.uptime, None, &hello.bytes, |_| {}).unwrap();
-        server.welcome(&Welcome::default());
+        server.welcome(&Welcome { version: VERSION, ..Welcome::default() });
         client.handle_input(now.uptime, Input::Received(&server.poll_packet(now.uptime).unwrap()));
         assert!(client.is_online());
         client

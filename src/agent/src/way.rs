@@ -158,7 +158,8 @@ impl Way {
         let turn = self.turn();
         match reason {
             DownReason::Refused(_)
-            | DownReason::Version(_)
+            | DownReason::Unknown(_)
+            | DownReason::Version { .. }
             | DownReason::Forked
             | DownReason::Forgotten
             | DownReason::Rerouted
@@ -342,7 +343,7 @@ mod tests {
         way.interface(now, "eth0", Some(GOOD));
         way.interface(now, "wwan0", Some(GOOD));
         way.poll_switch(now).unwrap();
-        (0..50).for_each(|_| way.ended(now, &DownReason::Version(9)));
+        (0..50).for_each(|_| way.ended(now, &DownReason::Forgotten));
         assert_eq!((way.poll_switch(now), way.tier()), (None, Tier::Wired));
         (0..3).for_each(|_| way.ended(now, &DownReason::Silent));
         assert_eq!(way.poll_switch(now).unwrap().reason, Reason::Failing);

@@ -220,6 +220,8 @@ pub struct Hub {
     next_key: Option<Fingerprint>,
     datagram_key: DatagramKey,
     observe_at: Instant,
+    /// Messages of each device that were passed over since the process began.
+    skipped_counts: BTreeMap<DeviceId, u64>,
     outputs: VecDeque<Output>,
 }
 
@@ -240,6 +242,7 @@ impl Hub {
             next_key,
             datagram_key: DatagramKey::default(),
             observe_at: now.uptime + OBSERVE_EVERY,
+            skipped_counts: BTreeMap::new(),
             outputs: VecDeque::new(),
         };
         (hub, unread)

@@ -100,6 +100,8 @@ pub struct Member {
     pub is_online: bool,
     /// Whether it has heard of the key that the hub will change to; true when there is none.
     pub knows_next_key: bool,
+    /// Its messages of kinds that this hub does not know and passed over, since the hub's process began.
+    pub skipped_count: u64,
 }
 
 impl Member {

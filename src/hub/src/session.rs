@@ -8,6 +8,7 @@ use wire::message::{Ack, Checksum, DatagramKey, Fingerprint, Hello, Progress, Wa
 use wire::ranges::{RangeSet, SeqRange};
 use wire::stream::{STREAM_COUNT, Stream};
 use wire::time::{Instant, Stamp};
+use wire::version::Versions;
 
 /// One connection, as the driver numbers it. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,7 +65,7 @@ pub struct Who {
 impl Session {
     /// A connection that was just accepted.
     pub fn new(key: Fingerprint, datagram_key: Option<DatagramKey>, carrier: Carrier, now: Instant) -> Session {
-        let server = Server::new(now, carrier);
+        let server = Server::new(now, carrier, Versions::HUB);
         Session {
             key,
             datagram_key,
@@ -171,7 +172,7 @@ mod tests {
 
     fn hello(heads: &[Head]) -> Hello {
         Hello {
-            versions: (0, 0),
+            versions: Versions::AGENT,
             journal: JournalId(1),
             now: Stamp::default(),
             heartbeat: Span::seconds(60),

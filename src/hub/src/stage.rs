@@ -8,10 +8,11 @@ use link::talk::{self, Listener};
 use store::change::Change;
 use wire::class::Class;
 use wire::id::{DeviceId, JournalId, Seq};
-use wire::message::{Checksum, Enroll, Enrolled, Fingerprint, Hello, Kind, VERSION};
+use wire::message::{Checksum, Enroll, Enrolled, Fingerprint, Hello, Kind};
 use wire::record::{Header, plain, seal};
 use wire::stream::{Lane, Stream};
 use wire::time::{Instant, Span, Stamp, UnixTime};
+use wire::version::Versions;
 
 use crate::hub::{Hub, Input, Output, Rows};
 use crate::request::{Reply, Request};
@@ -92,7 +93,7 @@ impl Stage {
         self.enroll(key);
         let peer = PeerId(100 + u64::from(key));
         let hello = Hello {
-            versions: (VERSION, VERSION),
+            versions: Versions::AGENT,
             journal: JournalId(7),
             now: self.now,
             heartbeat: Span::seconds(60),
@@ -147,7 +148,7 @@ pub(crate) fn received(peer: PeerId, bytes: Vec<u8>) -> Input {
 /// What a machine says that wants to come in.
 pub(crate) fn enrolment(secret: &[u8; 16]) -> Vec<u8> {
     let (hostname, agent) = ("gw".try_into().unwrap(), "0.1.0".try_into().unwrap());
-    talk::frames(Kind::Enroll, &Enroll { versions: (VERSION, VERSION), secret: *secret, hostname, agent })
+    talk::frames(Kind::Enroll, &Enroll { versions: Versions::AGENT, secret: *secret, hostname, agent })
 }
 
 /// The messages that a peer is sent.

@@ -8,11 +8,12 @@ use heapless::Deque;
 use wire::frame::{FrameError, Framed};
 use wire::id::Seq;
 use wire::limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_COUNT_MAX};
-use wire::message::{About, Ack, Close, CloseReason, Hello, HubTime, Kind, Ping, Pong, VERSION, Want, Welcome};
+use wire::message::{About, Ack, Close, CloseReason, Hello, HubTime, Kind, Ping, Pong, SKIPPABLE_MIN, Want, Welcome};
 use wire::record;
 use wire::spent::Use;
 use wire::stream::{Lane, Stream};
 use wire::time::{Instant, Span, Stamp};
+use wire::version::Versions;
 
 use crate::backoff::Backoff;
 use crate::channel::{Carrier, Channel, Outgoing};
@@ -116,8 +117,15 @@ pub enum DownReason {
     Unexpected(u8),
     /// The hub gave the link up and said why.
     Refused(Box<Close>),
-    /// The hub would speak a version that this end does not.
-    Version(u16),
+    /// The hub sent a message of a kind that this version does not know and must not pass over.
+    Unknown(u8),
+    /// The hub would speak a version that this end did not offer.
+    Version {
+        /// Which.
+        chosen: u16,
+        /// What was offered.
+        offered: Versions,
+    },
     /// No answer in time: the link is half open, or the hub hangs.
     Silent,
     /// This end was told to stop.
@@ -137,8 +145,11 @@ impl fmt::Display for DownReason {
             DownReason::Unexpected(kind) => write!(f, "the hub sent an unexpected message of kind {kind}"),
             DownReason::Refused(close) if close.detail.is_empty() => write!(f, "{}", close.reason),
             DownReason::Refused(close) => write!(f, "{} ({})", close.reason, close.detail),
-            DownReason::Version(version) => {
-                write!(f, "the hub speaks version {version}, this device version {VERSION}: upgrade the older one")
+            DownReason::Unknown(kind) => {
+                write!(f, "the hub sent a message of kind {kind}, which this version does not know: upgrade the device")
+            }
+            DownReason::Version { chosen, offered } => {
+                write!(f, "the hub speaks version {chosen}, this device speaks {offered}: upgrade the older one")
             }
             DownReason::Silent => f.write_str("no answer from the hub in time"),
             DownReason::Stopped => f.write_str("stopped"),
@@ -175,6 +186,9 @@ pub struct Client {
     is_held: bool,
     is_closed: bool,
     channel: Option<Box<Channel>>,
+    /// The versions of the hello, and the one that the hub chose of them.
+    offered: Versions,
+    version: u16,
     /// The stamp of the hello, against which records are packed.
     greeted: Stamp,
     /// The heartbeat that the hub was told.
@@ -210,6 +224,8 @@ impl Client {
             is_held: false,
             is_closed: false,
             channel: None,
+            offered: Versions::default(),
+            version: 0,
             greeted: Stamp::default(),
             told_heartbeat: timing.heartbeat,
             asked_at: now,
@@ -283,7 +299,12 @@ impl Client {
         self.batch_at = at;
     }
 
-    /// Messages of kinds that this version does not know and passed over.
+    /// The version that both ends speak, while they are online.
+    pub fn version(&self) -> Option<u16> {
+        self.is_online().then_some(self.version)
+    }
+
+    /// Messages of kinds that this version does not know and passed over, on all links.
     pub fn skipped_count(&self) -> u64 {
         self.skipped_count
     }
@@ -392,6 +413,7 @@ impl Client {
             (State::Dialling { .. }, Input::Connected { carrier, known, hello }) => {
                 self.state = State::Greeting { until: now + self.timing.greet };
                 self.channel = Some(Box::new(Channel::new(now, carrier, known)));
+                self.offered = hello.versions;
                 self.greeted = hello.now;
                 self.told_heartbeat = hello.heartbeat;
                 self.asked_at = now;
@@ -448,13 +470,14 @@ impl Client {
             }
             (State::Greeting { .. }, Some(Kind::Welcome)) => {
                 let welcome: Box<Welcome> = talk::read(bytes).map(Box::new).ok_or(unexpected.clone())?;
-                if welcome.version != VERSION {
-                    return Err(DownReason::Version(welcome.version));
+                if !self.offered.contains(welcome.version) {
+                    return Err(DownReason::Version { chosen: welcome.version, offered: self.offered });
                 }
                 if welcome.progress.iter().flatten().any(|progress| !progress.held.is_valid()) {
                     return Err(unexpected);
                 }
                 self.state = State::Online { since: now, ping_at: now + self.timing.heartbeat };
+                self.version = welcome.version;
                 self.answered_at = now;
                 self.tell(Output::HubTime(welcome.hub, self.asked_at));
                 self.tell(Output::Up(welcome));
@@ -485,10 +508,11 @@ impl Client {
                 self.tell(Output::Wanted(want));
                 Ok(())
             }
-            (_, None) if framed.skippable => {
+            (_, None) if framed.kind >= SKIPPABLE_MIN => {
                 self.skipped_count += 1;
                 Ok(())
             }
+            (_, None) => Err(DownReason::Unknown(framed.kind)),
             _ => Err(unexpected),
         }
     }

@@ -107,7 +107,7 @@ pub struct Packet {
 impl Outbox {
     /// Puts a message behind those of its lane.
     pub fn push(&mut self, lane: Lane, kind: Kind, bytes: Vec<u8>, label: Label) {
-        let head = Head { lane, kind: kind as u8, skippable: false, part: None };
+        let head = Head { lane, kind: kind as u8, part: None };
         self.lanes[lane.index()].messages.push_back(Message { head, bytes, part: None, label });
     }
 
@@ -147,7 +147,7 @@ impl Outbox {
         bytes_max: usize,
         is_datagram: bool,
     ) -> Packet {
-        let first_head = |kind| Head { lane: Lane::Urgent, kind: kind as u8, skippable: false, part: None };
+        let first_head = |kind| Head { lane: Lane::Urgent, kind: kind as u8, part: None };
         let first_bytes = first.map_or(0, |(kind, body)| first_head(kind).frame_bytes(body.len()));
         let mut room = bytes_max.saturating_sub(first_bytes);
         let mut kept: Vec<Kept> = Vec::new();

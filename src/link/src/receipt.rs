@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_datagram_says_what_has_arrived_when_it_opens_with_a_receipt() {
-        let head = |kind: Kind| Head { lane: Lane::Urgent, kind: kind as u8, skippable: false, part: None };
+        let head = |kind: Kind| Head { lane: Lane::Urgent, kind: kind as u8, part: None };
         let (mut receipt_first, mut receipt_last) = (Vec::new(), Vec::new());
         head(Kind::Receipt).put(&[9, 2, 3, 1], false, &mut receipt_first);
         head(Kind::Pong).put(&[9], true, &mut receipt_first);

@@ -4,13 +4,17 @@
 
 use alloc::format;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::Serialize;
 use wire::frame::{FrameError, Framed};
-use wire::message::{About, Ack, Close, CloseReason, Enroll, Enrolled, Hello, Kind, Ping, Pong, Rotate, Want, Welcome};
+use wire::message::{
+    About, Ack, Close, CloseReason, Enroll, Enrolled, Hello, Kind, Ping, Pong, Rotate, SKIPPABLE_MIN, Want, Welcome,
+};
 use wire::record;
 use wire::stream::Lane;
 use wire::time::{Instant, Span, Stamp};
+use wire::version::Versions;
 
 use crate::channel::{Carrier, Channel};
 use crate::estimator::Estimate;
@@ -57,6 +61,33 @@ pub enum Problem {
     Protocol(alloc::string::String),
     /// The peer was silent for too long.
     Silent,
+    /// No version that both speak.
+    Version {
+        /// What the peer speaks.
+        theirs: Versions,
+        /// What this end speaks.
+        ours: Versions,
+    },
+}
+
+impl Problem {
+    /// What the peer is told, beside the words.
+    pub fn reason(&self) -> CloseReason {
+        match self {
+            Problem::Protocol(_) | Problem::Silent => CloseReason::Protocol,
+            Problem::Version { .. } => CloseReason::Version,
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Protocol(detail) => f.write_str(detail),
+            Problem::Silent => f.write_str("silent for too long"),
+            Problem::Version { theirs, ours } => write!(f, "device speaks {theirs}, hub speaks {ours}"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +102,9 @@ enum State {
 #[derive(Debug)]
 pub struct Server {
     state: State,
+    versions: Versions,
+    /// The highest version of both ends, once the peer has said what it speaks.
+    version: Option<u16>,
     /// The stamp of the hello, against which records were packed.
     greeted: Stamp,
     silent_at: Instant,
@@ -81,10 +115,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// A link that was just accepted.
-    pub fn new(now: Instant, carrier: Carrier) -> Server {
+    /// A link that was just accepted, by a hub that speaks `versions`.
+    pub fn new(now: Instant, carrier: Carrier, versions: Versions) -> Server {
         Server {
             state: State::Greeting,
+            versions,
+            version: None,
             greeted: Stamp::default(),
             silent_at: now + GREET,
             channel: Channel::new(now, carrier, Estimate::default()),
@@ -107,8 +143,11 @@ impl Server {
         if self.state == State::Closed {
             return Ok(());
         }
-        let Server { state, greeted, silent_at, skipped_count, .. } = self;
+        let Server { state, versions, version, greeted, silent_at, skipped_count, .. } = self;
         let mut hear = |framed: Framed| {
+            if *state == State::Greeting && matches!(Kind::from_number(framed.kind), Some(Kind::Hello | Kind::Enroll)) {
+                *version = Some(agree(*versions, &framed)?);
+            }
             let Some(heard) = hear(state, greeted, framed)? else {
                 *skipped_count += 1;
                 return Ok(());
@@ -133,6 +172,16 @@ impl Server {
                 self.channel.receive_datagram(now, number, bytes, &mut hear)
             }
         }
+    }
+
+    /// The version that both ends speak, once the peer has said which it knows.
+    pub fn version(&self) -> Option<u16> {
+        self.version
+    }
+
+    /// Messages of kinds that this version does not know and passed over since this was last asked.
+    pub fn take_skipped_count(&mut self) -> u64 {
+        core::mem::take(&mut self.skipped_count)
     }
 
     /// Whether the peer has shown that it hears this end. Until then nothing that it says may harm another link.
@@ -206,10 +255,20 @@ impl Server {
     }
 }
 
+/// The version that both speak. Greetings begin with what their sender speaks, whatever else they hold in versions not known here.
+fn agree(ours: Versions, framed: &Framed) -> Result<u16, Problem> {
+    let theirs: Versions = talk::read(&framed.bytes).ok_or_else(|| malformed(framed.kind))?;
+    ours.agreed(theirs).ok_or(Problem::Version { theirs, ours })
+}
+
+fn malformed(kind: u8) -> Problem {
+    Problem::Protocol(format!("message of kind {kind} is malformed"))
+}
+
 /// What a message says; none when it is of a kind that may be passed over.
 fn hear(state: &mut State, greeted: &mut Stamp, framed: Framed) -> Result<Option<Heard>, Problem> {
     let number = framed.kind;
-    let nonsense = || Problem::Protocol(format!("message of kind {number} is malformed"));
+    let nonsense = || malformed(number);
     let bytes = &framed.bytes;
     Ok(Some(match (*state, Kind::from_number(framed.kind)) {
         (State::Greeting, Some(Kind::Hello)) => {
@@ -235,11 +294,11 @@ fn hear(state: &mut State, greeted: &mut Stamp, framed: Framed) -> Result<Option
             Heard::Ping(talk::read(bytes).ok_or_else(nonsense)?)
         }
         (_, Some(Kind::Close)) => Heard::Close(talk::read(bytes).ok_or_else(nonsense)?),
-        (_, None) if framed.skippable => return Ok(None),
-        (_, kind) => {
-            let kind = kind.map_or(format!("{number}"), |kind| format!("{kind:?}"));
-            return Err(Problem::Protocol(format!("message {kind} out of place")));
+        (_, None) if number >= SKIPPABLE_MIN => return Ok(None),
+        (_, None) => {
+            return Err(Problem::Protocol(format!("this hub does not know messages of kind {number}: upgrade it")));
         }
+        (_, Some(kind)) => return Err(Problem::Protocol(format!("message {kind:?} out of place"))),
     }))
 }
 

@@ -27,7 +27,7 @@ pub fn frames<T: Serialize>(kind: Kind, message: &T) -> Vec<u8> {
 /// As [`frames`], of bytes. `number` differs between the long messages of one stream.
 pub fn raw_frames(lane: Lane, kind: Kind, message: &[u8], number: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len() + 16);
-    let head = Head { lane, kind: kind as u8, skippable: false, part: None };
+    let head = Head { lane, kind: kind as u8, part: None };
     if message.len() <= FRAME_BYTES_MAX {
         head.put(message, false, &mut out);
         return out;

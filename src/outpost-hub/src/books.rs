@@ -55,6 +55,7 @@ pub fn stat(store: &Store, members: &[Member]) -> Result<StatFound, String> {
         batches: index.batch_count,
         record_bytes: index.record_bytes,
         disk_bytes: index.file_bytes,
+        skipped: members.iter().map(|member| member.skipped_count).sum(),
         ..StatFound::default()
     };
     for device in devices {

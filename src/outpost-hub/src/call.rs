@@ -181,6 +181,8 @@ pub struct StatFound {
     pub unreadable: u64,
     /// Ticks without a place on the calendar.
     pub unplaced: u64,
+    /// Messages of devices of kinds that this version does not know and passed over, since the process began.
+    pub skipped: u64,
     /// Bytes of the records as they came.
     pub record_bytes: u64,
     /// Bytes of the store's file.

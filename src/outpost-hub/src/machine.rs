@@ -20,11 +20,12 @@ use wire::class::Class;
 use wire::event::Event;
 use wire::id::{DeviceId, JournalId, Seq, SeriesId};
 use wire::limits::SERIES_COUNT_MAX;
-use wire::message::{Ack, Close, CloseReason, Enroll, Enrolled, Fingerprint, Hello, Kind, VERSION};
+use wire::message::{Ack, Close, CloseReason, Enroll, Enrolled, Fingerprint, Hello, Kind};
 use wire::record::{Header, plain, seal};
 use wire::series::Series;
 use wire::stream::{Lane, STREAM_COUNT, Stream};
 use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
+use wire::version::Versions;
 
 /// Civil time at uptime zero: 2026-01-01.
 pub(crate) const BEGAN: u64 = 1_767_225_600_000;
@@ -108,7 +109,7 @@ impl Machine {
             enrolled: UnixTime(BEGAN),
             ..Device::new(self.device(), name.into())
         };
-        Member { device, is_online: false, knows_next_key: true }
+        Member { device, is_online: false, knows_next_key: true, skipped_count: 0 }
     }
 
     pub(crate) fn connect(&self, address: SocketAddr, pin: Fingerprint) -> Result<Link, std::io::Error> {
@@ -119,7 +120,7 @@ impl Machine {
     pub(crate) fn enroll(&self, address: SocketAddr, token: &Token) -> Result<Enrolled, CloseReason> {
         let mut link = self.connect(address, token.hub).unwrap();
         let (hostname, agent) = (text("gw"), text("0.1.0"));
-        let question = Enroll { versions: (VERSION, VERSION), secret: token.secret, hostname, agent };
+        let question = Enroll { versions: Versions::AGENT, secret: token.secret, hostname, agent };
         let (mut errand, bytes) = Errand::new(Kind::Enroll, &question, Kind::Enrolled);
         link.write(&bytes);
         loop {
@@ -140,7 +141,7 @@ impl Machine {
     }
 
     pub(crate) fn hello(&self) -> Hello {
-        Hello { versions: (VERSION, VERSION), journal: JournalId(7), heartbeat: Span::seconds(60), ..Hello::default() }
+        Hello { versions: Versions::AGENT, journal: JournalId(7), heartbeat: Span::seconds(60), ..Hello::default() }
     }
 }
 

@@ -193,13 +193,19 @@ mod tests {
     use link::talk;
     use wire::id::DeviceId;
     use wire::message::{CloseReason, DatagramKey};
+    use wire::version::Versions;
 
     use super::*;
 
     const CONNECTION: ConnectionId = ConnectionId([1, 2, 3]);
 
     fn question(token: &Token) -> Enroll {
-        Enroll { versions: (0, 0), secret: token.secret, hostname: Default::default(), agent: Default::default() }
+        Enroll {
+            versions: Versions::AGENT,
+            secret: token.secret,
+            hostname: Default::default(),
+            agent: Default::default(),
+        }
     }
 
     /// A machine, a hub, and the token that one has of the other.

@@ -457,7 +457,8 @@ fn log_link_down(reason: &DownReason, lost: Option<String>) {
         | DownReason::Rerouted
         | DownReason::Silent
         | DownReason::Unexpected(_)
-        | DownReason::Version(_) => {
+        | DownReason::Unknown(_)
+        | DownReason::Version { .. } => {
             log::warning("link down", &[("reason", reason)]);
         }
     }

@@ -4,7 +4,8 @@
 
 use identity::token::Token;
 use link::channel::Carrier;
-use wire::message::{CloseReason, DatagramKey, Enroll, Enrolled, Kind, Rotate, VERSION};
+use wire::message::{CloseReason, DatagramKey, Enroll, Enrolled, Kind, Rotate};
+use wire::version::Versions;
 
 use crate::address::Address;
 use crate::admission;
@@ -29,12 +30,8 @@ pub(crate) fn enroll(
 ) -> Result<String, Failure> {
     folder.create()?;
     let keys = Keys::load_or_generate(folder)?;
-    let question = Enroll {
-        versions: (VERSION, VERSION),
-        secret: token.secret,
-        hostname: cut(hostname),
-        agent: cut(run::VERSION),
-    };
+    let question =
+        Enroll { versions: Versions::AGENT, secret: token.secret, hostname: cut(hostname), agent: cut(run::VERSION) };
     let pins = [token.hub];
     let enrolled: Result<Enrolled, _> = match settings.way.bearers.carrier {
         Carrier::Datagram => admission::run(address, &keys.current, token, &question),

@@ -12,6 +12,7 @@ use crate::ask::{ask, unexpected};
 use crate::failure::Failure;
 use crate::moment::rough;
 use crate::state::StateFolder;
+use crate::status::skipped;
 
 /// Columns of the longest bar.
 const BAR_WIDTH: u64 = 40;
@@ -34,6 +35,9 @@ pub(crate) fn screen(report: &LinkReport) -> String {
         row(&mut out, "tier", tier);
     }
     row(&mut out, "policy", &report.policy);
+    if report.skipped_count > 0 {
+        row(&mut out, "skipped", &skipped(report.skipped_count));
+    }
     for bearer in &report.bearers {
         out.push('\n');
         put_bearer(&mut out, bearer);
@@ -134,10 +138,13 @@ pub(crate) fn json(report: &LinkReport) -> String {
     let carrier = report.is_datagram.map(|is_datagram| if is_datagram { "datagram" } else { "tls" });
     let ended = report.ended.as_deref();
     format!(
-        "{{\"link\":{},\"link_ended\":{},\"carrier\":{},\"tier\":{},\"policy\":{},\"bearers\":[{}]}}\n",
+        "{{\"link\":{},\"link_ended\":{},\"carrier\":{},\"version\":{},\"skipped_count\":{},\"tier\":{},\"policy\":{},\
+         \"bearers\":[{}]}}\n",
         quoted(&report.state),
         ended.map_or("null".to_owned(), quoted),
         carrier.map_or("null".to_owned(), quoted),
+        or_null(report.version.map(u64::from)),
+        report.skipped_count,
         report.tier.as_deref().map_or("null".to_owned(), quoted),
         quoted(&report.policy),
         bearers.join(",")
@@ -216,6 +223,8 @@ mod tests {
             is_datagram: Some(false),
             tier: Some("3G".to_owned()),
             policy: "every tick; live: minutes of all".to_owned(),
+            version: Some(1),
+            skipped_count: 0,
             bearers: vec![BearerReport {
                 name: "wwan0".to_owned(),
                 state: "in use".to_owned(),
@@ -281,8 +290,9 @@ day
             assert!(screen.contains(expected), "{screen}");
         }
         assert!(!screen.contains("\nday\n"));
-        report.bearers[0].used_per_cent = 85;
-        assert!(super::screen(&report).contains("less: 85 %"));
+        (report.bearers[0].used_per_cent, report.skipped_count) = (85, 3);
+        let screen = super::screen(&report);
+        assert!(screen.contains("less: 85 %") && screen.contains("\nskipped   3 messages that"), "{screen}");
     }
 
     #[test]
@@ -292,7 +302,7 @@ day
         let json = json(&report);
         let parts = r#"{"urgent":1000,"summary":90000,"raw":200000,"backlog":0,"overhead":30000,"other":0}"#;
         let expected = [
-            r#"{"link":"online","link_ended":null,"carrier":"tls","tier":"3G","policy":"every tick; live: minutes of all","#,
+            r#"{"link":"online","link_ended":null,"carrier":"tls","version":1,"skipped_count":0,"tier":"3G","policy":"every tick; live: minutes of all","#,
             r#""bearers":[{"bearer":"wwan0","state":"in use","bytes_per_second":2500,"#,
             r#""round_trip_ms":612,"loss_per_mille":20,"today":{"used_bytes":321000,"budget_bytes":1000000,"#,
             r#""forecast_bytes":700000,"by_use":"#,

@@ -42,6 +42,9 @@ pub(crate) fn screen(status: &Status, hub: Option<&Address>) -> String {
         None => row("device", "not enrolled; `outpost enroll HUB TOKEN` does that".to_owned()),
     }
     row("link", link(status));
+    if status.skipped_count > 0 {
+        row("skipped", skipped(status.skipped_count));
+    }
     row("backlog", backlog(status));
     row("clock", clock(status));
     let ticks = match status.missed_count {
@@ -70,6 +73,11 @@ fn link(status: &Status) -> String {
         "held" => format!("down to keep its budget, {acked}; `outpost link stat` says more"),
         state => format!("{state}, {acked}{ended}"),
     }
+}
+
+/// What of the hub's words was passed over, for people.
+pub(crate) fn skipped(count: u64) -> String {
+    format!("{count} messages that this version does not know: the hub is newer")
 }
 
 fn backlog(status: &Status) -> String {
@@ -147,6 +155,7 @@ pub(crate) fn json(status: &Status, hub: Option<&Address>) -> String {
     put("backlog_count", status.backlog_count.to_string());
     put("kept_count", status.kept_count.to_string());
     put("in_flight_count", status.in_flight_count.to_string());
+    put("skipped_count", status.skipped_count.to_string());
     put("volume_bytes", status.volume_bytes.to_string());
     put("tail_bytes", status.tail_bytes.to_string());
     put("written_bytes", status.written_bytes.to_string());
@@ -180,6 +189,7 @@ mod tests {
             backlog_count: 3,
             kept_count: 0,
             in_flight_count: 1,
+            skipped_count: 0,
             volume_bytes: 3 << 20,
             tail_bytes: 12_345,
             written_bytes: 1 << 20,
@@ -217,12 +227,14 @@ journal   3.00 MiB in volumes, 12.1 KiB in the tail, 1.00 MiB written since the 
             hub_offset_ms: None,
             belief: None,
             missed_count: 4,
+            skipped_count: 2,
             storage_error: Some("No space left on device".to_owned()),
             ..status()
         };
         let screen = screen(&status, Some(&hub()));
         for expected in [
             "link      DOWN, nothing acked yet: connection lost\n",
+            "skipped   2 messages that this version does not know: the hub is newer\n",
             "clock     the date is not known\n",
             "ticks     6 taken, 4 MISSED",
             "storage   CANNOT WRITE, ticks are kept in memory: No space left on device\n",
@@ -248,7 +260,7 @@ journal   3.00 MiB in volumes, 12.1 KiB in the tail, 1.00 MiB written since the 
                 r#"{"version":"0.1.0","device":"00000000000000a5","hub":"hub.example.com:7070","journal":"00000011","#,
                 r#""boot":"00000007","uptime_ms":100000,"unix_ms":1767225600123,"running_ms":60000,"link":"online","#,
                 r#""link_ended":null,"acked_ago_ms":4000,"time_source":"kernel","time_uncertainty_ms":12,"hub_offset_ms":-2500,"tick_count":6,"missed_count":0,"#,
-                r#""series_count":312,"backlog_count":3,"kept_count":0,"in_flight_count":1,"volume_bytes":3145728,"tail_bytes":12345,"#,
+                r#""series_count":312,"backlog_count":3,"kept_count":0,"in_flight_count":1,"skipped_count":0,"volume_bytes":3145728,"tail_bytes":12345,"#,
                 r#""written_bytes":1048576,"storage_error":null}"#,
                 "\n"
             )

@@ -15,8 +15,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use store::notes::Notes;
 use wire::class::CLASS_COUNT;
-use wire::message::{CloseReason, Enroll, Enrolled, Kind, VERSION};
+use wire::message::{CloseReason, Enroll, Enrolled, Kind};
 use wire::time::Span;
+use wire::version::Versions;
 
 use crate::gateway::{Gateway, Make};
 use crate::host::Host;
@@ -183,7 +184,7 @@ pub fn group(seed: u64, count: usize, make: Make, life: Span, pause: Span) -> Re
 
 fn enroll_raw(group: &mut Group, machine: usize, secret: [u8; 16]) -> Result<Option<Enrolled>, DownReason> {
     let enroll = Enroll {
-        versions: (VERSION, VERSION),
+        versions: Versions::AGENT,
         secret,
         hostname: "worker".try_into().expect("a short name"),
         agent: "0.1.0".try_into().expect("a short version"),

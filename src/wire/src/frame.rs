@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! offset  field    type
-//! 0       head     u8        bits 7..6 are 10, 5..4 lane, 3 part, 2 more, 1 skippable, 0 rest
+//! 0       head     u8        bits 7..6 are 10, 5..4 lane, 3 part, 2 more, 1 is 0, 0 rest
 //! 1       kind     u8        wire::message::Kind
 //!         message  varint    part only: which message, counted by its sender
 //!         offset   varint    part only: where in the message the payload belongs
@@ -23,7 +23,7 @@
 //!
 //! A message that does not fit a packet goes in parts, with `more` set on all but the last. Messages of different lanes may be
 //! interleaved, so that an alert need not wait for the end of a bulk batch; over datagrams parts may arrive in any order, and
-//! more than once. A message of an unknown kind is passed over when it is `skippable`.
+//! more than once.
 //!
 //! No text begins with the upper bits of a head, and no record of TLS: whoever dialled the wrong port is noticed at once.
 
@@ -40,7 +40,7 @@ const MARK: u8 = 0b1000_0000;
 const MARK_MASK: u8 = 0b1100_0000;
 const PART: u8 = 1 << 3;
 const MORE: u8 = 1 << 2;
-const SKIPPABLE: u8 = 1 << 1;
+const RESERVED: u8 = 1 << 1;
 const REST: u8 = 1;
 
 /// Bytes of what stands before a payload, at their longest: head, kind, and three numbers below [`MESSAGE_BYTES_MAX`] or 2^32.
@@ -114,8 +114,6 @@ pub struct Head {
     pub lane: Lane,
     /// The message's kind.
     pub kind: u8,
-    /// Whether the message may be passed over when its kind is unknown.
-    pub skippable: bool,
     /// Where it belongs; none when it is a whole message.
     pub part: Option<Part>,
 }
@@ -149,7 +147,6 @@ impl Head {
             MARK | (self.lane as u8) << 4
                 | flag(self.part.is_some(), PART)
                 | flag(shared > 0 || self.part.is_some_and(|part| part.more), MORE)
-                | flag(self.skippable, SKIPPABLE)
                 | flag(is_rest, REST),
         );
         out.push(if shared > 0 { shared as u8 } else { self.kind });
@@ -197,6 +194,9 @@ fn take(bytes: &[u8], before: Option<u8>, is_datagram: bool) -> Result<Option<Pl
     if first & MARK_MASK != MARK {
         return Err(FrameError::Foreign(first));
     }
+    if first & RESERVED != 0 {
+        return Err(FrameError::Malformed);
+    }
     let Some(lane) = Lane::ALL.get(usize::from(first >> 4 & 3)).copied() else { return Err(FrameError::Lane) };
     let Some((&second, mut rest)) = rest.split_first() else { return Ok(None) };
     let (kind, shared) = match (first & (PART | MORE), before) {
@@ -232,7 +232,7 @@ fn take(bytes: &[u8], before: Option<u8>, is_datagram: bool) -> Result<Option<Pl
     }
     let start = bytes.len() - rest.len();
     let end = start + length as usize;
-    let head = Head { lane, kind, skippable: first & SKIPPABLE != 0, part };
+    let head = Head { lane, kind, part };
     Ok((end <= bytes.len()).then_some(Place { head, shared, payload: start..end }))
 }
 
@@ -291,8 +291,6 @@ impl Splitter {
 pub struct Framed {
     /// The message's kind.
     pub kind: u8,
-    /// Whether it may be passed over when the kind is unknown.
-    pub skippable: bool,
     /// Its bytes.
     pub bytes: Vec<u8>,
 }
@@ -323,7 +321,7 @@ impl Assembler {
     ///
     /// Errors: the frame does not fit those before it.
     pub fn take(&mut self, frame: Frame<'_>) -> Result<Option<Framed>, FrameError> {
-        let Head { kind, skippable, part, .. } = frame.head;
+        let Head { kind, part, .. } = frame.head;
         let Some(part) = part else {
             let shared = self.front.get(..frame.shared).ok_or(FrameError::Malformed)?;
             let bytes = [shared, frame.payload].concat();
@@ -332,7 +330,7 @@ impl Assembler {
             }
             self.front.clear();
             self.front.extend(bytes.iter().take(SHARED_BYTES_MAX).copied());
-            return Ok(Some(Framed { kind, skippable, bytes }));
+            return Ok(Some(Framed { kind, bytes }));
         };
         if self.done.iter().any(|done| *done == part.message) {
             return Ok(None);
@@ -358,7 +356,7 @@ impl Assembler {
             self.done.pop_front();
         }
         self.done.push_back(message).expect("one went");
-        Ok(Some(Framed { kind, skippable, bytes }))
+        Ok(Some(Framed { kind, bytes }))
     }
 }
 
@@ -399,7 +397,7 @@ mod tests {
     use super::*;
 
     fn head(lane: Lane, kind: u8) -> Head {
-        Head { lane, kind, skippable: false, part: None }
+        Head { lane, kind, part: None }
     }
 
     /// The frames of a message in parts of so many bytes.
@@ -464,7 +462,7 @@ mod tests {
                     whole.extend(assembler.take(frame.unwrap()).unwrap());
                 }
             }
-            assert_eq!(whole, [Framed { kind: 3, skippable: false, bytes: long.clone() }]);
+            assert_eq!(whole, [Framed { kind: 3, bytes: long.clone() }]);
             assert!(assembler.partial.is_empty());
         }
     }

@@ -13,9 +13,8 @@
 //! | [`spent`] | what bytes on a link were for |
 //! | [`ranges`] | a bounded set of sequence numbers |
 //! | [`record`], [`batch`], [`window`] | one batch: its header and checksum; what its payload holds |
+//! | [`version`] | which of their versions an end speaks |
 //! | [`message`], [`frame`] | what the two ends say; how it is cut for the link |
-//!
-//! Formats are version 0: they may change until the codec is settled, and have golden files afterwards.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -35,4 +34,5 @@ pub mod series;
 pub mod spent;
 pub mod stream;
 pub mod time;
+pub mod version;
 pub mod window;

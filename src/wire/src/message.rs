@@ -15,7 +15,7 @@
 //! ```
 //!
 //! `Batch` is the sealed record, [packed](crate::record::pack); every other body is postcard. Numbers are fixed: a
-//! field may be added at the end only together with a version.
+//! field may be added at the end only together with a [version](crate::version).
 
 use core::fmt;
 
@@ -27,9 +27,11 @@ use crate::limits::{ACK_RANGES_MAX, HOSTNAME_BYTES_MAX, TEXT_BYTES_MAX, VERSION_
 use crate::ranges::{RangeSet, SeqRange};
 use crate::stream::{STREAM_COUNT, Stream};
 use crate::time::{Span, Stamp, UnixTime};
+use crate::version::Versions;
 
-/// The version of the messages that this build speaks.
-pub const VERSION: u16 = 0;
+/// The lowest number of a kind that may be passed over by whoever does not know it: what it says is worth having, and nothing
+/// that is known depends on it. An unknown kind below it ends the link.
+pub const SKIPPABLE_MIN: u8 = 128;
 
 /// What a frame's `kind` byte says. The numbers are those on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,8 +108,8 @@ pub struct DatagramKey(pub [u8; 32]);
 /// The first words of a gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// Lowest and highest version that the gateway speaks.
-    pub versions: (u16, u16),
+    /// The versions that the gateway speaks. First in every version.
+    pub versions: Versions,
     /// Whose sequence numbers these are.
     pub journal: JournalId,
     /// The gateway's clock as it spoke. The [header of a record](crate::record::pack) is shorter against it.
@@ -273,8 +275,8 @@ pub struct Want {
 /// The first words of a machine that holds a token. The key that speaks them becomes the device's.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enroll {
-    /// Lowest and highest version that the machine speaks.
-    pub versions: (u16, u16),
+    /// The versions that the machine speaks. First in every version.
+    pub versions: Versions,
     /// The secret half of the token.
     pub secret: [u8; 16],
     /// What the machine calls itself; the hub names the device after it.

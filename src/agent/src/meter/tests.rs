@@ -15,6 +15,7 @@ use wire::ranges::RangeSet;
 use wire::record::Record;
 use wire::stream::Resolution;
 use wire::time::{BootId, UnixTime};
+use wire::version::{VERSION, Versions};
 
 use super::*;
 use crate::Agent;
@@ -82,7 +83,7 @@ impl Bench {
                         if self.is_cut {
                             continue;
                         }
-                        self.server = Some(Server::new(Instant(self.uptime_ms), Carrier::Stream));
+                        self.server = Some(Server::new(Instant(self.uptime_ms), Carrier::Stream, Versions::HUB));
                         inputs.push(Input::Connected(Carrier::Stream));
                     }
                     Output::Send(bytes) => self.hear(&bytes),
@@ -115,7 +116,7 @@ impl Bench {
                     let held =
                         |(stream, held): (Stream, &BTreeSet<u64>)| Progress { stream, held: set(held), tip: None };
                     let progress = Some(Stream::ALL.into_iter().zip(&self.held).map(held).collect());
-                    server.welcome(&Welcome { progress, ..Welcome::default() });
+                    server.welcome(&Welcome { version: VERSION, progress, ..Welcome::default() });
                 }
                 Heard::Batch(record) => {
                     let header = Record::open(&record).expect("it is whole").header;

@@ -96,6 +96,7 @@ impl Hub {
             Request::Delete { device } => {
                 let id = self.find(&device)?;
                 self.close_device(id, CloseReason::UnknownKey);
+                self.skipped_counts.remove(&id);
                 Ok(vec![self.fleet.delete(id), Change::Forget { device: id }])
             }
             Request::AnnounceKey(key) => {
@@ -134,6 +135,7 @@ impl Hub {
         let member = |device: &Device| Member {
             is_online: online.contains(&device.id),
             knows_next_key: self.next_key.is_none_or(|key| device.told_key == Some(key)),
+            skipped_count: self.skipped_counts.get(&device.id).copied().unwrap_or_default(),
             device: device.clone(),
         };
         let mut members: Vec<Member> = self.fleet.devices().map(member).collect();

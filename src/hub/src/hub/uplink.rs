@@ -1,14 +1,12 @@
 //! The line to the devices: what they say, and what they are told.
 
 use link::receipt::Number;
-use link::server::{Heard, Problem};
+use link::server::Heard;
 use store::change::Change;
 use wire::batch;
 use wire::event::Event;
 use wire::id::DeviceId;
-use wire::message::{
-    About, CloseReason, Enroll, Enrolled, Hello, HubTime, Kind, Ping, Pong, Rotate, VERSION, Want, Welcome,
-};
+use wire::message::{About, CloseReason, Enroll, Enrolled, Hello, HubTime, Kind, Ping, Pong, Rotate, Want, Welcome};
 use wire::ranges::{RangeSet, SeqRange};
 use wire::record::Record;
 use wire::stream::{STREAM_COUNT, Stream};
@@ -28,6 +26,7 @@ impl Hub {
         if let Some(who) = &session.who {
             let device = who.device;
             self.fleet.observe(device, |device| device.heard = now.unix);
+            *self.skipped_counts.entry(device).or_default() += session.server.take_skipped_count();
         }
         for heard in words {
             match self.sessions.get_mut(&peer) {
@@ -53,10 +52,8 @@ impl Hub {
             }
         }
         self.take_over(peer);
-        match result {
-            Ok(()) => {}
-            Err(Problem::Protocol(detail)) => self.close(peer, CloseReason::Protocol, &detail),
-            Err(Problem::Silent) => self.close(peer, CloseReason::Protocol, "silent for too long"),
+        if let Err(problem) = result {
+            self.close(peer, problem.reason(), &problem.to_string());
         }
     }
 
@@ -72,11 +69,6 @@ impl Hub {
     }
 
     fn hello(&mut self, now: Stamp, peer: PeerId, hello: &Hello) {
-        if !(hello.versions.0..=hello.versions.1).contains(&VERSION) {
-            let (first, last) = hello.versions;
-            let detail = format!("gateway speaks {first} to {last}, hub speaks {VERSION}");
-            return self.close(peer, CloseReason::Version, &detail);
-        }
         let device = match self.admit(peer) {
             Ok(device) => device.id,
             Err(reason) => return self.close(peer, reason, ""),
@@ -154,7 +146,7 @@ impl Hub {
         session.owes_welcome = false;
         let device = self.fleet.device(who.device);
         let welcome = Welcome {
-            version: VERSION,
+            version: session.server.version().expect("who is welcomed has said hello"),
             hub: HubTime { received: who.greeted.unix.unwrap_or_default(), held: self.now.uptime - who.greeted.uptime },
             progress: who.progress(),
             next_key: self.next_key,
@@ -224,11 +216,6 @@ impl Hub {
     }
 
     fn enroll(&mut self, now: Stamp, peer: PeerId, enroll: &Enroll) {
-        if !(enroll.versions.0..=enroll.versions.1).contains(&VERSION) {
-            let (first, last) = enroll.versions;
-            let detail = format!("machine speaks {first} to {last}, hub speaks {VERSION}");
-            return self.close(peer, CloseReason::Version, &detail);
-        }
         let (key, datagram_key) = (self.sessions[&peer].key, self.sessions[&peer].datagram_key);
         let now = now.unix.unwrap_or_default();
         match self.fleet.enroll(key, &enroll.secret, &enroll.hostname, &enroll.agent, now) {
@@ -349,11 +336,27 @@ mod tests {
     use wire::batch::put_event;
     use wire::class::Class;
     use wire::event::LossReason;
+    use wire::frame::Head;
     use wire::id::Seq;
     use wire::limits::RANGES_COUNT_MAX;
+    use wire::message::SKIPPABLE_MIN;
     use wire::record::{Header, seal};
+    use wire::stream::Lane;
 
     use super::*;
+    use crate::request::{Reply, Request};
+    use crate::stage::{Stage, received};
+
+    #[test]
+    fn what_a_newer_device_says_is_passed_over_and_counted() {
+        let mut stage = Stage::new();
+        let peer = stage.greet(1);
+        let mut words = Vec::new();
+        Head { lane: Lane::Urgent, kind: SKIPPABLE_MIN, part: None }.put(b"news", false, &mut words);
+        assert!(stage.settle([received(peer, words.repeat(3))]).is_empty());
+        let Reply::Fleet(members) = stage.ask(Request::Fleet) else { panic!("no fleet") };
+        assert_eq!(members[0].skipped_count, 3);
+    }
 
     #[test]
     fn a_clock_may_say_anything() {

@@ -131,6 +131,7 @@ fn stat_text(stat: &StatFound) -> String {
         ("runs without names", stat.nameless),
         ("unreadable records", stat.unreadable),
         ("ticks without a time", stat.unplaced),
+        ("messages of a later version", stat.skipped),
     ];
     rows.extend(rare.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name, count.to_string())));
     rows.push(("records", bytes.format(stat.record_bytes as f64)));

@@ -145,7 +145,7 @@ mod tests {
             version: "0.1.0".into(),
             hostname: name.into(),
         };
-        Member { device, is_online: standing == Standing::Active, knows_next_key: true }
+        Member { device, is_online: standing == Standing::Active, knows_next_key: true, skipped_count: 0 }
     }
 
     #[test]
