@@ -223,8 +223,8 @@ impl Journal {
     }
 
     /// Goes on as another life: somebody else gave out the same numbers, from a copy of this journal or after it was put back to an
-    /// older image. What the hub was known to hold, it holds under the former name, which is said. The rest is sent under the new one,
-    /// with what it is read with: its run from the keyframe on, and the dictionary. No run may go on.
+    /// older image. What the hub was known to hold, it holds under the former name, which is said. The rest is sent under the new one, and
+    /// the dictionary again. No run may go on.
     pub fn rename(&mut self, now: Stamp, id: JournalId) {
         self.id = id;
         self.slots[NAME_SLOT].is_dirty = true;
@@ -232,13 +232,7 @@ impl Journal {
         self.lines[Stream::Dictionary.index()].done = RangeSet::new();
         for stream in Stream::ALL {
             for range in std::mem::take(&mut self.lines[stream.index()].done).iter() {
-                let behind = Seq(range.last.0.saturating_add(1));
-                // A disk that does not say where the run began costs the rest of it, and no more.
-                let run = self.run_of(now, stream, behind).ok().flatten().unwrap_or(behind);
-                let last = Seq(run.0.min(behind.0).saturating_sub(1));
-                if run > range.first {
-                    self.say_lost(now, stream, SeqRange { first: range.first, last }, LossReason::Renamed);
-                }
+                self.say_lost(now, stream, range, LossReason::Renamed);
             }
         }
     }

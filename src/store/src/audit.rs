@@ -297,7 +297,7 @@ mod tests {
     use crate::change::Change;
     use crate::gateway::{Gateway, reseal, store_of};
     use wire::event::Event;
-    use wire::id::Seq;
+    use wire::id::{JournalId, Seq};
     use wire::ranges::SeqRange;
 
     #[test]
@@ -344,6 +344,51 @@ mod tests {
         changes.extend(gateway.run(0, 30, 10));
         let audit = store_of(&changes).audit(gateway.device).unwrap();
         assert_eq!((audit.sample_count, audit.duplicate_count), (126, 6));
+    }
+
+    /// The same change under another name of the journal.
+    fn renamed(change: &Change, name: u32) -> Change {
+        let mut change = change.clone();
+        let Change::Record { journal, .. } = &mut change else { panic!("{change:?}") };
+        *journal = JournalId(name);
+        change
+    }
+
+    #[test]
+    fn a_run_that_came_under_two_names_is_read_once_and_whole() {
+        let mut gateway = Gateway::new(1);
+        let names = gateway.names(&[("up", ""), ("load", "")]);
+        let run = gateway.run(0, 30, 6);
+        let check = |first: &[usize], second: &[usize], sample_count, waiting_count| {
+            for (one, other) in [(7, 9), (9, 7)] {
+                let of = |name: u32, batches: &[usize]| {
+                    let batches = batches.iter().map(|batch| &run[*batch]);
+                    [&names].into_iter().chain(batches).map(|change| renamed(change, name)).collect::<Vec<_>>()
+                };
+                let audit = store_of(&[of(one, first), of(other, second)].concat()).audit(gateway.device).unwrap();
+                assert_eq!((audit.sample_count, audit.duplicate_count), (sample_count, 0), "{first:?}, {second:?}");
+                assert_eq!((audit.waiting_count, audit.unreadable_count), (waiting_count, 0), "{first:?}, {second:?}");
+            }
+        };
+        check(&[0, 1, 2, 3, 4], &[], 60, 0);
+        check(&[0, 1, 2, 3, 4], &[1, 2], 60, 0);
+        check(&[0, 1, 2, 3, 4], &[0, 1, 2, 3, 4], 60, 0);
+        check(&[0, 1, 4], &[2, 3], 60, 0);
+        check(&[0, 2], &[1, 3, 4], 60, 0);
+        check(&[0, 1], &[3, 4], 24, 2);
+        check(&[1, 2], &[3, 4], 0, 4);
+    }
+
+    #[test]
+    fn two_runs_of_one_number_are_two() {
+        let mut gateway = Gateway::new(1);
+        let mut changes = vec![gateway.names(&[("up", "")])];
+        changes.extend(gateway.run(0, 30, 10));
+        gateway.reimage(8, 2);
+        changes.push(gateway.names(&[("up", "")]));
+        changes.extend(gateway.run(0, 20, 10));
+        let audit = store_of(&changes).audit(gateway.device).unwrap();
+        assert_eq!((audit.sample_count, audit.duplicate_count, audit.waiting_count), (50, 0, 0));
     }
 
     #[test]

@@ -1,4 +1,10 @@
 //! Runs: which of them a question must read, and reading one.
+//!
+//! After a card was copied or put back, its journal goes on under another name, and what the hub does not hold of a run comes under that
+//! one. So the batches of a run may be held under several names, some under more than one: they are one run, which stands under the name
+//! with its keyframe. It is told by its number and its boot, because whoever went on from the copy began runs of its own.
+
+use std::collections::BTreeMap;
 
 use wire::batch::TickReader;
 use wire::class::Class;
@@ -15,7 +21,7 @@ use crate::notes::{Notes, Unreadable};
 use crate::table::{BatchKey, Row, RunRow, View, streams_of};
 
 /// One run, as the index has it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Run {
     pub(crate) device: DeviceId,
     pub(crate) journal: JournalId,
@@ -27,6 +33,8 @@ pub(crate) struct Run {
     pub(crate) row: RunRow,
     /// No tick or event of it is later: the next run of the journal began then, in the same boot.
     pub(crate) until: Option<Instant>,
+    /// The other names under which some of it is held.
+    twins: Vec<JournalId>,
 }
 
 impl Run {
@@ -65,20 +73,49 @@ pub(crate) fn journals_of_ticks(view: &View, device: DeviceId) -> Result<Vec<(Jo
     Ok(found)
 }
 
+/// The names of a device's journal beside this one under which anything of `stream` is held or lost.
+fn other_journals(
+    view: &View,
+    device: DeviceId,
+    journal: JournalId,
+    stream: Stream,
+) -> Result<Vec<JournalId>, StoreError> {
+    let mut others = journals(view, device, stream)?;
+    others.retain(|other| *other != journal);
+    Ok(others)
+}
+
+/// Adds the names among `others` under which some of the run is held; `None` when it stands under one of those.
+fn join(view: &View, others: &[JournalId], mut run: Run) -> Result<Option<Run>, StoreError> {
+    let place = |row: &RunRow, journal| (row.mark.is_none(), journal);
+    for &other in others {
+        let Some(bytes) = view.run.get(&(run.device.0, other.0, u8::from(run.stream), run.first.0))? else { continue };
+        let row = RunRow::unpack(bytes.value())?;
+        if row.boot != run.row.boot {
+            continue;
+        }
+        if place(&row, other) < place(&run.row, run.journal) {
+            return Ok(None);
+        }
+        run.twins.push(other);
+    }
+    Ok(Some(run))
+}
+
 /// The runs of one stream, oldest first.
 pub(crate) fn runs(
     view: &View,
     device: DeviceId,
     journal: JournalId,
     stream: Stream,
-) -> Result<impl Iterator<Item = Result<Run, StoreError>> + use<>, StoreError> {
+) -> Result<impl Iterator<Item = Result<Run, StoreError>>, StoreError> {
     let key = |seq| (device.0, journal.0, u8::from(stream), seq);
     let mut rows = view.run.range::<BatchKey>(key(0)..=key(u64::MAX))?.map(|entry| {
         let (key, bytes) = entry?;
         Ok::<_, StoreError>((Seq(key.value().3), RunRow::unpack(bytes.value())?))
     });
     let mut ahead = rows.next();
-    Ok(std::iter::from_fn(move || {
+    let all = std::iter::from_fn(move || {
         let (first, row) = match ahead.take()? {
             Ok(row) => row,
             Err(error) => return Some(Err(error)),
@@ -87,8 +124,10 @@ pub(crate) fn runs(
         let next = ahead.as_ref().and_then(|next| next.as_ref().ok());
         let last = next.map_or(Seq(u64::MAX), |(next, _)| Seq(next.0 - 1));
         let until = next.filter(|(_, next)| next.boot == row.boot).map(|(_, next)| next.first);
-        Some(Ok(Run { device, journal, stream, first, last, row, until }))
-    }))
+        Some(Ok(Run { device, journal, stream, first, last, row, until, twins: Vec::new() }))
+    });
+    let others = other_journals(view, device, journal, stream)?;
+    Ok(all.filter_map(move |run| run.and_then(|run| join(view, &others, run)).transpose()))
 }
 
 /// The newest run of a stream, and those before it, newest first. Without [`Run::until`].
@@ -97,16 +136,18 @@ pub(crate) fn runs_backwards(
     device: DeviceId,
     journal: JournalId,
     stream: Stream,
-) -> Result<impl Iterator<Item = Result<Run, StoreError>> + use<>, StoreError> {
+) -> Result<impl Iterator<Item = Result<Run, StoreError>>, StoreError> {
     let key = |seq| (device.0, journal.0, u8::from(stream), seq);
     let mut last = Seq(u64::MAX);
-    Ok(view.run.range::<BatchKey>(key(0)..=key(u64::MAX))?.rev().map(move |entry| {
+    let others = other_journals(view, device, journal, stream)?;
+    let all = view.run.range::<BatchKey>(key(0)..=key(u64::MAX))?.rev().map(move |entry| {
         let (key, bytes) = entry?;
-        let first = Seq(key.value().3);
-        let run = Run { device, journal, stream, first, last, row: RunRow::unpack(bytes.value())?, until: None };
+        let (first, row) = (Seq(key.value().3), RunRow::unpack(bytes.value())?);
+        let run = Run { device, journal, stream, first, last, row, until: None, twins: Vec::new() };
         last = Seq(first.0.saturating_sub(1));
         Ok(run)
-    }))
+    });
+    Ok(all.filter_map(move |run: Result<Run, StoreError>| run.and_then(|run| join(view, &others, run)).transpose()))
 }
 
 /// Reads records, and runs of them. Made once for a question: it holds two tables of a whole dictionary's size.
@@ -178,19 +219,57 @@ fn for_each_record(
     mut each: impl FnMut(&mut Notes, Seq, &Record<'_>) -> bool,
 ) -> Result<(), StoreError> {
     let key = |seq: Seq| (run.device.0, run.journal.0, u8::from(run.stream), seq.0);
+    let mut elsewhere = held_elsewhere(view, run)?;
     for entry in view.record.range::<BatchKey>(key(run.first)..=key(run.last))? {
         let (key, bytes) = entry?;
         let seq = Seq(key.value().3);
-        // Reads of the engine verify nothing, so the gateway's checksum is what tells damage at rest. The number is
-        // compared because a record in the place of another one is damage too.
-        match Record::open(bytes.value()) {
-            Ok(record) if record.header.seq == seq && record.header.stream == run.stream => {
+        let later = elsewhere.split_off(&seq);
+        for (seq, bytes) in std::mem::replace(&mut elsewhere, later) {
+            if open(run, seq, &bytes).is_some_and(|record| !each(notes, seq, &record)) {
+                return Ok(());
+            }
+        }
+        let twin = elsewhere.remove(&seq);
+        match open(run, seq, bytes.value()).or_else(|| open(run, seq, twin.as_ref()?)) {
+            Some(record) => {
                 if !each(notes, seq, &record) {
-                    break;
+                    return Ok(());
                 }
             }
-            _ => notes.add_unreadable(run.unreadable(seq)),
+            None => notes.add_unreadable(run.unreadable(seq)),
+        }
+    }
+    for (seq, bytes) in elsewhere {
+        if open(run, seq, &bytes).is_some_and(|record| !each(notes, seq, &record)) {
+            break;
         }
     }
     Ok(())
+}
+
+/// A record of a run.
+///
+/// Reads of the engine verify nothing, so the gateway's checksum is what tells damage at rest. The number is compared because a record in
+/// the place of another one is damage too.
+fn open<'a>(run: &Run, seq: Seq, bytes: &'a [u8]) -> Option<Record<'a>> {
+    let record = Record::open(bytes).ok()?;
+    (record.header.seq == seq && record.header.stream == run.stream).then_some(record)
+}
+
+/// The records of a run that are held under its other names and can be read.
+fn held_elsewhere(view: &View, run: &Run) -> Result<BTreeMap<Seq, Vec<u8>>, StoreError> {
+    let mut held = BTreeMap::new();
+    for twin in &run.twins {
+        let key = |seq: u64| (run.device.0, twin.0, u8::from(run.stream), seq);
+        for entry in view.record.range::<BatchKey>(key(run.first.0)..=key(u64::MAX))? {
+            let (key, bytes) = entry?;
+            let seq = Seq(key.value().3);
+            match open(run, seq, bytes.value()) {
+                Some(record) if record.header.run != run.first => break,
+                Some(_) => drop(held.insert(seq, bytes.value().to_vec())),
+                None => {}
+            }
+        }
+    }
+    Ok(held)
 }
