@@ -187,6 +187,8 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Agent {
     settings: Settings,
+    /// No other start of this or any machine has it.
+    seed: u64,
     journal: Journal,
     sampler: Sampler,
     summarizer: Summarizer,
@@ -312,6 +314,7 @@ impl Agent {
             storage: Storage::Works,
             stop: Stop::Runs,
             settings,
+            seed,
         };
         if !agent.settings.has_hub {
             agent.client.stop(now.uptime);
@@ -903,12 +906,9 @@ impl Agent {
         runs.into_iter().for_each(|(stream, _)| self.summarizer.end_run(stream));
         self.close_windows(now);
         let former = self.journal.id();
-        // xorshift32 (Marsaglia, 2003) from the former name and the moment: two copies meet the hub at different moments.
-        let mut name = former.0 ^ (now.uptime.0 as u32).rotate_left(16) ^ now.boot.0 | 1;
-        for shift in [13, 17, 5] {
-            name ^= if shift == 17 { name >> shift } else { name << shift };
-        }
-        self.journal.rename(now, JournalId(name));
+        // The moment tells the forks of one process apart.
+        let name = JournalId((self.seed >> 32) as u32 ^ now.uptime.0 as u32);
+        self.journal.rename(now, name);
         self.say(now, &Event::JournalRenamed { former });
     }
 

@@ -5,6 +5,7 @@
 //! - Nothing is damaged where no fault damages.
 //! - A batch that the hub acked is there after the hub lost power.
 //! - No number has a hole behind it that nobody said.
+//! - A card that is put back to an older image costs what was written since and has not reached the hub, and nothing more.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ use store::Store;
 use store::notes::Notes;
 use wire::class::{CLASS_COUNT, Class};
 use wire::event::{Event, LossReason};
-use wire::id::Seq;
+use wire::id::{JournalId, Seq};
 use wire::ranges::SeqRange;
 use wire::stream::Stream;
 use wire::time::{Instant, UnixTime};
@@ -63,23 +64,28 @@ fn check_gateway(world: &World, gateway: &Gateway) -> Result<Tally, String> {
     let losses = check_losses(world, gateway, store)?;
     // With both files of the tail goes the dictionary, and with a restored hub the other copy of it.
     let is_nameless = audit.nameless_run_count > 0;
-    // What is withheld is told some hours later; when what follows it is lost, there is a hole until then.
+    // What was on the way when a card was put back is gone, and nobody is there to say so. What is withheld is told some hours later;
+    // when what follows it is lost, there is a hole until then.
     let journal = gateway.agent.as_ref().map(Agent::journal);
     let withheld_count = journal.map_or(0, |it| Stream::ALL.into_iter().map(|stream| it.withheld_count(stream)).sum());
-    if audit.duplicate_count + audit.gap_count.saturating_sub(withheld_count) + audit.unreadable_count > 0
-        || is_nameless && !losses.has(Stream::Dictionary)
+    let gap_count = if gateway.was_put_back { 0 } else { audit.gap_count.saturating_sub(withheld_count) };
+    if audit.duplicate_count + gap_count + audit.unreadable_count > 0 || is_nameless && !losses.has(Stream::Dictionary)
     {
         return Err(format!("{audit:?}"));
     }
     let (seen, notes) = check_values(gateway, store)?;
-    if losses.is_empty() && audit.lost_count + notes.waiting_count > 0 {
+    let waiting_count = if gateway.was_put_back { 0 } else { notes.waiting_count };
+    if losses.is_empty() && audit.lost_count + waiting_count > 0 {
         return Err(format!("nothing was lost, {} are counted and {} wait", audit.lost_count, notes.waiting_count));
     }
-    if let Some((boot, Instant(at_ms))) = seen.iter().find_map(|seen| seen.difference(&gateway.taken).next()) {
+    // Machines with copies of one card are one device.
+    let machines = || world.gateways().iter().filter(|other| other.device == gateway.device);
+    let is_taken = |tick: &Tick| machines().any(|machine| machine.taken.contains(tick));
+    if let Some((boot, Instant(at_ms))) = seen.iter().flatten().find(|tick| !is_taken(tick)) {
         return Err(format!("a tick at {at_ms} ms of boot {boot} is at the hub and was never taken"));
     }
     let mut tally = Tally { sample_count: audit.sample_count, lost_count: audit.lost_count, ..Tally::default() };
-    for committed in &gateway.committed {
+    for committed in gateway.committed.iter().chain(&gateway.delivered) {
         tally.tick_count += committed.ticks.len() as u64;
         for class in Class::ALL {
             let missing = committed.ticks.iter().find(|tick| !seen[class.index()].contains(tick));
@@ -100,8 +106,10 @@ fn is_lost(world: &World, gateway: &Gateway, committed: &Committed, class: Class
     let (Seq(first), Seq(end)) = committed.batches[class.index()];
     let stream = Stream::raw(class);
     (first..end).map(Seq).any(|last| {
-        let run = world.host().runs.get(&(gateway.device, committed.journal, stream, last));
-        losses.meets(stream, SeqRange { first: run.copied().unwrap_or(last), last })
+        // It may have come under a later name.
+        let of = |journal: &JournalId| world.host().runs.get(&(gateway.device, *journal, stream, last)).copied();
+        let runs = gateway.journals.iter().filter_map(of).chain([last]);
+        runs.into_iter().any(|first| losses.meets(stream, SeqRange { first, last }))
     })
 }
 
@@ -136,12 +144,13 @@ fn check_losses(world: &World, gateway: &Gateway, store: &Store) -> Result<Losse
     let mut losses = Losses::default();
     for happened in events.placed.into_iter().chain(events.unplaced) {
         if let Event::Lost { stream, range, reason } = &happened.event
-            && *reason != LossReason::Evicted
+            && !matches!(reason, LossReason::Evicted | LossReason::Renamed)
             && !is_damaging
         {
             return Err(format!("{stream} {} to {} are lost without cause: {reason}", range.first, range.last));
         }
-        happened.event.missing().for_each(|(stream, range, _)| losses.insert(stream, range));
+        let lost = happened.event.missing().filter(|(.., is_elsewhere)| !is_elsewhere);
+        lost.for_each(|(stream, range, _)| losses.insert(stream, range));
     }
     Ok(losses)
 }

@@ -55,6 +55,11 @@ pub enum Fault {
         /// How long.
         lasts_ms: u64,
     },
+    /// A gateway's card is copied, or put back to the copy while it is off.
+    CardPutBack {
+        /// Which.
+        gateway: usize,
+    },
     /// Some bytes of one of a gateway's volumes can never be read again.
     BadSector {
         /// Which.
@@ -90,11 +95,12 @@ pub enum Kind {
     TailsLost,
     ReadErrors,
     CablePulled,
+    CardPutBack,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 14] = [
         Kind::PowerCut,
         Kind::Kill,
         Kind::Outage,
@@ -108,6 +114,7 @@ impl Kind {
         Kind::TailsLost,
         Kind::ReadErrors,
         Kind::CablePulled,
+        Kind::CardPutBack,
     ];
 
     /// The kinds that may cost durable batches, which are then said to be lost as damaged.
@@ -130,7 +137,16 @@ pub struct Plan {
 impl Plan {
     /// Chooses some of `kinds`.
     pub fn choose(rng: &mut Rng, kinds: &[Kind]) -> Plan {
-        let kinds: Vec<Kind> = kinds.iter().copied().filter(|_| rng.one_in(2)).collect();
+        let mut kinds: Vec<Kind> = kinds.iter().copied().filter(|_| rng.one_in(2)).collect();
+        // What a restored hub has lost its gateways send again, unless their cards have lost it as well. And a journal that loses both
+        // files of its tail has its first name again: one disaster of these at a time.
+        for other in [Kind::HubRestored, Kind::TailsLost] {
+            let two = [Kind::CardPutBack, other];
+            if two.iter().all(|kind| kinds.contains(kind)) {
+                let one = *rng.choose(&two);
+                kinds.retain(|kind| *kind != one);
+            }
+        }
         // A disk that fails may hold the newest batches once instead of twice; a garbled block on top of that is one
         // fault more than the journal promises to survive.
         let cuts: Vec<Cut> = Cut::ALL
@@ -181,6 +197,7 @@ impl Plan {
             Kind::HubPowerCut => Fault::HubPowerCut,
             Kind::HubRestored => Fault::HubRestored,
             Kind::BadSector => Fault::BadSector { gateway },
+            Kind::CardPutBack => Fault::CardPutBack { gateway },
             Kind::TailsLost => Fault::TailsLost { gateway },
         };
         Some((pause_ms, fault))

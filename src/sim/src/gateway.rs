@@ -19,8 +19,8 @@ use wire::ranges::RangeSet;
 use wire::stream::{STREAM_COUNT, Stream};
 use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
 
-use crate::disk::SimDisk;
-use crate::host::Host;
+use crate::disk::{Image, SimDisk};
+use crate::host::{Host, Runs};
 use crate::load::{Load, Size};
 use crate::net::Quality;
 use crate::rng::Rng;
@@ -33,6 +33,9 @@ const MEND_MS: u64 = 10_000;
 
 /// How often a [sparse](Size::Sparse) gateway speaks.
 const SPARSE_PAUSE: Span = Span::minutes(60);
+
+/// By how much the boots of a machine with a copied card are numbered higher.
+const CLONE_BOOT: u32 = 1 << 16;
 
 /// How a gateway is made.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +74,14 @@ pub struct Committed {
     pub ticks: Vec<Tick>,
 }
 
+/// A copy of a gateway's card.
+#[derive(Debug)]
+pub struct Card {
+    image: Image,
+    /// How many of [`Gateway::committed`] are on it.
+    committed_count: usize,
+}
+
 /// A simulated gateway.
 #[derive(Debug)]
 pub struct Gateway {
@@ -101,6 +112,8 @@ pub struct Gateway {
     /// Which boot this is, and when it began.
     pub boot: BootId,
     boot_at_ms: u64,
+    /// Whether the machine has power.
+    pub has_power: bool,
     /// The calendar at the world's first moment.
     pub unix_start: UnixTime,
     /// Its calendar less the true one; none while it does not know the time.
@@ -111,8 +124,18 @@ pub struct Gateway {
     pub life: u64,
     /// Everything that became durable, ever.
     pub committed: Vec<Committed>,
+    /// What was committed on cards that were taken away, and had reached the hub by then.
+    pub delivered: Vec<Committed>,
+    /// The copy of its card.
+    pub card: Option<Card>,
+    /// Whether its card was ever put back.
+    pub was_put_back: bool,
+    /// The names that its journal ever had.
+    pub journals: BTreeSet<JournalId>,
     /// Everything that the hub told it is durable, ever.
     pub acked: BTreeMap<(JournalId, Stream), RangeSet>,
+    /// The same since its card was put back: before, the same numbers were others' batches.
+    acked_since: BTreeMap<(JournalId, Stream), RangeSet>,
     /// Every tick that was ever taken.
     pub taken: BTreeSet<Tick>,
     /// When its disk was last mended; none while it fails or is full.
@@ -163,12 +186,18 @@ impl Gateway {
             sampling: 1,
             boot: BootId(0),
             boot_at_ms: 0,
+            has_power: false,
             unix_start: UNIX_START,
             clock_error_ms: Some(0),
             wake_version: 0,
             life: 0,
             committed: Vec::new(),
+            delivered: Vec::new(),
+            card: None,
+            was_put_back: false,
+            journals: BTreeSet::new(),
             acked: BTreeMap::new(),
+            acked_since: BTreeMap::new(),
             taken: BTreeSet::new(),
             well_at_ms: Some(0),
             open: Vec::new(),
@@ -202,6 +231,7 @@ impl Gateway {
     pub fn power_on(&mut self, now_ms: u64, knows_time: bool) {
         self.boot = BootId(self.boot.0 + 1);
         self.boot_at_ms = now_ms;
+        self.has_power = true;
         self.interface_bytes = 0;
         self.clock_error_ms = knows_time.then_some(0);
     }
@@ -224,7 +254,7 @@ impl Gateway {
         };
         self.life += 1;
         self.sampling = 1;
-        let seed = self.seed ^ self.life;
+        let seed = Rng::new(self.seed ^ self.life).bits();
         let is_patient = self.refused_count < OPEN_PATIENCE;
         let open = if is_patient { Agent::open } else { Agent::open_giving_up };
         self.agent = open(self.disk.folder(), settings, seed, self.stamp(now_ms)).ok();
@@ -309,6 +339,46 @@ impl Gateway {
         self.life += 1;
     }
 
+    /// Copies the card while the machine runs, as it would be found after a power cut.
+    pub fn copy_card(&mut self) {
+        self.card = Some(Card { image: self.disk.image(), committed_count: self.committed.len() });
+    }
+
+    /// Puts the copy in the place of the card, if there is one. The power is off. What was written since went with the card, unless the
+    /// hub has it, with all that it is read with.
+    pub fn put_card_back(&mut self, runs: &Runs) {
+        let Some(card) = &self.card else { return };
+        self.disk.put_back(&card.image);
+        let since = self.committed.split_off(card.committed_count.min(self.committed.len()));
+        let held: Vec<Committed> = since.into_iter().filter(|committed| self.is_acked(committed, runs)).collect();
+        self.delivered.extend(held);
+        self.acked_since.clear();
+        (self.known, self.was_put_back, self.is_mirrored) = (None, true, false);
+    }
+
+    /// Becomes another machine with a copy of the card of `other`, and begins with nothing of its own.
+    pub fn clone_card(&mut self, other: &Gateway) {
+        (self.device, self.key, self.load) = (other.device, other.key, other.load.clone());
+        self.disk = other.disk.copy();
+        // Boots of two machines have different names.
+        self.boot = BootId(other.boot.0 + CLONE_BOOT);
+        (self.known, self.was_put_back, self.is_mirrored) = (None, true, false);
+        self.committed.clear();
+        self.acked.clear();
+        self.taken.clear();
+    }
+
+    fn is_acked(&self, committed: &Committed, runs: &Runs) -> bool {
+        Class::ALL.into_iter().zip(committed.batches).all(|(class, (Seq(first), Seq(end)))| {
+            let stream = Stream::raw(class);
+            let Some(acked) = self.acked_since.get(&(committed.journal, stream)) else { return false };
+            (first..end).map(Seq).all(|seq| {
+                let run = runs.get(&(self.device, committed.journal, stream, seq));
+                run.is_some_and(|run| acked.range_of(*run).is_some_and(|range| range.last >= seq))
+            })
+        })
+    }
+
     /// A reading of this moment.
     pub fn read(&mut self, now: Stamp) -> Option<Box<Reading>> {
         let mut reading = self.reading.take()?;
@@ -373,16 +443,20 @@ impl Gateway {
     }
 
     /// The hub says this to the gateway: what of it is an ack is held against the hub later.
-    pub fn note_acks(&mut self, bytes: &[u8]) {
-        let Some(journal) = self.agent.as_ref().map(|agent| agent.journal().id()) else { return };
+    pub fn note_acks(&mut self, peer: PeerId, bytes: &[u8]) {
+        // On a link that was given up the journal may have had another name.
+        let agent = self.agent.as_ref().filter(|_| self.peer == Some(peer));
+        let Some(journal) = agent.map(|agent| agent.journal().id()) else { return };
         let mut assembler = Assembler::default();
         for frame in wire::frame::frames(bytes).map_while(Result::ok) {
             let whole = assembler.take(frame).expect("the hub keeps the rules");
             let Some(framed) = whole.filter(|framed| framed.kind == message::Kind::Ack as u8) else { continue };
             let ack: Ack = talk::read(&framed.bytes).expect("the hub says whole acks");
-            let acked = self.acked.entry((journal, ack.stream)).or_default();
-            for range in ack.held() {
-                acked.insert_range(range).expect("the hub's own set has as much room");
+            for acked in [&mut self.acked, &mut self.acked_since] {
+                let acked = acked.entry((journal, ack.stream)).or_default();
+                for range in ack.held() {
+                    acked.insert_range(range).expect("the hub's own set has as much room");
+                }
             }
         }
     }
@@ -417,6 +491,7 @@ impl Gateway {
         let journal = self.agent.as_ref().expect("called after a step").journal();
         let durable = Stream::ALL.map(|stream| journal.durable(stream));
         self.known = Some((journal.id(), durable));
+        self.journals.insert(journal.id());
         let durable = Class::ALL.map(|class| journal.durable(Stream::raw(class)));
         let end = self.appended.partition_point(|appended| {
             appended.batches.iter().zip(durable).all(|((_, end), durable)| *end <= durable)

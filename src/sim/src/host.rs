@@ -18,6 +18,9 @@ use crate::rng::Rng;
 
 const CACHE_BYTES: usize = 4 << 20;
 
+/// The number that opened the run of a batch.
+pub type Runs = BTreeMap<(DeviceId, JournalId, Stream, Seq), Seq>;
+
 /// The simulated host.
 #[derive(Debug)]
 pub struct Host {
@@ -37,7 +40,7 @@ pub struct Host {
     pub puts_off_rows: bool,
     put_off: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The number that opened the run of each batch of ticks that ever came.
-    pub runs: BTreeMap<(DeviceId, JournalId, Stream, Seq), Seq>,
+    pub runs: Runs,
 }
 
 /// The hub's process.

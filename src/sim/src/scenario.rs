@@ -127,6 +127,24 @@ mod tests {
     }
 
     #[test]
+    fn two_machines_with_copies_of_one_card_lose_nothing_of_either() {
+        for carrier in [Carrier::Stream, Carrier::Datagram] {
+            for seed in 0..4 {
+                let quality = Quality { delay_ms: 100, bytes_per_second: 100_000, loss_1000: 20, carrier };
+                let budget = Limit::default();
+                let interval = Span::seconds(30);
+                let make = Make { size: Size::Small, interval, journal: SMALL, quality, modem: None, budget };
+                let mut world = World::new(seed, &[make; 2], Plan::calm(), 6 * HOUR_MS).cloning(0, 1, 3 * HOUR_MS);
+                let tally = world.run().unwrap_or_else(|error| panic!("{carrier:?}, {seed}: {error}"));
+                assert!((1000..1200).contains(&tally.tick_count) && tally.lost_count == 0, "{tally:?}");
+                let [one, other] = world.gateways() else { unreachable!() };
+                let name = |gateway: &crate::gateway::Gateway| gateway.agent.as_ref().map(|agent| agent.journal().id());
+                assert_ne!(name(one), name(other));
+            }
+        }
+    }
+
+    #[test]
     fn days_beyond_32_bits_of_seconds_are_like_any_other() {
         let make = Make {
             size: Size::Small,

@@ -60,6 +60,8 @@ enum Happening {
     LinkUp { gateway: usize },
     /// A gateway's cable is plugged in again.
     Plugged { gateway: usize },
+    /// A gateway goes on with a copy of another's card.
+    CardCloned { from: usize, to: usize },
     /// A gateway's disk is well again.
     DiskWell { gateway: usize },
     /// The last fault is over.
@@ -132,6 +134,12 @@ impl World {
         for gateway in &mut self.gateways {
             gateway.unix_start = unix;
         }
+        self
+    }
+
+    /// The same world, in which gateway `to` goes on with a copy of the card of `from`, as `from` does.
+    pub fn cloning(mut self, from: usize, to: usize, at_ms: u64) -> World {
+        self.agenda.after(at_ms, Happening::CardCloned { from, to });
         self
     }
 
@@ -244,6 +252,7 @@ impl World {
             Happening::LinkUp { gateway } => self.link_up(gateway),
             Happening::Plugged { gateway } => self.plug(gateway, true),
             Happening::DiskWell { gateway } => self.mend_disk(gateway),
+            Happening::CardCloned { from, to } => self.clone_card(from, to),
             Happening::Quiet => {
                 for gateway in 0..self.gateways.len() {
                     self.link_up(gateway);

@@ -70,6 +70,14 @@ impl World {
                     disk.spoil(name, self.rng.below(sector_count + 1) * SECTOR_BYTES, SECTOR_BYTES);
                 }
             }
+            Fault::CardPutBack { gateway } => {
+                if self.gateways[gateway].card.is_none() || self.rng.one_in(2) {
+                    self.gateways[gateway].copy_card();
+                } else {
+                    self.gateway_power_cut(gateway);
+                    self.gateways[gateway].put_card_back(&self.host.runs);
+                }
+            }
             Fault::TailsLost { gateway } => {
                 self.gateway_power_cut(gateway);
                 for name in TAILS {
@@ -98,6 +106,14 @@ impl World {
                 }
             }
         }
+    }
+
+    pub(super) fn clone_card(&mut self, from: usize, to: usize) {
+        self.gateway_power_cut(to);
+        let [from, to] = self.gateways.get_disjoint_mut([from, to]).expect("two gateways of this world");
+        to.clone_card(from);
+        // From here on neither knows which of them the hub has heard.
+        from.was_put_back = true;
     }
 
     pub(super) fn mend_disk(&mut self, gateway: usize) {

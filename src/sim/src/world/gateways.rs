@@ -71,7 +71,8 @@ impl World {
         let knows_time = !self.plan.forgets_time || self.rng.one_in(2);
         let learns_after_ms = self.rng.between(1_000, 7_200_000);
         let gateway = &mut self.gateways[index];
-        if gateway.agent.is_some() {
+        // A process that was to start again goes with its machine.
+        if gateway.agent.is_some() || !is_boot && !gateway.has_power {
             return Ok(());
         }
         if is_boot {
@@ -133,6 +134,7 @@ impl World {
         let is_too_much = matches!(chosen, Cut::Garbled(_)) && !self.gateways[index].is_mirrored;
         let cut = if is_too_much { Cut::Dropped } else { chosen };
         self.gateways[index].disk.power_cycle(cut);
+        self.gateways[index].has_power = false;
         if let Some(peer) = self.gateways[index].peer {
             // A machine without power says nothing more, not even good-bye.
             self.net.hang(peer);

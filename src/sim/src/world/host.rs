@@ -2,7 +2,7 @@
 
 use hub::fleet::{Device, Fleet};
 use hub::hub::{Input, Note, Output};
-use store::change::Change;
+use store::change::{Change, RefusedReason};
 
 use crate::checker;
 use crate::disk::Cut;
@@ -21,7 +21,7 @@ impl World {
                 match output {
                     Output::Send { peer, bytes } => {
                         if let Some(index) = self.net.gateway(peer) {
-                            self.gateways[index].note_acks(&bytes);
+                            self.gateways[index].note_acks(peer, &bytes);
                         }
                         self.say(peer, End::Hub, &bytes);
                     }
@@ -33,7 +33,13 @@ impl World {
                     }
                     Output::Read { ticket, query } => answers.extend(self.host.read(ticket, &query)),
                     Output::Note(Note::NotStored { device, reason }) => {
-                        self.note(format!("{device}: {reason}"));
+                        let mut machines = self.gateways.iter().filter(|gateway| gateway.device == device);
+                        // What is urgent goes with the hello, before either end can know that a card was put back.
+                        let is_expected =
+                            reason == RefusedReason::Conflict && machines.any(|gateway| gateway.was_put_back);
+                        if !is_expected {
+                            self.note(format!("{device}: {reason}"));
+                        }
                     }
                     Output::Reply { .. } | Output::Note(_) => {}
                 }
