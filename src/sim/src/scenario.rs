@@ -177,6 +177,12 @@ mod tests {
     }
 
     #[test]
+    fn a_run_has_the_names_of_the_machine_that_went_on_with_it() {
+        // A copy's dictionary went on otherwise, and named slots of a run that it had only the beginning of.
+        random(91, &Kind::ALL).unwrap();
+    }
+
+    #[test]
     fn equal_seeds_have_equal_histories() {
         assert_eq!(random(7, &Kind::ALL), random(7, &Kind::ALL));
         assert_ne!(random(7, &Kind::ALL).unwrap().trace, random(8, &Kind::ALL).unwrap().trace);

@@ -1,9 +1,11 @@
 //! Runs: which of them a question must read, and reading one.
 //!
 //! After a card was copied or put back, its journal goes on under another name, and what the hub does not hold of a run comes under that
-//! one. So the batches of a run may be held under several names, some under more than one: they are one run, which stands under the name
-//! with its keyframe. It is told by its number and its boot, because whoever went on from the copy began runs of its own.
+//! one. So the batches of a run may be held under several names, some under more than one: they are one run. It is told by its number and
+//! its boot, because whoever went on from the copy began runs of its own. It stands under the name with its newest batch: the copy's
+//! dictionary may have gone on otherwise than that which its ticks count on.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use wire::batch::TickReader;
@@ -87,7 +89,7 @@ fn other_journals(
 
 /// Adds the names among `others` under which some of the run is held; `None` when it stands under one of those.
 fn join(view: &View, others: &[JournalId], mut run: Run) -> Result<Option<Run>, StoreError> {
-    let place = |row: &RunRow, journal| (row.mark.is_none(), journal);
+    let place = |row: &RunRow, journal| (Reverse(row.last), journal);
     for &other in others {
         let Some(bytes) = view.run.get(&(run.device.0, other.0, u8::from(run.stream), run.first.0))? else { continue };
         let row = RunRow::unpack(bytes.value())?;
@@ -97,6 +99,7 @@ fn join(view: &View, others: &[JournalId], mut run: Run) -> Result<Option<Run>, 
         if place(&row, other) < place(&run.row, run.journal) {
             return Ok(None);
         }
+        run.row.mark = run.row.mark.or(row.mark);
         run.twins.push(other);
     }
     Ok(Some(run))
