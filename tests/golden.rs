@@ -19,11 +19,14 @@ use std::path::PathBuf;
 
 use wire::version::{VERSION, Versions};
 
+/// Whether bytes read as what they were made from.
+type Reads = dyn Fn(&[u8]) -> bool;
+
 /// Something with fixed values: its name, its bytes, and whether bytes read as those values.
 struct Golden {
     name: String,
     bytes: Vec<u8>,
-    reads: Box<dyn Fn(&[u8]) -> bool>,
+    reads: Box<Reads>,
 }
 
 impl Golden {
