@@ -490,7 +490,6 @@ impl Agent {
         let is_due = self.journal.withheld_due_at().is_some_and(|at| at <= now.uptime || is_last);
         if is_due && matches!(self.storage, Storage::Works) {
             self.journal.tell_withheld(now);
-            self.is_urgent = true;
         }
     }
 
@@ -578,7 +577,7 @@ impl Agent {
         let mut payload = Vec::new();
         batch::put_event(Span(0), event, &mut payload);
         match self.journal.append(now, Stream::Event, None, now, &payload, true) {
-            Ok(_) => self.is_urgent = true,
+            Ok(_) => self.is_urgent |= !can_wait(event),
             Err(ref error) => {
                 self.storage_failed(now, error);
                 return false;
@@ -871,6 +870,8 @@ impl Agent {
                     }
                 }
                 LinkOutput::PingDue => {
+                    // What has waited for a packet that leaves anyway.
+                    self.is_urgent |= self.journal.has_uncommitted_batches();
                     let ping = Ping { now: self.news_of_clock(now), backlog: self.backlog(), wants_acks: false };
                     self.client.ping(now.uptime, &ping);
                 }
@@ -1056,6 +1057,11 @@ impl Agent {
             },
         }
     }
+}
+
+/// Whether an event is worth no packet of its own: it goes with the next batches, or with a ping.
+fn can_wait(event: &Event) -> bool {
+    matches!(event, Event::DataUsed { .. } | Event::LinkChanged { .. } | Event::TimeLearned { .. })
 }
 
 fn offset_ms(now: Stamp) -> Option<i64> {
