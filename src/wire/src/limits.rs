@@ -48,9 +48,9 @@ pub const IN_FLIGHT_COUNT_MAX: usize = 64;
 /// Bytes sent and not yet acked on one link, or one batch that is longer.
 pub const IN_FLIGHT_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes of packets on their way: half of what a link may take of a small machine's memory. It fills 430 kbit/s over a
+/// Bytes of packets on their way: half of what a link may take of a small machine's memory. It fills 420 kbit/s over a
 /// satellite of 600 ms.
-pub const WINDOW_BYTES_MAX: usize = 32 * 1024;
+pub const WINDOW_BYTES_MAX: usize = 32_000;
 
 /// Bytes of a host name (RFC 1035 section 2.3.4) or of a device's name at the hub.
 pub const HOSTNAME_BYTES_MAX: usize = 255;

@@ -164,8 +164,7 @@ impl Bench {
 
     /// Batches of a stream that wait.
     fn waiting_count(&self, stream: Stream) -> u64 {
-        let journal = self.agent.journal();
-        journal.durable(stream).0 - journal.done(stream).count()
+        self.agent.journal().waiting_count(stream)
     }
 }
 
