@@ -15,7 +15,7 @@ use identity::tls;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 use rustls::ClientConnection;
 
-use super::stage::{Agent, Hub, Scratch};
+use super::stage::{Agent, Hub, Scratch, eventually};
 
 const QUICK: [&str; 4] = ["interval = 1s", "batch_age = 1s", "process_interval = off", "heartbeat = 5s"];
 
@@ -125,7 +125,8 @@ fn ten_thousand_that_knock_and_never_come_in_keep_nobody_out() {
         let connections = knocking.join().expect("it knocks to the end");
         (resident_bytes(&hub), connections)
     });
-    assert!(descriptor_count(&hub) <= DESCRIPTOR_COUNT_MAX, "{} descriptors", descriptor_count(&hub));
+    // Those that gave way to others close in their own time.
+    eventually("few descriptors", || (descriptor_count(&hub) <= DESCRIPTOR_COUNT_MAX).then_some(()));
     let growth_bytes = during_bytes.saturating_sub(before_bytes);
     println!("{before_bytes} bytes before, {during_bytes} while {} knock", connections.len());
     assert!(growth_bytes <= GROWTH_BYTES_MAX, "{before_bytes} bytes have grown to {during_bytes}");

@@ -208,7 +208,7 @@ pub struct Client {
     arrived_bytes: u64,
     /// Messages of kinds that this version does not know.
     skipped_count: u64,
-    outputs: Deque<Output, 64>,
+    outputs: Deque<Output, 48>,
 }
 
 // Part of the agent, which is built on a small stack.
