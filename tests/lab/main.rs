@@ -19,9 +19,10 @@
 //! | [`emulator`] | the thread that carries packets |
 //! | [`network`] | both networks and the link |
 //! | [`stage`] | the hub and the agent |
-//! | [`report`], [`walk`] | the experiments |
+//! | [`report`], [`walk`], [`bearers`] | the experiments |
 #![expect(clippy::disallowed_methods, reason = "processes and links run in real time; waiting for them is polling")]
 
+mod bearers;
 mod book;
 mod emulator;
 mod link;
@@ -50,7 +51,7 @@ struct Options {
 /// Prints figures as it finds them.
 type Experiment = fn(&Options) -> Result<(), String>;
 
-const EXPERIMENTS: [(&str, Experiment); 2] = [("report", report::run), ("walk", walk::run)];
+const EXPERIMENTS: [(&str, Experiment); 3] = [("report", report::run), ("walk", walk::run), ("bearers", bearers::run)];
 
 const HELP: &str = "\
 Runs the real agent and hub on an emulated link, and prints what that costs: lines of JSON. Needs root.
@@ -59,6 +60,7 @@ usage: lab [EXPERIMENT..] [--bin FOLDER] [--ipv6] [--mtu N] [--seed N]
 
   report   20 kbit/s, 600 ms there and back: enrolling, a connection with a report, and a heartbeat
   walk     from satellite to EDGE to wired and back, an outage, and a NAT that forgets
+  bearers  a cable and a modem: the cable is pulled, and plugged in again
 
   --bin FOLDER  where outpost and outpost-hub are (default: beside this program)
   --ipv6        over IPv6

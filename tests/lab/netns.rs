@@ -40,11 +40,15 @@ impl Namespace {
         })
     }
 
+    /// Where others find it while this process lives.
+    pub(crate) fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+    }
+
     /// A program that is to run in it, and that dies when the thread that starts it does.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let path = format!("--net=/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd());
         let mut command = Command::new("nsenter");
-        command.arg(path).args(["setpriv", "--pdeathsig", "KILL", "--"]).arg(program);
+        command.arg(format!("--net={}", self.path())).args(["setpriv", "--pdeathsig", "KILL", "--"]).arg(program);
         command
     }
 

@@ -152,6 +152,11 @@ impl Agent {
         status.success().then_some(()).ok_or_else(|| self.see("it did not end in good order"))
     }
 
+    /// What one of its commands prints.
+    pub(crate) fn tell(&self, arguments: &[&str]) -> Result<String, String> {
+        self.place.tell(arguments)
+    }
+
     /// Its status, when it runs.
     pub(crate) fn status(&self) -> Option<Value> {
         serde_json::from_str(&self.place.tell(&["status", "--json"]).ok()?).ok()
