@@ -21,61 +21,73 @@ const QUIET: Duration = Duration::from_secs(2);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 const HEARTBEAT_COUNT: u32 = 4;
 
+/// What carries the link, as the settings have it.
+const CARRIERS: [&str; 2] = ["tls", "datagram"];
+
 /// A machine with a load average and nothing else: its report is as small as one can be.
 const BARE: &str = "bare";
 /// A Raspberry Pi 4, as recorded in tests/proc.
 const BOARD: &str = "pi4";
 
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    for machine in [BARE, BOARD] {
-        let network = Network::new(SATELLITE, options.mtu, options.seed)?;
-        let scratch = Scratch::new()?;
-        reports(options, machine, &network, &scratch)?;
-        scratch.remove();
+    for carrier in CARRIERS {
+        for machine in [BARE, BOARD] {
+            let network = Network::new(SATELLITE, options.mtu, options.seed)?;
+            let scratch = Scratch::new()?;
+            reports(options, (carrier, machine), &network, &scratch)?;
+            scratch.remove();
+        }
     }
     Ok(())
 }
 
-fn reports(options: &Options, machine: &str, network: &Network, scratch: &Scratch) -> Result<(), String> {
+fn reports(
+    options: &Options,
+    (carrier, machine): (&str, &str),
+    network: &Network,
+    scratch: &Scratch,
+) -> Result<(), String> {
+    let show = |figure: &str, found| show("report", &format!("{figure}_{machine}_{carrier}"), found);
     let hub = Hub::start(network, &options.binaries, scratch, options.is_v6)?;
     let mut agent = Agent::new(&options.binaries, scratch)?;
     let root = root(machine, scratch.path())?;
 
+    agent.set(&settings("60m", carrier, &root))?;
     let begin = network.now();
     agent.enroll(network, &hub)?;
     let seconds = network.now() - begin;
     network.wait_for_quiet(QUIET)?;
     let mut found = totals(&network.seen(begin));
     found["seconds"] = rounded(seconds.as_secs_f64());
-    show("report", &format!("enrolment_{machine}"), found);
+    show("enrolment", found);
 
     // The first report carries the list of series, the next one does not.
     for which in ["first", "next"] {
-        sample(network, &mut agent, &root)?;
-        agent.set(&settings("60m", &root))?;
+        sample(network, &mut agent, carrier, &root)?;
+        agent.set(&settings("60m", carrier, &root))?;
         let begin = network.now();
         agent.run(network)?;
         let acked = agent.wait_for_ack(network, begin)?;
         agent.wait_for_drain()?;
         network.wait_for_quiet(QUIET)?;
-        show("report", &format!("{which}_connection_{machine}"), connection(&network.seen(begin), acked));
+        show(&format!("{which}_connection"), connection(&network.seen(begin), acked));
         if machine == BARE && which == "next" {
-            show("report", "heartbeat", heartbeat(network)?);
+            show("heartbeat", heartbeat(network)?);
         }
 
         let begin = network.now();
         agent.stop()?;
         network.wait_for_quiet(QUIET)?;
-        show("report", &format!("{which}_close_{machine}"), totals(&network.seen(begin)));
+        show(&format!("{which}_close"), totals(&network.seen(begin)));
     }
     Ok(())
 }
 
 /// Has the agent take a tick or two that wait for its next life, since the link is cut.
-fn sample(network: &Network, agent: &mut Agent, root: &str) -> Result<(), String> {
+fn sample(network: &Network, agent: &mut Agent, carrier: &str, root: &str) -> Result<(), String> {
     let both = |change: fn(Way) -> Change| network.plan(Way::BOTH.map(|way| (Duration::ZERO, change(way))));
     both(Change::Cut);
-    agent.set(&settings("1s", root))?;
+    agent.set(&settings("1s", carrier, root))?;
     agent.run(network)?;
     agent.wait_for("a tick", |status| (status["tick_count"].as_u64()? > 0).then_some(()))?;
     agent.stop()?;
@@ -83,8 +95,9 @@ fn sample(network: &Network, agent: &mut Agent, root: &str) -> Result<(), String
     network.wait_for_quiet(QUIET)
 }
 
-fn settings(interval: &str, root: &str) -> Vec<String> {
+fn settings(interval: &str, carrier: &str, root: &str) -> Vec<String> {
     vec![
+        format!("carrier = {carrier}"),
         format!("interval = {interval}"),
         "batch_age = 1s".into(),
         "process_interval = off".into(),
