@@ -3,7 +3,8 @@
 //! Streams go in the order of [`Stream::ALL`]: urgent ones, then windows, then ticks, and in each of these two lanes class comes before
 //! age: a short time on the link carries what is critical of a whole outage. Urgent streams go in order; of windows and ticks the newest
 //! run goes first, and inside a run the oldest batch, because a batch is decoded after its predecessor: fresh news never queues behind a
-//! week of history. What the [policy](crate::policy) does not send stays where it is, and so does what the [meter](crate::meter)
+//! week of history. One batch of [`AGEING`] is of what the journal would drop next, so that what always comes last does not come to
+//! nothing. What the [policy](crate::policy) does not send stays where it is, and so does what the [meter](crate::meter)
 //! refuses.
 
 use std::io;
@@ -19,6 +20,10 @@ use wire::version::Versions;
 
 use crate::meter::Meter;
 use crate::policy::Policy;
+
+/// Of so many batches one may be of what is [at risk](Journal::at_risk): an eighth of the link is no harm to what is urgent, and
+/// carries all of what a week leaves behind.
+const AGEING: u32 = 8;
 
 /// The first words of a gateway with this journal, which names the streams of which something `waits`.
 pub fn hello(
@@ -51,7 +56,7 @@ pub fn fill(
     now: Stamp,
     record: &mut Vec<u8>,
 ) -> io::Result<()> {
-    while let Some((stream, seq)) = next(journal, client, meter, policy, now)? {
+    while let Some((stream, seq)) = next(journal, client, meter, (policy, is_turn(client)), now)? {
         if journal.read(now, stream, seq, record)? {
             let purpose = meter.purpose(stream, seq);
             if meter.lets_in(now, purpose, record.len() as u64, client.waiting_bytes()) {
@@ -68,6 +73,11 @@ pub fn fill(
     Ok(())
 }
 
+/// Whether what is at risk is asked for before all else.
+fn is_turn(client: &Client) -> bool {
+    client.batch_count().is_multiple_of(AGEING)
+}
+
 /// Whether something urgent waits for the hub's word, sent or not.
 pub fn is_urgent(journal: &Journal) -> bool {
     let urgent = Stream::ALL.into_iter().filter(|stream| stream.lane() == Lane::Urgent);
@@ -78,9 +88,19 @@ fn next(
     journal: &mut Journal,
     client: &Client,
     meter: &mut Meter,
-    policy: &Policy,
+    (policy, is_turn): (&Policy, bool),
     now: Stamp,
 ) -> io::Result<Option<(Stream, Seq)>> {
+    if is_turn
+        && !is_urgent(journal)
+        && let Some((stream, seq)) = journal.at_risk()
+        && client.can_send(stream.lane())
+        && let Some(seq) = oldest_unsent(journal, client, stream, seq)
+        && policy.is_sent_of(meter.part(stream, seq), stream)
+        && meter.is_open(now, stream, seq, client.waiting_bytes())
+    {
+        return Ok(Some((stream, seq)));
+    }
     for stream in Stream::ALL.into_iter().filter(|stream| client.can_send(stream.lane())) {
         // Each hole that newest-first leaves is a range at both ends; when they run out of them, the oldest hole is closed first.
         let is_in_order = stream.lane() == Lane::Urgent || journal.done(stream).iter().count() + 4 >= RANGES_COUNT_MAX;
@@ -127,8 +147,10 @@ mod tests {
     use link::client::{Input, Timing};
     use link::estimator::Estimate;
     use link::server::Server;
+    use wire::class::Class;
     use wire::message::Welcome;
     use wire::ranges::SeqRange;
+    use wire::stream::Resolution;
     use wire::version::VERSION;
 
     use super::*;
@@ -152,6 +174,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_dropped_next_gets_its_turn() {
+        let (mut now, bulk) = (Stamp::default(), Stream::raw(Class::Bulk));
+        let settings =
+            Settings { bytes_max: 16 << 20, tail_bytes_max: 1 << 20, fold_bytes_min: 400 << 10, ..Settings::DEFAULT };
+        let mut journal = Journal::open(Arc::new(Memory::new(64 << 20)), settings, 1, now).unwrap();
+        while journal.at_risk().is_none() {
+            now.uptime = now.uptime + Span::minutes(1);
+            journal.append(now, bulk, None, now, &[7; 16 << 10], false).unwrap();
+            journal.commit(now).unwrap();
+        }
+        assert_eq!(journal.at_risk(), Some((bulk, Seq(0))));
+        for _ in 0..64 {
+            journal.append(now, Stream::Series(Resolution::Hour, Class::Critical), None, now, b"hour", false).unwrap();
+        }
+        journal.commit(now).unwrap();
+        let (client, mut meter) = (online(now), Meter::open(&journal, now));
+        let mut sent = |tier, turns: &[bool]| {
+            let policy = Policies::default().policy(tier, Pressure::None);
+            let mut sent = |is_turn: &bool| {
+                let (stream, seq) = next(&mut journal, &client, &mut meter, (&policy, *is_turn), now).unwrap().unwrap();
+                journal.ack(stream, SeqRange { first: seq, last: seq });
+                (stream == bulk).then_some(seq)
+            };
+            turns.iter().map(&mut sent).collect::<Vec<_>>()
+        };
+        assert_eq!(sent(Tier::Wired, &[false, true, false, true]), [None, Some(Seq(0)), None, Some(Seq(1))]);
+        // Where ticks are not sent, they are not sent for this either.
+        assert_eq!(sent(Tier::Edge, &[true, true]), [None, None]);
+    }
+
+    #[test]
     fn all_that_is_critical_goes_before_all_that_is_not() {
         let now = Stamp::default();
         let mut journal = Journal::open(Arc::new(Memory::default()), Settings::DEFAULT, 1, now).unwrap();
@@ -165,7 +218,7 @@ mod tests {
         let (client, mut sent) = (online(now), Vec::new());
         let mut meter = Meter::open(&journal, now);
         let policy = Policies::default().policy(Tier::Wired, Pressure::None);
-        while let Some((stream, seq)) = next(&mut journal, &client, &mut meter, &policy, now).unwrap() {
+        while let Some((stream, seq)) = next(&mut journal, &client, &mut meter, (&policy, true), now).unwrap() {
             journal.ack(stream, SeqRange { first: seq, last: seq });
             sent.push((stream, seq.0));
         }

@@ -331,6 +331,11 @@ impl Client {
         self.in_flight.iter().any(|batch| batch.stream == stream && batch.seq == seq)
     }
 
+    /// Counts the batches that were sent, over all links; it begins anew at 2^32.
+    pub fn batch_count(&self) -> Tag {
+        self.batch_count
+    }
+
     /// Batches that are sent and not acked.
     pub fn in_flight_count(&self) -> usize {
         self.in_flight.len()

@@ -18,7 +18,7 @@ use crate::wear::block_bytes;
 impl Journal {
     /// Removes volumes until the folder is within its size, and what is older than the settings keep it.
     pub(super) fn make_room(&mut self, now: Stamp) -> io::Result<()> {
-        while let Some(index) = self.expired() {
+        while let Some(index) = self.aged(1, 1) {
             if !self.drop_volume(now, index, LossReason::Expired)? {
                 break;
             }
@@ -53,20 +53,39 @@ impl Journal {
         self.volumes.iter().filter(|volume| self.is_done(volume)).map(|volume| volume.bytes).sum()
     }
 
-    /// The oldest volume of a shelf of which newer volumes cover all the time that is to be kept.
-    fn expired(&self) -> Option<usize> {
+    /// A batch that the hub does not hold, of what is dropped next: once three quarters of the room are used, or of the time for which it
+    /// is kept.
+    pub fn at_risk(&self) -> Option<(Stream, Seq)> {
+        let is_crowded = self.volume_bytes() / 3 > self.budget_bytes() / 4;
+        let index = self.aged(3, 4).or_else(|| self.least_valuable().filter(|_| is_crowded))?;
+        self.volumes[index].name.ranges().find_map(|(stream, range)| {
+            let seq = self.lines[stream.index()].done.first_missing(range.first);
+            (seq <= range.last).then_some((stream, seq))
+        })
+    }
+
+    /// The oldest volume of a shelf of which newer volumes cover such a part of the time that is to be kept.
+    fn aged(&self, part: u64, of: u64) -> Option<usize> {
         Shelf::ALL.into_iter().filter(|shelf| shelf.lane() != Lane::Urgent).find_map(|shelf| {
             let mut of_shelf = self.volumes.iter().enumerate().filter(|(_, volume)| volume.name.shelf == shelf);
             let (oldest, _) = of_shelf.next()?;
             let newer_s: u64 = of_shelf.map(|(_, volume)| u64::from(volume.name.span_s)).sum();
-            (newer_s * 1000 >= self.settings.keep[shelf.index()].0).then_some(oldest)
+            (newer_s * 1000 >= self.settings.keep[shelf.index()].0 / of * part).then_some(oldest)
         })
     }
 
-    /// Removes the least valuable volume: what is done before what is not; of that, what belongs to the lane that is furthest
-    /// over its share; the fine before the coarse, the old before the new. `false` when there is none that may go: what is
-    /// urgent and unsent may not, nor the dictionary while its lane has its share.
+    /// Removes the least valuable volume. `false` when there is none that may go.
     pub(super) fn evict_one(&mut self, now: Stamp) -> io::Result<bool> {
+        match self.least_valuable() {
+            Some(index) => self.drop_volume(now, index, LossReason::Evicted),
+            None => Ok(false),
+        }
+    }
+
+    /// The volume to go first: what is done before what is not; of that, what belongs to the lane that is furthest over its share; the
+    /// fine before the coarse, the old before the new. What is urgent and unsent may not go, nor the dictionary while its lane has its
+    /// share.
+    fn least_valuable(&self) -> Option<usize> {
         let over = Lane::ALL.map(|lane| {
             let bytes =
                 self.volumes.iter().filter(|volume| volume.name.shelf.lane() == lane).map(|volume| volume.bytes);
@@ -84,10 +103,7 @@ impl Journal {
             _ => true,
         };
         let candidates = (0..self.volumes.len()).filter(|index| may_go(&self.volumes[*index]));
-        match candidates.min_by_key(|index| key(&self.volumes[*index])) {
-            Some(index) => self.drop_volume(now, index, LossReason::Evicted),
-            None => Ok(false),
-        }
+        candidates.min_by_key(|index| key(&self.volumes[*index]))
     }
 
     /// Removes a volume, when there is room to say what is lost with it.
