@@ -191,7 +191,8 @@ outpost link stat [--json]
 
 How the link is, what it carries, and what it costs: bytes of today and of this billing month by what they were for, as
 whole IP packets in both directions with handshakes and what was sent again; the budgets of the settings and what is
-expected; the last days as bars. Asks the running agent.
+expected; the last days as bars; and with lines `bearer` in the settings how each of them is, how good the one in use is,
+and what is sampled and sent over it. Asks the running agent.
 
   urgent     events, and the list of series       backlog    what could not be sent while it was new
   summary    windows                              overhead   handshakes, acks, heartbeats, what was sent again
@@ -257,6 +258,13 @@ Settings, in outpost.conf, one `key = value` a line, all optional:
   keep_raw, keep_minute, keep_five_minutes, keep_hour, keep_day
                      how long ticks and windows are kept, if there is room (14d, 30d, 90d,
                      730d, 3650d)
+  bearer             an interface that may carry the link, best first, a line for each: its name, wired, wlan,
+                     cellular or satellite, and what differs from the rest: tls, datagram, metered, unmetered,
+                     budget_day=1MB, budget_month=30MB; as in `wwan* cellular datagram` (what the system routes)
+  policy_wired, policy_lte, policy_3g, policy_edge, policy_satellite, policy_offline
+                     what is sampled and sent over a bearer of that quality, as in `sampling 2, live
+                     five_minutes hour none, past hour, batch_age 1m to 5m, run 120, heartbeat 15m`;
+                     `outpost link stat` shows what holds
   carrier            tls or datagram, which takes a quarter of the bytes where UDP passes (tls)
   proxy              http://[user:password@]host:port, an HTTP proxy that tls goes through; it finds the
                      hub's name, and the hub may have to listen at 443, which most proxies allow
@@ -264,7 +272,7 @@ Settings, in outpost.conf, one `key = value` a line, all optional:
                      what the link may carry in a day and a billing month, as in 1MB or 500MiB (off)
   budget_month_day   the day on which billing months begin, 1 to 31 (1)
   budget_reserve     what of it is kept for events (10%)
-  heartbeat          longest pause on the link, 5s to 1d (60s)
+  heartbeat          longest pause on the link, 5s to 1d (60s, and up to 15m over poorer bearers)
   hostname           what the machine calls itself, if not what the kernel says
   root               where /proc and /sys are (/)
 
