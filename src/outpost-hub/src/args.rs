@@ -13,9 +13,10 @@ use query::selector::Expression;
 use query::step::Grid;
 use wire::time::{Span, UnixTime};
 
-use crate::call::{EventsCall, SamplesCall};
+use crate::call::{EventsCall, SamplesCall, UsageCall};
 use crate::options::{Word, Words, too_many, unknown};
 use crate::server::LISTEN_DEFAULT;
+use crate::usage::{self, DAY_COUNT_MAX};
 
 /// Steps of an answer when none is asked for: what a line of blocks has room for.
 const STEP_COUNT: u64 = 60;
@@ -36,6 +37,13 @@ pub struct Args {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// Tell what links carried.
+    Data {
+        /// Of what.
+        call: UsageCall,
+        /// How.
+        format: UsageFormat,
+    },
     /// Change a device.
     Device(Request),
     /// Tell what happened.
@@ -111,6 +119,19 @@ pub enum Format {
     Table,
 }
 
+/// How what links carried is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageFormat {
+    /// One line a day of a bearer.
+    Csv,
+    /// All in one line.
+    Json,
+    /// Bars of letters.
+    Screen,
+    /// A drawing.
+    Svg,
+}
+
 /// A token to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenNew {
@@ -129,6 +150,8 @@ pub struct TokenNew {
 pub enum Topic {
     /// All commands, in a line each.
     All,
+    /// `data`
+    Data,
     /// `device`
     Device,
     /// `events`
@@ -151,7 +174,8 @@ pub enum Topic {
 
 impl Topic {
     /// What has a help of its own, by the name of its command.
-    pub const NAMED: [(&str, Topic); 9] = [
+    pub const NAMED: [(&str, Topic); 10] = [
+        ("data", Topic::Data),
         ("device", Topic::Device),
         ("events", Topic::Events),
         ("fleet", Topic::Fleet),
@@ -212,6 +236,7 @@ fn command(words: &mut Words, now: UnixTime, topic: &mut Topic) -> Result<Comman
     *topic = Topic::named(&name)?;
     match topic {
         Topic::All => unreachable!("no command has this name"),
+        Topic::Data => data(words, now),
         Topic::Device => device(words),
         Topic::Events => events(words, now),
         Topic::Fleet => {
@@ -233,6 +258,27 @@ fn command(words: &mut Words, now: UnixTime, topic: &mut Topic) -> Result<Comman
         Topic::Stat => words.rest(&["json"])?.without_words().map(|rest| Command::Stat { is_json: rest.has("json") }),
         Topic::Token => token(words),
     }
+}
+
+fn data(words: &mut Words, now: UnixTime) -> Result<Command, String> {
+    let rest = words.rest(&["csv", "from=", "json", "since=", "svg", "to="])?;
+    let device = match &rest.plain[..] {
+        [] => return Err("which device?".into()),
+        [device] => device.clone(),
+        [_, word, ..] => return Err(too_many(word)),
+    };
+    let (from, to) = rest.span(now, 30 * 24 * SINCE_DEFAULT_MS)?;
+    if usage::day(to) - usage::day(from) > DAY_COUNT_MAX {
+        return Err(format!("a chart has {DAY_COUNT_MAX} days at the most: choose a shorter span"));
+    }
+    let format = match (rest.has("csv"), rest.has("json"), rest.has("svg")) {
+        (false, false, false) => UsageFormat::Screen,
+        (true, false, false) => UsageFormat::Csv,
+        (false, true, false) => UsageFormat::Json,
+        (false, false, true) => UsageFormat::Svg,
+        _ => return Err("one of --csv, --json and --svg".into()),
+    };
+    Ok(Command::Data { call: UsageCall { device, from, to }, format })
 }
 
 fn device(words: &mut Words) -> Result<Command, String> {
@@ -435,6 +481,17 @@ mod tests {
         let line = ["query", "rate(up[5m])", "--from", "-2h", "--to=-1h", "--step", "15s", "--json"];
         assert_eq!(query(&line), (7_200_000, 3_600_000, Some(Span::seconds(15)), Format::Json));
         assert_eq!(query(&["query", "up", "--raw", "--steps"]).2, None);
+    }
+
+    #[test]
+    fn a_chart_is_of_one_device_and_of_thirty_days_until_told_otherwise() {
+        let call = |days: u64| UsageCall { device: "gw-1".into(), from: UnixTime(NOW.0 - days * 86_400_000), to: NOW };
+        check("data gw-1", Command::Data { call: call(30), format: UsageFormat::Screen });
+        check("data gw-1 --since 3d --svg", Command::Data { call: call(3), format: UsageFormat::Svg });
+        check_error("data", "which device?");
+        check_error("data gw-1 gw-2", "one word too many");
+        check_error("data gw-1 --svg --json", "one of");
+        check_error("data gw-1 --since 2y", "366 days at the most");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub const EVENT_COUNT_MAX: u32 = 10_000;
 /// Errors: what to tell the person who asked.
 pub fn events(store: &Store, members: &[Member], call: &EventsCall) -> Result<EventsFound, String> {
     let device = match &call.device {
-        Some(name) => Some(find(members, name)?),
+        Some(name) => Some(find(members, name)?.id()),
         None => None,
     };
     let count_max = call.count_max.min(EVENT_COUNT_MAX) as usize;
@@ -74,9 +74,11 @@ pub fn stat(store: &Store, members: &[Member]) -> Result<StatFound, String> {
 }
 
 /// The device of this name or number.
-fn find(members: &[Member], name: &str) -> Result<DeviceId, String> {
+///
+/// Errors: there is none; names that are near are in the sentence.
+pub fn find<'a>(members: &'a [Member], name: &str) -> Result<&'a Member, String> {
     let by_id = name.parse().ok();
     let named = members.iter().find(|member| member.device.name == name);
     let found = named.or_else(|| members.iter().find(|member| Some(member.id()) == by_id));
-    found.map(Member::id).ok_or_else(|| no_device(name, members.iter().map(|member| &member.device)))
+    found.ok_or_else(|| no_device(name, members.iter().map(|member| &member.device)))
 }

@@ -10,6 +10,7 @@
 //! under a process that still serves, the version in front tells, and [`Outcome::Refused`] keeps its place so that it
 //! can be said.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wire::event::Event;
 use wire::message::Fingerprint;
+use wire::spent::Spent;
 use wire::time::{BootId, Instant, Span, UnixTime};
 
 /// The socket's name in the hub's folder.
@@ -54,6 +56,8 @@ pub enum Call {
     Samples(SamplesCall),
     /// How much is held, and whether all of it is accounted for.
     Stat,
+    /// What a device's links carried.
+    Usage(UsageCall),
 }
 
 /// A question about what happened.
@@ -82,6 +86,17 @@ pub struct SamplesCall {
     pub step: Option<Span>,
 }
 
+/// A question about what a device's links carried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageCall {
+    /// By name or number.
+    pub device: String,
+    /// The first moment that counts; days count whole.
+    pub from: UnixTime,
+    /// The last moment that counts.
+    pub to: UnixTime,
+}
+
 /// What became of a call. The order is that between versions: add at the end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {
@@ -99,6 +114,8 @@ pub enum Outcome {
     Samples(SamplesFound),
     /// To [`Call::Stat`].
     Stat(StatFound),
+    /// To [`Call::Usage`].
+    Usage(UsageFound),
 }
 
 /// Who serves.
@@ -187,6 +204,54 @@ pub struct StatFound {
     pub record_bytes: u64,
     /// Bytes of the store's file.
     pub disk_bytes: u64,
+}
+
+/// What a device's links carried.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageFound {
+    /// The device's name.
+    pub device: String,
+    /// The first day, since 1970.
+    pub first_day: u32,
+    /// The last day, not before the first.
+    pub last_day: u32,
+    /// By name.
+    pub bearers: Vec<BearerUsage>,
+    /// Oldest first.
+    pub changes: Vec<LinkChange>,
+    /// What the answer lacks, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// What one bearer carried.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BearerUsage {
+    /// The bearer's name, as the device says it.
+    pub name: String,
+    /// By day since 1970. A day that is not here is not known.
+    pub days: BTreeMap<u32, DayUsage>,
+}
+
+/// What a day cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayUsage {
+    /// What was spent.
+    pub spent: Spent,
+    /// What might have been, if there was a limit.
+    pub budget_bytes: Option<u64>,
+}
+
+/// The link went over another bearer, or became better or worse.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkChange {
+    /// When.
+    pub at: UnixTime,
+    /// Over which bearer it goes since.
+    pub bearer: String,
+    /// How good that one is.
+    pub tier: String,
+    /// What became of the one before, if another one was in use.
+    pub reason: Option<String>,
 }
 
 /// Why a call has no outcome.

@@ -10,6 +10,7 @@ pub mod answers;
 pub mod members;
 pub mod secrets;
 pub mod serve;
+pub mod usage;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -58,6 +59,7 @@ pub fn run(given: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn carry_out(command: Command, folder: &Path, now: UnixTime) -> Result<(), String> {
     match command {
+        Command::Data { call, format } => usage::data(folder, call, format),
         Command::Device(request) => match admin(folder, request)? {
             Reply::Done => Ok(()),
             _ => Err(nonsense()),

@@ -16,6 +16,7 @@ use crate::keys::{Keys, KeysError, Shown};
 use crate::log::{self, Level};
 use crate::samples;
 use crate::store_handle::StoreHandle;
+use crate::usage;
 
 /// Questions to the store at once. Each may hold [`samples::SAMPLE_COUNT_MAX`] samples, and a processor.
 const QUESTION_COUNT_MAX: usize = 2;
@@ -62,6 +63,9 @@ impl Desk {
                 self.question(move |store, members| samples::samples(store, members, &call)).await.map(Outcome::Samples)
             }
             Call::Stat => self.question(books::stat).await.map(Outcome::Stat),
+            Call::Usage(call) => {
+                self.question(move |store, members| usage::usage(store, members, &call)).await.map(Outcome::Usage)
+            }
         };
         outcome.unwrap_or_else(Outcome::Refused)
     }

@@ -6,6 +6,7 @@ use crate::args::Topic;
 pub fn page(topic: Topic) -> &'static str {
     match topic {
         Topic::All => ALL,
+        Topic::Data => DATA,
         Topic::Device => DEVICE,
         Topic::Events => EVENTS,
         Topic::Fleet => FLEET,
@@ -30,6 +31,7 @@ usage: outpost-hub [--dir DIR] COMMAND ..
   device    rename, group, tag, retire, revoke or delete a device
   query     what was measured: node_load1, rate(node_cpu_seconds_total[5m])
   events    what happened
+  data      what a device's links carried, by day and by what it was for
   stat      how much is held, and whether all of it is accounted for
   key       the hub's key, and changing it
 
@@ -43,6 +45,24 @@ exit status: 0 done, 1 not possible or not found, 2 not understood
 the first machine:
   outpost-hub serve --listen 0.0.0.0:7070 &
   outpost-hub token new
+";
+
+const DATA: &str = "\
+usage: outpost-hub data NAME [--since SPAN | --from TIME] [--to TIME] [--json | --csv | --svg]
+
+  --since SPAN     from so long ago (7d), or from a moment, to now; 30 days when nothing is said, 366 at the most
+  --from, --to     moments: 2026-01-31T12:00Z, 2026-01-31, -2h, now
+  --json           one line: {\"device\":..,\"bearers\":[..],\"changes\":[..],\"notes\":[..]}
+  --csv            one line a day of a bearer, without the changes of the link
+  --svg            a drawing, as the content of a file
+
+A day is the device's and is told when it is over. A day without a record is not known, which is not the same as nothing:
+in --json it has null, in --csv empty fields. Bytes are those of whole IP packets in both directions; KB and MB are
+thousands and millions of them, as providers bill. \"other\" is what the machine's other programs used.
+
+example:
+  outpost-hub data gw-1 --since 7d
+  outpost-hub data gw-1 --svg
 ";
 
 const DEVICE: &str = "\

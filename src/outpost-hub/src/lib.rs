@@ -19,6 +19,7 @@
 //! | [`driver`], [`store_handle`] | the task that owns the core; the store, opened again when the disk failed it |
 //! | [`call`], [`socket`], [`desk`] | what the command line asks, where, and who answers |
 //! | [`samples`], [`books`], [`notes`] | answers from the store, and what they lack |
+//! | [`usage`] | what links carried, by day and by what it was for: found in the store, and drawn |
 //! | [`fuzz`] | the door for datagrams, as a function of bytes |
 //! | [`keys`], [`log`], [`table`] | key files; lines on stderr; tables |
 #![forbid(unsafe_code)]
@@ -54,4 +55,5 @@ pub mod sessions;
 pub mod socket;
 pub mod store_handle;
 pub mod table;
+pub mod usage;
 pub mod window;

@@ -54,6 +54,18 @@ impl Store {
         to: UnixTime,
         limit: usize,
     ) -> Result<Events, StoreError> {
+        self.events_where(devices, from, to, limit, |_| true)
+    }
+
+    /// The same of the events alone that `is_wanted`: others take no room of theirs.
+    pub fn events_where(
+        &self,
+        devices: Option<&[DeviceId]>,
+        from: UnixTime,
+        to: UnixTime,
+        limit: usize,
+        is_wanted: impl Fn(&Event) -> bool,
+    ) -> Result<Events, StoreError> {
         let view = self.view()?;
         let all: Vec<DeviceId>;
         let devices = match devices {
@@ -90,6 +102,9 @@ impl Store {
                                 *unknown_count += 1;
                                 continue;
                             };
+                            if !is_wanted(&event) {
+                                continue;
+                            }
                             let happened = Happened { device, boot, uptime, at, event };
                             let order = (at, device, boot, uptime, journal, header.seq, index);
                             let list = if at.is_some() { &mut placed } else { &mut unplaced };
@@ -134,6 +149,18 @@ mod tests {
         assert_eq!(events.placed[1].event, Event::Stopped);
         let newest = store.events(Some(&[DeviceId(1)]), from, to, 2).unwrap();
         assert_eq!((uptimes(&newest.placed), newest.is_cut), (vec![(1, 2000), (1, 3000)], true));
+    }
+
+    #[test]
+    fn events_that_are_not_wanted_push_no_wanted_one_out() {
+        let mut gateway = Gateway::new(1);
+        let missed = |count| Event::TicksMissed { count };
+        let mut changes = vec![gateway.event(0, &Event::Stopped)];
+        changes.extend((1..50).map(|n| gateway.event(n * 1000, &missed(1))));
+        let store = store_of(&changes);
+        let stopped = |event: &Event| *event == Event::Stopped;
+        let found = store.events_where(None, UnixTime(0), UnixTime(u64::MAX), 1, stopped).unwrap();
+        assert_eq!((uptimes(&found.placed), found.is_cut), (vec![(1, 0)], false));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub fn render(answer: &Answer) -> String {
 
 /// Appends a comma and a field. A field that a spreadsheet would take for a formula begins with an apostrophe, because
 /// labels are what a device says: `=cmd()` must stay text.
-fn put_field(out: &mut String, text: &str) {
+pub fn put_field(out: &mut String, text: &str) {
     out.push(',');
     let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     if text.contains([',', '"', '\n', '\r']) {
