@@ -79,7 +79,7 @@ fn put_bearer(out: &mut String, found: &UsageFound, bearer: &BearerUsage) {
         let mark = if scale.has_budget { BUDGET } else { BUDGET_BEYOND };
         legend.push(format!("{mark} budget {} a day", round_bytes(budget_bytes.into())));
     }
-    let _ = writeln!(out, "{}", legend.join("   "));
+    let _ = writeln!(out, "{}", legend.join("  "));
 }
 
 fn bar(usage: &DayUsage, scale: &Scale) -> String {
@@ -120,6 +120,24 @@ mod tests {
         found.bearers = vec![bearer("wwan0", Some(80_000), &days), bearer("eth0", None, &[(4, [0, 0, 7, 0, 0, 0])])];
         found.changes = vec![change(1, "wwan0", "LTE", None), change(100, "eth0", "wired", Some("vanished"))];
         let golden = "\
+wwan0: 130 KB on 3 of 5 days, 2026-01-01 to 2026-01-05
+DAY           TOTAL  0 to 100 KB
+2026-01-01  30.3 KB  SSSSRRRRRRRRRRROO                            |
+2026-01-02  no record
+2026-01-03   100 KB  UUUSSSRRRRRRRRRRRRRRRRRRRRRRRBBBBBBBBBBBBBBBB|OOOO......
+2026-01-04      0 B                                               |
+2026-01-05  no record
+U urgent 5.30 KB  S summary 12.0 KB  R raw 60.0 KB  B backlog 30.0 KB  O overhead 13.0 KB  . other 10.0 KB  | budget 80 KB a day
+
+eth0: 7 B on 1 of 5 days, 2026-01-01 to 2026-01-05
+DAY           TOTAL  0 to 7 B
+2026-01-01  no record, up to 2026-01-04
+2026-01-05      7 B  RRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRR
+R raw 7 B
+
+LINK CHANGED (UTC)    BEARER  TIER   WHY
+2026-01-01T01:00:00Z  wwan0   LTE
+2026-01-05T04:00:00Z  eth0    wired  the one before vanished
 ";
         assert_eq!(render(&found), golden);
     }
