@@ -23,6 +23,9 @@ const BAR_WIDTH: usize = 56;
 /// What a bar is made of, in the order of [`wire::spent::Spent::parts`].
 const FILLS: [char; 6] = ['U', 'S', 'R', 'B', 'O', '.'];
 
+/// Entries in a line of the legend.
+const LEGEND_COUNT: usize = 4;
+
 const BUDGET: char = '|';
 
 const BUDGET_BEYOND: char = '>';
@@ -79,7 +82,9 @@ fn put_bearer(out: &mut String, found: &UsageFound, bearer: &BearerUsage) {
         let mark = if scale.has_budget { BUDGET } else { BUDGET_BEYOND };
         legend.push(format!("{mark} budget {} a day", round_bytes(budget_bytes.into())));
     }
-    let _ = writeln!(out, "{}", legend.join("  "));
+    for line in legend.chunks(LEGEND_COUNT) {
+        let _ = writeln!(out, "{}", line.join("  "));
+    }
 }
 
 fn bar(usage: &DayUsage, scale: &Scale) -> String {
@@ -127,7 +132,8 @@ DAY           TOTAL  0 to 100 KB
 2026-01-03   100 KB  UUUSSSRRRRRRRRRRRRRRRRRRRRRRRBBBBBBBBBBBBBBBB|OOOO......
 2026-01-04      0 B                                               |
 2026-01-05  no record
-U urgent 5.30 KB  S summary 12.0 KB  R raw 60.0 KB  B backlog 30.0 KB  O overhead 13.0 KB  . other 10.0 KB  | budget 80 KB a day
+U urgent 5.30 KB  S summary 12.0 KB  R raw 60.0 KB  B backlog 30.0 KB
+O overhead 13.0 KB  . other 10.0 KB  | budget 80 KB a day
 
 eth0: 7 B on 1 of 5 days, 2026-01-01 to 2026-01-05
 DAY           TOTAL  0 to 7 B
@@ -171,6 +177,6 @@ LINK CHANGED (UTC)    BEARER  TIER   WHY
         let text = render(&hostile());
         assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
         assert!(text.contains("111 EB on 2 of 3 days") && text.contains("18.4 EB  UUUU"), "{text}");
-        assert_eq!(text.lines().count(), 7 + 1 + 1000);
+        assert_eq!(text.lines().count(), 8 + 1 + 1000);
     }
 }

@@ -46,6 +46,7 @@ pub fn render(found: &UsageFound) -> String {
     }
     let title = format!("What used the data of {}", fitted(&found.device, TITLE_SIZE, 600.0));
     let span = format!("{} to {}, bytes of whole IP packets by day", date(found.first_day), date(found.last_day));
+    let caption = format!("{span}; a number behind a label counts the changes of the link on that day");
     let mut out = String::new();
     // Writing to a string does not fail.
     let _ = write!(
@@ -59,7 +60,7 @@ pub fn render(found: &UsageFound) -> String {
         title = escaped(&title),
     );
     put_text(&mut out, MARGIN, 28.0, TITLE_SIZE, "start", &title);
-    put_text(&mut out, MARGIN, 47.0, LEGEND_SIZE, "start", &span);
+    put_text(&mut out, MARGIN, 47.0, LEGEND_SIZE, "start", &caption);
     put_legend(&mut out);
     out.push_str(&charts);
     out.push_str("</svg>\n");
