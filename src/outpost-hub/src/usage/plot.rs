@@ -65,8 +65,12 @@ pub fn put(out: &mut String, top: f64, found: &UsageFound, bearer: &BearerUsage)
             count => format!(" and {count} more"),
         };
         out.push_str(&format!("<g><title>{}</title>\n", escaped(&(named + &more))));
-        let begin = lane.map_or(plot_top - 6.0, |lane| lanes_top + lane as f64 * LANE_HEIGHT);
-        put_line(out, [*x, begin, *x, plot_top + HEIGHT], "stroke-dasharray=\"3 2\"");
+        // One without a label ends above the bars: of a hundred that cross them nobody would see the bars.
+        let (begin, end) = match lane {
+            Some(lane) => (lanes_top + *lane as f64 * LANE_HEIGHT, plot_top + HEIGHT),
+            None => (plot_top - 6.0, plot_top),
+        };
+        put_line(out, [*x, begin, *x, end], "stroke-dasharray=\"3 2\"");
         if lane.is_some() {
             put_text(out, x + 3.0, begin + LANE_HEIGHT - 4.0, TEXT_SIZE, "start", label);
         }
