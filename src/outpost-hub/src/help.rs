@@ -56,9 +56,9 @@ usage: outpost-hub data NAME [--since SPAN | --from TIME] [--to TIME] [--json | 
   --csv            one line a day of a bearer, without the changes of the link
   --svg            a drawing, as the content of a file
 
-A day is the device's and is told when it is over. A day without a record is not known, which is not the same as nothing:
-in --json it has null, in --csv empty fields. Bytes are those of whole IP packets in both directions; KB and MB are
-thousands and millions of them, as providers bill. \"other\" is what the machine's other programs used.
+A day is the device's and is told when it is over. A day without a record is not known, which is not the same as
+nothing: in --json it has null, in --csv empty fields. Bytes are those of whole IP packets in both directions; KB and MB
+are thousands and millions of them, as providers bill. \"other\" is what the machine's other programs used.
 
 example:
   outpost-hub data gw-1 --since 7d
