@@ -1,4 +1,4 @@
-//! What a device's links carried, by day and by what it was for, and how the link changed: found in the store, and drawn.
+//! What a device's links carried, by day and by what it was for, and how the link changed: found in the store and drawn.
 //!
 //! A device tells a day once, when it is over, and may claim any day and any number. So only days of the span are
 //! looked at, sums saturate, and bearers, days and changes are bounded. A day of which nothing came is not known, and
@@ -30,6 +30,7 @@ use wire::time::UnixTime;
 use crate::books;
 use crate::call::{BearerUsage, DayUsage, LinkChange, UsageCall, UsageFound};
 use crate::notes;
+use crate::usage::unit::DAY_MS;
 
 /// Days from the first to the last of a chart: a year.
 pub const DAY_COUNT_MAX: u32 = 366;
@@ -42,8 +43,6 @@ pub const CHANGE_COUNT_MAX: usize = 1000;
 
 /// Records of days that are read: each day of each bearer, and once more, as a copied card says them.
 const RECORD_COUNT_MAX: usize = 2 * (DAY_COUNT_MAX as usize + 1) * BEARER_COUNT_MAX;
-
-const DAY_MS: u64 = 86_400_000;
 
 /// The day of a moment, since 1970.
 pub fn day(at: UnixTime) -> u32 {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::call::{BearerUsage, UsageFound};
 use crate::usage::day;
-use crate::usage::svg::{COLOURS, INK, MARGIN, escaped, fitted, put_box, put_line, put_text, width};
+use crate::usage::svg::{self, COLOURS, INK, MARGIN, escaped, fitted, put_box, put_line, put_text, width};
 use crate::usage::unit::{Scale, bytes, date, place, round_bytes, sums};
 
 const LEFT: f64 = 78.0;
@@ -34,7 +34,7 @@ const LANE_HEIGHT: f64 = 14.0;
 const LANE_COUNT: usize = 4;
 
 /// Pixels of a label: what stands right of the last day.
-const LABEL_WIDTH_MAX: f64 = 900.0 - LEFT - WIDTH - 8.0;
+const LABEL_WIDTH_MAX: f64 = svg::WIDTH - LEFT - WIDTH - 8.0;
 
 /// Days between labels of the axis.
 const DAY_STEPS: [u32; 9] = [1, 2, 3, 5, 7, 14, 28, 56, 92];

@@ -1,11 +1,12 @@
 //! What links carried, as a drawing that stands alone: no script, no style sheet, no font of its own.
 //!
-//! The sheet: a title, what the colours mean, and the charts of the bearers below each other. What a device calls itself
-//! or its bearers is text here and nothing else: see [`escaped`].
+//! The sheet: a title, what the colours mean, and the charts of the bearers below each other. What a device calls
+//! itself or its bearers is text here and nothing else: see [`escaped`].
 
 use std::fmt::Write as _;
 
 use query::render::printable;
+use wire::spent::Spent;
 
 use crate::call::UsageFound;
 use crate::usage::plot;
@@ -68,7 +69,7 @@ pub fn render(found: &UsageFound) -> String {
 }
 
 fn put_legend(out: &mut String) {
-    let uses = wire::spent::Spent::default().parts().map(|(name, _)| name).collect::<Vec<_>>();
+    let uses: Vec<&str> = Spent::default().parts().map(|(name, _)| name).collect();
     let colours = uses.into_iter().zip(COLOURS);
     let mut left = MARGIN;
     for (name, fill) in colours.chain([("no record", "url(#gap)")]) {

@@ -5,7 +5,8 @@ use wire::spent::Spent;
 
 use crate::call::BearerUsage;
 
-const DAY_MS: u64 = 86_400_000;
+/// Milliseconds of a day.
+pub const DAY_MS: u64 = 86_400_000;
 
 const NAMES: [&str; 7] = ["B", "KB", "MB", "GB", "TB", "PB", "EB"];
 
