@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use agent::Agent;
 use agent::question::Question;
+use agent::timekeeper::sntp;
 use codec::block::Block;
 use codec::run::Decoder;
 use disk::{Directory, Folder};
@@ -80,6 +81,7 @@ const TARGETS: &[Target] = &[
     ("record", record),
     ("run", run),
     ("server", server),
+    ("sntp", sntp),
     ("tail", tail),
     ("ticks", ticks),
     ("tls_client", tls_client),
@@ -359,6 +361,16 @@ fn server(bytes: &[u8]) {
         let _ = server.handle_timeout(Instant(2));
         while server.poll_packet(Instant(50)).is_some() {}
     }
+}
+
+/// A packet of a time server. When the first byte is even, whoever sent it saw the question.
+fn sntp(bytes: &[u8]) {
+    let Some((first, packet)) = bytes.split_first() else { return };
+    let (question, mut packet) = (sntp::Question::new(5), packet.to_vec());
+    if let (0, Some(originate)) = (first % 2, packet.get_mut(24..32)) {
+        originate.copy_from_slice(&question.packet()[40..]);
+    }
+    let _ = question.read(&packet, UnixTime(1_704_067_200_000));
 }
 
 /// Both tail files, entry by entry, behind right checksums.

@@ -104,6 +104,8 @@ pub enum Input {
     },
     /// What the machine says of its clocks.
     Clock(clock::Reading),
+    /// A receiver of satellites or a time server told the time.
+    Told(clock::Told),
     /// So many ticks were due and could not be taken.
     Missed(u32),
     /// The connection that [`Output::Dial`] asked for stands, or datagrams can be sent.
@@ -337,6 +339,7 @@ impl Agent {
             match input {
                 Input::Reading { at, reading } => self.tick(now, at, reading),
                 Input::Clock(reading) => self.clock.read(kernel, reading),
+                Input::Told(told) => self.clock.tell(told),
                 Input::Missed(count) => self.miss(count),
                 Input::Connected(carrier) => {
                     let hello = self.hello(now);
@@ -547,6 +550,11 @@ impl Agent {
     /// The journal, for those who only look.
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Whether it would help to ask a time server now.
+    pub fn wants_time_server(&self, now: Instant) -> bool {
+        self.clock.wants_server(now)
     }
 
     /// The link's state, and why the last one ended.

@@ -9,13 +9,14 @@
 //! | kernel, synchronised | its own maximum error |
 //! | hub | half the round trip of the best of the last eight exchanges |
 //! | GNSS | as the receiver's port says |
-//! | SNTP | as the hub, from a server that nobody vouches for |
+//! | SNTP | as the hub, and what the server itself may be off; nobody vouches for it |
 //! | modem | [2 s](MODEM_UNCERTAINTY) |
 //! | RTC | [10 min](RTC_UNCERTAINTY) |
 //!
 //! Whoever is unsure by more than [`VAGUE`] has no rank: of such, the surest is believed. A boot in which nobody was believed
 //! does not know the time, and says so: nothing is ever stored as 1970.
 
+pub mod sntp;
 pub mod source;
 
 use core::fmt;
@@ -82,7 +83,12 @@ pub enum Input {
     /// The real-time clock.
     Rtc(UnixTime),
     /// An exchange with a time server.
-    Sntp(Exchange),
+    Sntp {
+        /// The exchange.
+        exchange: Exchange,
+        /// How far the server may be off, as it says.
+        distance: Span,
+    },
 }
 
 /// Why a time was refused.
@@ -184,7 +190,9 @@ impl Timekeeper {
             }
             Input::Modem(unix) => (Source::Modem, instant(unix, MODEM_UNCERTAINTY)),
             Input::Rtc(unix) => (Source::Rtc, instant(unix, RTC_UNCERTAINTY)),
-            Input::Sntp(exchange) => (Source::Sntp, exchange.estimate()),
+            Input::Sntp { exchange, distance } => {
+                (Source::Sntp, exchange.estimate().map(|estimate| estimate.widened(distance)))
+            }
         };
         match estimate.ok_or(Refusal::Impossible).and_then(|estimate| self.plausible(now, estimate)) {
             Ok(estimate) => {

@@ -1,4 +1,4 @@
-//! Where the hub is: `host`, or `host:port` when it listens at another port than hubs do.
+//! Where the hub is: `host`, or `host:port` when it listens at another port than hubs do. The same for other servers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -33,6 +33,13 @@ impl FromStr for Address {
 
     /// Reads `name`, `192.0.2.1` or `[2001:db8::1]`, each with or without `:port`.
     fn from_str(text: &str) -> Result<Address, AddressError> {
+        Address::parse(text, PORT_DEFAULT)
+    }
+}
+
+impl Address {
+    /// The same for a server that listens at `port_default` when nobody says otherwise. The words of the errors are those for a hub.
+    pub(crate) fn parse(text: &str, port_default: u16) -> Result<Address, AddressError> {
         let text = text.trim();
         if text.contains("://") {
             return Err(AddressError::Scheme);
@@ -48,7 +55,7 @@ impl FromStr for Address {
             return Err(AddressError::Host);
         }
         let port = match port {
-            "" => Some(PORT_DEFAULT),
+            "" => Some(port_default),
             port => port.strip_prefix(':').and_then(|port| port.parse().ok()).filter(|port| *port != 0),
         };
         Ok(Address { host: host.to_owned(), port: port.ok_or(AddressError::Port)? })

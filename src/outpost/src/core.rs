@@ -91,6 +91,8 @@ pub(crate) struct Core {
     pub(crate) free: Sender<Box<agent::probe::Reading>>,
     /// Where the port to the machine hears how often it is to be read.
     pub(crate) pace: Sender<u8>,
+    /// Where the port to a time server, if there is one, hears that the time is wanted.
+    pub(crate) time_wanted: Sender<()>,
     /// What was last told of interfaces.
     pub(crate) interfaces: BTreeMap<String, Facts>,
     /// The port to the hub.
@@ -136,6 +138,10 @@ impl Core {
                 is_stopped |= matches!(output, Output::Stopped);
                 is_to_move |= matches!(output, Output::ReadOnly);
                 self.carry_out(output, &mut known).await;
+            }
+            if agent.wants_time_server(self.clock.now().uptime) {
+                // One word that waits is as good as two.
+                let _ = self.time_wanted.try_send(());
             }
             if let Some(end) = ending.filter(|_| is_stopped) {
                 self.lost_tick_count = agent.volatile_tick_count().try_into().unwrap_or(u32::MAX);
@@ -190,7 +196,7 @@ impl Core {
                 for message in self.wait(Some(retry_at)).await {
                     match message {
                         Message::Ask { answer, .. } => drop(answer.try_send(Answer::Failed(reason.clone()))),
-                        Message::Link { .. } | Message::Redial => {}
+                        Message::Link { .. } | Message::Redial | Message::Told(_) => {}
                         Message::Interface { name, facts: Some(facts) } => drop(self.interfaces.insert(name, facts)),
                         Message::Interface { name, facts: None } => drop(self.interfaces.remove(&name)),
                         Message::Missed(count) => *missed_count = missed_count.saturating_add(count),
@@ -277,6 +283,7 @@ impl Core {
                     continue;
                 }
                 Message::Tick { at, reading } => Input::Reading { at, reading },
+                Message::Told(told) => Input::Told(told),
             });
         }
         inputs

@@ -1,6 +1,7 @@
 //! What the ports hand to the core's task: one bounded queue for all of them.
 
 use agent::bearer::choice::Facts;
+use agent::clock::Told;
 use agent::probe::Reading;
 use agent::question::{Answer, Question};
 use link::channel::Carrier;
@@ -53,6 +54,8 @@ pub(crate) enum Message {
         /// What was read.
         reading: Box<Reading>,
     },
+    /// A receiver of satellites or a time server told the time.
+    Told(Told),
 }
 
 /// What happens to a connection.

@@ -35,6 +35,7 @@ use crate::settings::Settings;
 use crate::socket;
 use crate::state::StateFolder;
 use crate::ticks::{self, Schedule};
+use crate::time_server;
 use crate::worker::Worker;
 
 /// The agent's version.
@@ -123,6 +124,10 @@ impl Process {
         if !choices.is_empty() {
             ports.push(self.executor.spawn(interfaces::run(choices, core.clone())));
         }
+        let (time_wanted, wanted) = bounded(1);
+        if let Some(server) = settings.time_server.as_deref().cloned() {
+            ports.push(self.executor.spawn(time_server::run(server, clock.clone(), wanted, core.clone())));
+        }
         let link = Link::new(self.executor, core.clone(), connection, settings.proxy.clone(), settings.root.clone());
         let (folder, worker) = (self.folder.clone(), Worker::start("core"));
         let core = Core {
@@ -135,6 +140,7 @@ impl Process {
             sender: core,
             free,
             pace,
+            time_wanted,
             interfaces: BTreeMap::new(),
             link,
             worker,

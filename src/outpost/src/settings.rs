@@ -21,6 +21,7 @@
 //! | `budget_reserve` | `10%` | what of a budget is kept for events |
 //! | `heartbeat` | `60s`, and up to `15m` on poorer tiers | longest pause on the link; shorter keeps a NAT open, longer saves bytes |
 //! | `hostname` | the machine's | what the machine calls itself |
+//! | `time_server` | none | an SNTP server, `host`, or `host:port` if not 123, that is asked when neither the kernel nor the hub nor a receiver tells the time |
 //! | `root` | `/` | where `/proc` and `/sys` are |
 //!
 //! `#` begins a comment. A key that is not known is an error: a setting that is silently ignored is worse than none.
@@ -47,7 +48,10 @@ use crate::proxy::{NoProxy, Proxy};
 /// Bytes of a file of settings.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-const KEYS: [&str; 33] = [
+/// The port at which time servers listen (RFC 5905 section 7.2).
+const TIME_PORT: u16 = 123;
+
+const KEYS: [&str; 34] = [
     "batch_age",
     "bearer",
     "budget_day",
@@ -81,6 +85,7 @@ const KEYS: [&str; 33] = [
     "process_interval",
     "proxy",
     "root",
+    "time_server",
 ];
 
 /// What a person may set.
@@ -106,6 +111,8 @@ pub(crate) struct Settings {
     pub(crate) way: Box<agent::way::Settings>,
     /// What connections to the hub go through.
     pub(crate) proxy: Option<Arc<Proxy>>,
+    /// Who is asked for the time.
+    pub(crate) time_server: Option<Box<Address>>,
     /// What the machine calls itself, if not what the kernel says.
     pub(crate) hostname: Option<String>,
     /// Where `/proc` and `/sys` are.
@@ -134,6 +141,7 @@ impl Default for Settings {
             keep: JournalSettings::DEFAULT.keep,
             way: Box::default(),
             proxy: None,
+            time_server: None,
             hostname: None,
             root: PathBuf::from("/"),
         }
@@ -262,6 +270,15 @@ impl Settings {
             }
             "root" if Path::new(value).is_absolute() => self.root = PathBuf::from(value),
             "root" => return Err("root is the path of a folder from the root on, as in / or /host".to_owned()),
+            "time_server" => {
+                let server = Address::parse(value, TIME_PORT);
+                let server = server.map_err(|_| {
+                    format!(
+                        "{key} is a host, as in pool.example.com, 192.0.2.1:{TIME_PORT} or [2001:db8::1]:{TIME_PORT}"
+                    )
+                })?;
+                self.time_server = Some(Box::new(server));
+            }
             _ => {
                 let near = query::suggest::near(key, KEYS.into_iter());
                 let list = if near.is_empty() { KEYS.join(", ") } else { near.join(" or ") };
@@ -440,6 +457,7 @@ mod tests {
             hostname = \"gw 17\"
             bearer = wwan0 cellular
             root = /host
+            time_server = ntp.example.com
         ";
         let mut keep = Settings::default().keep;
         for (index, shelf) in Shelf::ALL[2..].iter().rev().enumerate() {
@@ -470,6 +488,7 @@ mod tests {
             keep,
             way: Box::new(way),
             proxy: None,
+            time_server: Some(Box::new("ntp.example.com:123".parse().unwrap())),
             hostname: Some("gw 17".to_owned()),
             root: PathBuf::from("/host"),
         };
@@ -509,6 +528,9 @@ mod tests {
         check_error("keep_event = 3d", 1, "no key");
         check_error("keep_raw = 3s", 1, "outside 1h to");
         check_error("proxy = proxy.example.com:3128", 1, "http://host:port");
+        check_error("time_server = ntp.example.com:0", 1, "is a host, as in");
+        check_error("time_server =", 1, "is a host, as in");
+        check_error("time_server = ntp://ntp.example.com", 1, "192.0.2.1:123");
         check_error("carrier = datagram\nproxy = http://proxy:3128", 2, "pass no proxy");
         check_error("proxy = http://proxy:3128\ncarrier = datagram", 2, "pass no proxy");
     }

@@ -93,6 +93,11 @@ impl Estimate {
         Estimate { offset_ms, uncertainty: Span(uncertainty.0.saturating_add(ROUNDING_MS)), at: now }
     }
 
+    /// The same from a source that may itself be off by so much.
+    pub(super) fn widened(self, distance: Span) -> Estimate {
+        Estimate { uncertainty: Span(self.uncertainty.0.saturating_add(distance.0)), ..self }
+    }
+
     /// The time at `now`.
     pub fn unix(&self, now: Instant) -> UnixTime {
         UnixTime(signed(now.0).saturating_add(self.offset_ms).max(0).unsigned_abs())

@@ -155,7 +155,7 @@ fn live(seed: u64, liar: Option<Source>) -> usize {
                 let answered = UnixTime(told(now + Span(there + work)));
                 now = now + Span(there + work + back);
                 let exchange = Exchange { sent, received, answered, heard: now };
-                if source == Source::Hub { Input::Hub(exchange) } else { Input::Sntp(exchange) }
+                if source == Source::Hub { Input::Hub(exchange) } else { Input::Sntp { exchange, distance: Span(0) } }
             }
         };
         timekeeper.handle_input(now, input);
@@ -207,7 +207,7 @@ fn whatever_is_told_nothing_panics() {
                 3 => Input::KernelUnsynchronised,
                 4 => Input::Modem(unix),
                 5 => Input::Rtc(unix),
-                _ => Input::Sntp(exchange),
+                _ => Input::Sntp { exchange, distance: span },
             };
             timekeeper.handle_input(now, input);
             timekeeper.belief(now);
