@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use agent::Agent;
 use agent::question::Question;
-use agent::timekeeper::sntp;
+use agent::timekeeper::{nmea, sntp};
 use codec::block::Block;
 use codec::run::Decoder;
 use disk::{Directory, Folder};
@@ -78,6 +78,7 @@ const TARGETS: &[Target] = &[
     ("hub", hub),
     ("journal", journal),
     ("messages", messages),
+    ("nmea", nmea),
     ("record", record),
     ("run", run),
     ("server", server),
@@ -320,6 +321,14 @@ fn messages(bytes: &[u8]) {
         Kind::Want => check::<message::Want>(kind, bytes),
         Kind::Welcome => check::<message::Welcome>(kind, bytes),
         Kind::Batch | Kind::Leave | Kind::Left | Kind::Receipt | Kind::Rotated => {}
+    }
+}
+
+/// What a receiver of satellites says.
+fn nmea(bytes: &[u8]) {
+    let mut receiver = nmea::Receiver::new(UnixTime(1_704_067_200_000));
+    for unix in bytes.iter().filter_map(|byte| receiver.push(*byte)) {
+        assert!(unix.0 < 253_402_300_800_000, "no year has five digits");
     }
 }
 

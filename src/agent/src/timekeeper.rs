@@ -16,6 +16,7 @@
 //! Whoever is unsure by more than [`VAGUE`] has no rank: of such, the surest is believed. A boot in which nobody was believed
 //! does not know the time, and says so: nothing is ever stored as 1970.
 
+pub mod nmea;
 pub mod sntp;
 pub mod source;
 

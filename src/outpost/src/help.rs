@@ -274,6 +274,7 @@ Settings, in outpost.conf, one `key = value` a line, all optional:
   budget_reserve     what of it is kept for events (10%)
   heartbeat          longest pause on the link, 5s to 1d (60s, and up to 15m over poorer bearers)
   hostname           what the machine calls itself, if not what the kernel says
+  gnss               a line on which a receiver of satellites speaks NMEA 0183, as in /dev/ttyUSB1 (none)
   time_server        host, or host:port if not 123: asked over SNTP while neither the kernel nor the hub
                      tells the time; 152 bytes each time, after pauses of 64s to 1h (none)
   root               where /proc and /sys are (/)

@@ -17,7 +17,7 @@
 //! | `ticks`, [`sampling`] | when the machine is read; how |
 //! | `link`, `dial`, `proxy`, `datagram`, `count` | the connection to the hub and what it costs |
 //! | `enroll`, `errand`, `admission` | single questions to it; the way in over datagrams |
-//! | `time_server` | what tells the time besides the machine and the hub |
+//! | `time_server`, `gnss` | what tells the time besides the machine and the hub |
 //! | `socket`, `local`, `ask` | both ends of the local socket |
 //! | `bench` | a part of it on recorded data |
 //! | `status`, `spending`, `top`, `samples`, `events`, `moment` | what a person on site reads |
@@ -41,6 +41,7 @@ mod errand;
 mod events;
 mod failure;
 pub mod fuzz;
+mod gnss;
 mod help;
 mod interfaces;
 mod journal;

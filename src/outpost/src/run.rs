@@ -25,6 +25,7 @@ use wire::id::DeviceId;
 use crate::core::{Core, End};
 use crate::enrolment::Enrolment;
 use crate::failure::Failure;
+use crate::gnss;
 use crate::interfaces;
 use crate::link::Link;
 use crate::local;
@@ -127,6 +128,9 @@ impl Process {
         let (time_wanted, wanted) = bounded(1);
         if let Some(server) = settings.time_server.as_deref().cloned() {
             ports.push(self.executor.spawn(time_server::run(server, clock.clone(), wanted, core.clone())));
+        }
+        if let Some(path) = &settings.gnss {
+            ports.push(self.executor.spawn(gnss::run(path.to_path_buf(), clock.clone(), core.clone())));
         }
         let link = Link::new(self.executor, core.clone(), connection, settings.proxy.clone(), settings.root.clone());
         let (folder, worker) = (self.folder.clone(), Worker::start("core"));

@@ -21,6 +21,7 @@
 //! | `budget_reserve` | `10%` | what of a budget is kept for events |
 //! | `heartbeat` | `60s`, and up to `15m` on poorer tiers | longest pause on the link; shorter keeps a NAT open, longer saves bytes |
 //! | `hostname` | the machine's | what the machine calls itself |
+//! | `gnss` | none | a line on which a receiver of satellites speaks NMEA 0183, as in `/dev/ttyUSB1`; its speed is the system's to set |
 //! | `time_server` | none | an SNTP server, `host`, or `host:port` if not 123, that is asked when neither the kernel nor the hub nor a receiver tells the time |
 //! | `root` | `/` | where `/proc` and `/sys` are |
 //!
@@ -51,7 +52,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// The port at which time servers listen (RFC 5905 section 7.2).
 const TIME_PORT: u16 = 123;
 
-const KEYS: [&str; 34] = [
+const KEYS: [&str; 35] = [
     "batch_age",
     "bearer",
     "budget_day",
@@ -65,6 +66,7 @@ const KEYS: [&str; 34] = [
     "error_critical",
     "error_normal",
     "flash_bytes_per_day",
+    "gnss",
     "heartbeat",
     "hostname",
     "hub",
@@ -111,6 +113,8 @@ pub(crate) struct Settings {
     pub(crate) way: Box<agent::way::Settings>,
     /// What connections to the hub go through.
     pub(crate) proxy: Option<Arc<Proxy>>,
+    /// Where a receiver of satellites tells the time.
+    pub(crate) gnss: Option<Box<Path>>,
     /// Who is asked for the time.
     pub(crate) time_server: Option<Box<Address>>,
     /// What the machine calls itself, if not what the kernel says.
@@ -141,6 +145,7 @@ impl Default for Settings {
             keep: JournalSettings::DEFAULT.keep,
             way: Box::default(),
             proxy: None,
+            gnss: None,
             time_server: None,
             hostname: None,
             root: PathBuf::from("/"),
@@ -239,6 +244,8 @@ impl Settings {
             "error_normal" => self.importance.bits[Class::Normal as usize] = error_bits(key, value)?,
             "error_bulk" => self.importance.bits[Class::Bulk as usize] = error_bits(key, value)?,
             "flash_bytes_per_day" => self.flash_bytes_per_day = bytes(key, value)?,
+            "gnss" if Path::new(value).is_absolute() => self.gnss = Some(Path::new(value).into()),
+            "gnss" => return Err("gnss is the path of a serial line from the root on, as in /dev/ttyUSB1".to_owned()),
             "heartbeat" => {
                 let heartbeat = span(Span::seconds(5), Span::minutes(24 * 60))?;
                 self.change_policies(|policy| policy.heartbeat = heartbeat)?;
@@ -457,6 +464,7 @@ mod tests {
             hostname = \"gw 17\"
             bearer = wwan0 cellular
             root = /host
+            gnss = /dev/ttyUSB1
             time_server = ntp.example.com
         ";
         let mut keep = Settings::default().keep;
@@ -488,6 +496,7 @@ mod tests {
             keep,
             way: Box::new(way),
             proxy: None,
+            gnss: Some(Path::new("/dev/ttyUSB1").into()),
             time_server: Some(Box::new("ntp.example.com:123".parse().unwrap())),
             hostname: Some("gw 17".to_owned()),
             root: PathBuf::from("/host"),
@@ -529,6 +538,7 @@ mod tests {
         check_error("keep_raw = 3s", 1, "outside 1h to");
         check_error("proxy = proxy.example.com:3128", 1, "http://host:port");
         check_error("time_server = ntp.example.com:0", 1, "is a host, as in");
+        check_error("gnss = ttyUSB1", 1, "as in /dev/ttyUSB1");
         check_error("time_server =", 1, "is a host, as in");
         check_error("time_server = ntp://ntp.example.com", 1, "192.0.2.1:123");
         check_error("carrier = datagram\nproxy = http://proxy:3128", 2, "pass no proxy");
