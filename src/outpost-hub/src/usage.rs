@@ -9,7 +9,7 @@
 //! | [`screen`] | bars of letters |
 //! | [`svg`], [`plot`] | a drawing: the sheet, and one bearer's chart on it |
 //! | [`rows`] | JSON and CSV |
-//! | [`unit`] | bytes as providers bill them, days as people write them, scales |
+//! | [`mod@unit`] | bytes as providers bill them, days as people write them, scales |
 
 pub mod plot;
 pub mod rows;
