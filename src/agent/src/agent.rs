@@ -453,7 +453,8 @@ impl Agent {
                 self.meter.carry(now, in_use);
             }
             self.client.reroute(now.uptime);
-            self.client.hold(switch.to.is_none());
+            let may_dial = switch.to.is_some() && self.meter.may_dial(now, uplink::is_urgent(&self.journal));
+            self.client.hold(!may_dial);
             self.drain_link(now);
         }
     }
@@ -467,10 +468,14 @@ impl Agent {
         if policy.sampling != self.policy.sampling {
             self.outputs.push_back(Output::Sampling(policy.sampling));
         }
-        self.sampler.set_run_length(policy.run_tick_count_max);
-        self.client.set_heartbeat(now.uptime, policy.heartbeat);
         self.policy = policy;
-        if self.way.tier() != Tier::Offline && self.policy.live != self.sent {
+        if self.way.tier() == Tier::Offline {
+            // The next link begins as the last one was.
+            return;
+        }
+        self.sampler.set_run_length(self.policy.run_tick_count_max);
+        self.client.set_heartbeat(now.uptime, self.policy.heartbeat);
+        if self.policy.live != self.sent {
             // What was not sent until now is history, and what is sent from here on does not wait for it.
             self.sent = self.policy.live;
             self.end_runs(now);

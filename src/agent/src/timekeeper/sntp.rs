@@ -14,7 +14,7 @@
 //!
 //! The cookie is chance: who did not see the question cannot answer it, and the server learns nothing of this machine's clock.
 //!
-//! Source: RFC 4330, RFC 5905 section 7.3 and 7.4; the cookie: RFC 9109 and draft-ietf-ntp-data-minimization.
+//! Source: RFC 4330, RFC 5905 section 7.3 and 7.4; the cookie: draft-ietf-ntp-data-minimization.
 
 use core::fmt;
 
