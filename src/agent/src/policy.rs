@@ -7,7 +7,7 @@
 //! | 3G | each | minute | minute | minute | 1 to 10 min | 10 min |
 //! | EDGE | every second | five minutes | five minutes | five minutes | 1 to 10 min | 15 min |
 //! | satellite | every third | five minutes | hour | hour | 1 to 10 min | 15 min |
-//! | offline | each | | | | 1 to 10 min | 15 min |
+//! | offline | each | | | | 1 to 10 min | |
 //!
 //! A class of series is sent live at one resolution, its finest: coarser windows are exact merges of finer ones and of ticks, so the
 //! hub makes them itself, and a window of a span whose ticks go anyway is [withheld](journal::Journal::withhold). Of what could not be sent while

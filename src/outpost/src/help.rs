@@ -191,7 +191,7 @@ outpost link stat [--json]
 
 How the link is, what it carries, and what it costs: bytes of today and of this billing month by what they were for, as
 whole IP packets in both directions with handshakes and what was sent again; the budgets of the settings and what is
-expected; the last days as bars; and with lines `bearer` in the settings how each of them is, how good the one in use is,
+expected; the last days as bars; with lines `bearer` in the settings how each of them is, how good the one in use is,
 and what is sampled and sent over it. Asks the running agent.
 
   urgent     events, and the list of series       backlog    what could not be sent while it was new
