@@ -2,7 +2,7 @@
 
 use link::channel::Carrier;
 use store::audit::Audit;
-use wire::class::Class;
+use wire::class::{CLASS_COUNT, Class};
 use wire::event::{Event, LossReason};
 use wire::ranges::SeqRange;
 use wire::stream::{Resolution, STREAM_COUNT, Shelf, Stream};
@@ -53,10 +53,14 @@ pub(super) fn reconnect(_: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
     Ok(vec![longest, of, mended, Figure::new("  from the end of the outage, longest", from_mended.at(1.0), "s")])
 }
 
-/// Half a day over the worst link.
+/// Half a day over the worst link, on which hours are all that is sent besides events.
 pub(super) fn poor(fit: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
     let disk = SimDisk::new(Rng::new(seed));
-    let mut stage = Stage::with_agent(&disk, settings(HEARTBEAT), BOOT, POOR, Carrier::Datagram, seed)?;
+    let mut settings = settings(HEARTBEAT);
+    let hours = [Some(Resolution::Hour); CLASS_COUNT];
+    let changed = settings.way.policies.change(|policy| (policy.live, policy.backlog) = (hours, hours));
+    changed.map_err(|error| error.to_string())?;
+    let mut stage = Stage::with_agent(&disk, settings, BOOT, POOR, Carrier::Datagram, seed)?;
     stage.sample(Samples::new(fit, seed), TICK);
     stage.raise_alerts(Span::minutes(5));
     stage.run_for(Span(12 * HOUR.0))?;
@@ -133,8 +137,9 @@ pub(super) fn quarter(fit: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
         // The hub counts what it heard is lost among what need not come any more.
         let lost: u64 = losses[stream.index()].iter().map(SeqRange::count).sum();
         let held = held[stream.index()].count() - lost;
-        // Of events those that say what is lost are younger.
-        let recorded = if stream == Stream::Event { stage.journal().next(stream).0 } else { recorded[stream.index()] };
+        // Of events those that say what is lost are younger; one that waits for a ping is not written yet.
+        let recorded =
+            if stream == Stream::Event { stage.journal().durable(stream).0 } else { recorded[stream.index()] };
         if recorded > 0 {
             figures.push(Figure::new(format!("  {stream}: recorded"), recorded as f64, "batches"));
             figures.push(Figure::new(format!("  {stream}: at the hub"), held as f64, "batches"));
