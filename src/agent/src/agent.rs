@@ -421,7 +421,7 @@ impl Agent {
         }
         self.client.close(self.meter.gate(now).lanes().is_none());
         let may_dial = self.meter.may_dial(now, uplink::is_urgent(&self.journal));
-        self.client.hold(!may_dial || self.way.in_use().is_none());
+        self.client.hold(!may_dial || self.way.is_idle());
         self.client.expect_batch(self.expected_batch());
         if let Some(estimate) = self.client.estimate().filter(|_| self.client.is_online()) {
             let carried = Carried {
@@ -845,7 +845,7 @@ impl Agent {
 
     /// Whether a stream is sent on this tier, on some day if not on this one.
     fn is_sent(&self, stream: Stream) -> bool {
-        self.way.tier() == Tier::Offline || self.way.policy(Pressure::None).is_sent_of(Part::Backlog, stream)
+        self.way.tier() == Tier::Offline || self.way.policy_at_ease().is_sent_of(Part::Backlog, stream)
     }
 
     /// What the hub has to hear of this machine's clock, if it does not go on as the hub was told.
@@ -1034,10 +1034,12 @@ impl Agent {
     }
 
     fn link_state(&self) -> String {
-        match self.way.in_use() {
-            _ if !self.settings.has_hub => "no hub".into(),
-            None => "no network".into(),
-            Some(_) => self.client.state_name().into(),
+        if !self.settings.has_hub {
+            "no hub".into()
+        } else if self.way.is_idle() {
+            "no network".into()
+        } else {
+            self.client.state_name().into()
         }
     }
 

@@ -275,6 +275,16 @@ impl Bearers {
         [better, fault].into_iter().flatten().min()
     }
 
+    /// Whose turn it is.
+    pub fn turn(&self) -> Turn {
+        self.turn
+    }
+
+    /// Whether nothing is in use.
+    pub fn is_idle(&self) -> bool {
+        self.current.is_none()
+    }
+
     /// The bearer in use.
     pub fn in_use(&self) -> Option<InUse> {
         let bearer = &self.bearers[self.current?];

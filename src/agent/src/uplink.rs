@@ -92,9 +92,9 @@ fn next(
     now: Stamp,
 ) -> io::Result<Option<(Stream, Seq)>> {
     if is_turn
+        && client.can_send(Lane::Raw)
         && !is_urgent(journal)
         && let Some((stream, seq)) = journal.at_risk()
-        && client.can_send(stream.lane())
         && let Some(seq) = oldest_unsent(journal, client, stream, seq)
         && policy.is_sent_of(meter.part(stream, seq), stream)
         && meter.is_open(now, stream, seq, client.waiting_bytes())

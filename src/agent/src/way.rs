@@ -14,8 +14,8 @@ use link::estimator::Fate;
 use wire::event::{Event, Word};
 use wire::time::{Instant, Span};
 
-use crate::bearer::choice::{Facts, Kind, Name, Settings as BearerSettings};
-use crate::bearer::{Bearers, InUse, Input, Reason, Switch, Turn};
+use crate::bearer::choice::{Facts, Name, Settings as BearerSettings};
+use crate::bearer::{Bearers, InUse, Input, Reason, Switch};
 use crate::budget::Limit;
 use crate::policy::{Policies, Policy, Pressure};
 use crate::tier::memory::Memory;
@@ -108,9 +108,19 @@ impl Way {
         self.bearers.in_use()
     }
 
+    /// Whether no interface can carry anything.
+    pub fn is_idle(&self) -> bool {
+        self.bearers.is_idle()
+    }
+
     /// How good the link is.
     pub fn tier(&self) -> Tier {
         self.gauge.tier()
+    }
+
+    /// What is done while there are bytes enough.
+    pub fn policy_at_ease(&self) -> &Policy {
+        self.policies.of(self.tier())
     }
 
     /// What is done while bytes are so scarce.
@@ -147,15 +157,14 @@ impl Way {
     pub fn heard(&mut self, now: Instant) {
         self.is_up = true;
         self.gauge.heard();
-        let turn = self.turn();
-        self.bearers.handle_input(now, Input::Heard(turn));
+        self.bearers.handle_input(now, Input::Heard(self.bearers.turn()));
     }
 
     /// The link ended, or never came to be. A hub that refuses is there: that is no fault of the bearer.
     pub fn ended(&mut self, now: Instant, reason: &DownReason) {
         self.window = None;
         let was_up = std::mem::take(&mut self.is_up);
-        let turn = self.turn();
+        let turn = self.bearers.turn();
         match reason {
             DownReason::Refused(_)
             | DownReason::Unknown(_)
@@ -174,10 +183,6 @@ impl Way {
                 self.bearers.handle_input(now, Input::DialFailed(turn));
             }
         }
-    }
-
-    fn turn(&self) -> Turn {
-        self.bearers.in_use().map_or(Turn::default(), |in_use| in_use.turn)
     }
 
     /// Takes what the link has carried by now.
@@ -229,8 +234,10 @@ impl Way {
     /// What is to be said of the way, of one that works: an outage is seen without it. What finds no room comes
     /// [back](Way::unsay).
     pub fn poll_event(&mut self) -> Option<Event> {
-        let in_use = self.bearers.in_use().filter(|_| self.is_chosen && self.is_up)?;
-        let (bearer, tier) = (in_use.name, self.tier());
+        if !(self.is_chosen && self.is_up) {
+            return None;
+        }
+        let (bearer, tier) = (self.bearers.in_use()?.name, self.tier());
         if self.said.as_ref().is_some_and(|(name, said)| *name == bearer && *said == tier) {
             return None;
         }
@@ -244,11 +251,6 @@ impl Way {
     pub fn unsay(&mut self) {
         self.said = None;
     }
-}
-
-/// Whether a kind of bearer costs money unless the settings say otherwise.
-pub fn is_usually_metered(kind: Kind) -> bool {
-    matches!(kind, Kind::Cellular | Kind::Satellite)
 }
 
 /// Of a thousand, how many packets were lost in between; none when there were too few to tell.
@@ -267,7 +269,7 @@ mod tests {
     use wire::stream::Resolution;
 
     use super::*;
-    use crate::bearer::choice::{Choice, name};
+    use crate::bearer::choice::{Choice, Kind, name};
 
     const GOOD: Facts = Facts { has_carrier: true, has_ipv4: true, has_ipv6: false };
 
@@ -276,7 +278,7 @@ mod tests {
             pattern: name(pattern).unwrap(),
             kind: *kind,
             carrier: link::channel::Carrier::Datagram,
-            is_metered: is_usually_metered(*kind),
+            is_metered: kind.is_usually_metered(),
             limit: None,
         };
         let bearers = BearerSettings { choices: kinds.iter().map(choice).collect(), ..BearerSettings::default() };

@@ -114,13 +114,18 @@ fn forgeries(bytes: &[u8], honest: &[u8]) -> Vec<Vec<u8>> {
     forged
 }
 
-struct Ends {
-    device: Key,
-    hub: Key,
-    token: Token,
+/// A device, a hub, and a token of it: the same for as long as the process lasts.
+pub struct Ends {
+    /// The device's key.
+    pub device: Key,
+    /// The hub's.
+    pub hub: Key,
+    /// What lets a machine in there.
+    pub token: Token,
 }
 
-fn ends() -> &'static Ends {
+/// Those of this process.
+pub fn ends() -> &'static Ends {
     static ENDS: OnceLock<Ends> = OnceLock::new();
     ENDS.get_or_init(|| {
         let hub = Key::generate();

@@ -483,14 +483,14 @@ impl Journal {
     /// like others.
     pub fn tell_withheld(&mut self, now: Stamp) {
         let withheld = std::mem::take(&mut self.withheld);
-        if withheld.due_at().is_none() || !self.has_room_for_events(1) {
+        if !self.has_room_for_events(1) {
             return;
         }
-        let is_noted =
-            |(stream, range): &(Stream, SeqRange)| self.lines[stream.index()].done.insert_range(*range).is_ok();
-        let ranges = withheld.ranges().filter(is_noted).collect();
-        self.slots[STATE_SLOT].is_dirty = true;
-        self.append_event(now, &Event::Withheld { ranges });
+        let lines = &mut self.lines;
+        if let Some(event) = withheld.event(|stream, range| lines[stream.index()].done.insert_range(range).is_ok()) {
+            self.slots[STATE_SLOT].is_dirty = true;
+            self.append_event(now, &event);
+        }
     }
 
     /// When it is time to [tell](Journal::tell_withheld) what is withheld.

@@ -3,6 +3,7 @@
 //! They stay here for the person on site, and the hub is told their numbers, so that a gap is never only a gap. That takes an event,
 //! so it is said for some hours of them at once. Until then nothing of it is kept: after a power cut they are sent like others.
 
+use wire::event::Event;
 use wire::id::Seq;
 use wire::ranges::SeqRange;
 use wire::stream::{STREAM_COUNT, Stream};
@@ -37,8 +38,14 @@ impl Withheld {
         self.ranges[stream.index()].is_some_and(|range| range.first <= seq && seq <= range.last)
     }
 
-    /// What the hub is to be told.
-    pub(crate) fn ranges(&self) -> impl Iterator<Item = (Stream, SeqRange)> + '_ {
+    /// What the hub is to be told, of those ranges that are `noted` as done.
+    pub(crate) fn event(&self, mut noted: impl FnMut(Stream, SeqRange) -> bool) -> Option<Event> {
+        let mut ranges = self.ranges().filter(|(stream, range)| noted(*stream, *range)).peekable();
+        ranges.peek()?;
+        Some(Event::Withheld { ranges: ranges.collect() })
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = (Stream, SeqRange)> + '_ {
         Stream::ALL.into_iter().filter_map(|stream| Some((stream, self.ranges[stream.index()]?)))
     }
 

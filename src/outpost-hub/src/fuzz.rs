@@ -1,14 +1,13 @@
 //! The door for datagrams as a function of bytes, for the mutation runs of the tests and of cargo-fuzz.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::OnceLock;
 
 use hub::session::PeerId;
-use identity::key::Key;
+use identity::fuzz::{Ends, ends};
 use identity::noise::enrolment::{self, TokenKey};
 use identity::noise::packet::{AMPLIFICATION_MAX, ConnectionId, ToHub};
 use identity::noise::{handshake, session::Session};
-use identity::token::{Token, secret_hash};
+use identity::token::secret_hash;
 use tokio::sync::oneshot;
 
 use crate::sessions::{Call, Known, Opened, Sessions, State};
@@ -86,20 +85,6 @@ fn check_live(sessions: &mut Sessions, theirs: &mut Session, address: SocketAddr
     assert_eq!(sessions.open(LIVE, &mut packet, address), Opened::Nothing, "it came before");
     let (_, to) = sessions.seal(LIVE, b"ack").expect("the session is there");
     assert_eq!(to, address);
-}
-
-struct Ends {
-    device: Key,
-    hub: Key,
-    token: Token,
-}
-
-fn ends() -> &'static Ends {
-    static ENDS: OnceLock<Ends> = OnceLock::new();
-    ENDS.get_or_init(|| {
-        let hub = Key::generate();
-        Ends { device: Key::generate(), token: Token::generate(hub.fingerprint()), hub }
-    })
 }
 
 #[cfg(test)]

@@ -17,8 +17,6 @@ use crate::status::skipped;
 /// Columns of the longest bar.
 const BAR_WIDTH: u64 = 40;
 
-const DAY_MS: u64 = 86_400_000;
-
 /// Asks the agent what its link costs.
 pub(crate) fn asked(folder: &StateFolder) -> Result<LinkReport, Failure> {
     match ask(folder, Question::Link)? {
@@ -110,7 +108,7 @@ fn put_days(out: &mut String, days: &[DayReport]) {
     let Some(most) = days.iter().map(|day| day.spent.total()).max() else { return };
     out.push_str("\nday\n");
     for DayReport { day, spent, .. } in days {
-        let date = Civil::of(u64::from(*day) * DAY_MS).date();
+        let date = Civil::of_day(*day).date();
         // Writing to a string does not fail.
         let _ = writeln!(out, "{date}  {:>9}  {}", bytes(spent.total()), bar(spent.total(), most));
     }
@@ -153,7 +151,7 @@ pub(crate) fn json(report: &LinkReport) -> String {
 
 fn bearer_json(bearer: &BearerReport) -> String {
     let days = bearer.days.iter().map(|day| {
-        let date = Civil::of(u64::from(day.day) * DAY_MS).date();
+        let date = Civil::of_day(day.day).date();
         format!(
             "{{\"date\":\"{date}\",\"used_bytes\":{},\"budget_bytes\":{},\"by_use\":{}}}",
             day.spent.total(),

@@ -114,6 +114,11 @@ impl Civil {
         }
     }
 
+    /// The beginning of a day since 1970.
+    pub fn of_day(day: u32) -> Civil {
+        Civil::of(u64::from(day) * DAY_MS)
+    }
+
     /// `2026-01-31`
     pub fn date(&self) -> String {
         format!("{:04}-{:02}-{:02}", self.year, self.month, self.day)

@@ -304,7 +304,7 @@ impl Gateway {
             pattern: name(pattern).expect("a short word"),
             kind,
             carrier: quality.carrier,
-            is_metered: way::is_usually_metered(kind),
+            is_metered: kind.is_usually_metered(),
             limit: None,
         };
         let modem = self.make.modem.map(|modem| (MODEM, Kind::Cellular, modem));

@@ -16,9 +16,6 @@ use crate::ranges::SeqRange;
 use crate::spent::Spent;
 use crate::stream::{RESOLUTION_COUNT, Stream};
 
-/// Milliseconds of a day.
-const DAY_MS: u64 = 86_400_000;
-
 /// A short text inside an event.
 pub type Text = String<TEXT_BYTES_MAX>;
 
@@ -232,7 +229,7 @@ impl fmt::Display for Event {
                 write!(f, "{count} {stream} windows are lost: the journal has no room, or there are too many series")
             }
             Event::DataUsed { bearer, day, spent, budget_bytes } => {
-                let date = Civil::of(u64::from(*day) * DAY_MS).date();
+                let date = Civil::of_day(*day).date();
                 write!(f, "bearer {bearer} carried {}", bytes(spent.total()))?;
                 if let Some(budget_bytes) = budget_bytes {
                     write!(f, " of {}", bytes(*budget_bytes))?;

@@ -31,6 +31,13 @@ pub enum Kind {
     Satellite,
 }
 
+impl Kind {
+    /// Whether its bytes cost money unless somebody says otherwise.
+    pub fn is_usually_metered(self) -> bool {
+        matches!(self, Kind::Cellular | Kind::Satellite)
+    }
+}
+
 /// One bearer of the settings. A pattern stands for every interface that it matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {

@@ -148,7 +148,7 @@ impl Calendar {
 }
 
 fn month(day: u32, first_day: u8) -> u32 {
-    let civil = |day: u32| Civil::of(u64::from(day) * DAY_MS);
+    let civil = Civil::of_day;
     let today = civil(day);
     let has_begun = today.day >= u32::from(first_day) || civil(day + 1).day == 1;
     today.year * 12 + today.month - u32::from(!has_begun)
@@ -203,9 +203,7 @@ mod tests {
         // 2024-01-30 is day 19752; February has 29 days.
         let months =
             |first_day| (19_752..19_752 + 62).filter(move |day| month(*day, first_day) != month(day - 1, first_day));
-        let dates = |first_day| -> Vec<String> {
-            months(first_day).map(|day| Civil::of(u64::from(day) * DAY_MS).date()).collect()
-        };
+        let dates = |first_day| -> Vec<String> { months(first_day).map(|day| Civil::of_day(day).date()).collect() };
         assert_eq!(dates(1), ["2024-02-01", "2024-03-01"]);
         assert_eq!(dates(15), ["2024-02-15", "2024-03-15"]);
         assert_eq!(dates(31), ["2024-01-31", "2024-02-29", "2024-03-31"]);

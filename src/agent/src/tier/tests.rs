@@ -9,8 +9,7 @@ struct Bench {
 }
 
 fn bearer(kind: Kind, technology: Option<Technology>) -> Bearer {
-    let is_metered = matches!(kind, Kind::Cellular | Kind::Satellite);
-    Bearer { name: name(&format!("{kind:?}")).unwrap(), kind, is_metered, technology }
+    Bearer { name: name(&format!("{kind:?}")).unwrap(), kind, is_metered: kind.is_usually_metered(), technology }
 }
 
 fn busy(goodput_bps: u32) -> Window {

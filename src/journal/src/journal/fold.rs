@@ -231,11 +231,8 @@ impl Journal {
         let mut skip = [0; STREAM_COUNT];
         let mut sealed = Vec::new();
         let next_before = self.lines[Stream::Event.index()].next;
-        let is_noted = |(stream, range): &(Stream, SeqRange)| dones[stream.index()].insert_range(*range).is_ok();
-        let withheld = Event::Withheld { ranges: self.withheld.ranges().filter(is_noted).collect() };
-        if withheld.missing().next().is_some() {
-            sealed.push(sealed_event(next_before, now, &withheld));
-        }
+        let noted = |stream: Stream, range| dones[stream.index()].insert_range(range).is_ok();
+        sealed.extend(self.withheld.event(noted).map(|event| sealed_event(next_before, now, &event)));
         for (stream, count) in shed {
             skip[stream.index()] = *count;
             let seqs = self.lines[stream.index()].tail[..*count].iter().map(|batch| batch.seq);

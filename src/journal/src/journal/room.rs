@@ -57,7 +57,7 @@ impl Journal {
     /// is kept.
     pub fn at_risk(&self) -> Option<(Stream, Seq)> {
         let is_crowded = self.volume_bytes() / 3 > self.budget_bytes() / 4;
-        let index = self.aged(3, 4).or_else(|| self.least_valuable().filter(|_| is_crowded))?;
+        let index = self.aged(3, 4).or_else(|| is_crowded.then(|| self.least_valuable()).flatten())?;
         self.volumes[index].name.ranges().find_map(|(stream, range)| {
             let seq = self.lines[stream.index()].done.first_missing(range.first);
             (seq <= range.last).then_some((stream, seq))

@@ -44,7 +44,7 @@ pub fn round_bytes(count: u128) -> String {
 
 /// A day since 1970: `2026-01-31`.
 pub fn date(day: u32) -> String {
-    Civil::of(u64::from(day) * DAY_MS).date()
+    Civil::of_day(day).date()
 }
 
 /// How far a chart reaches.

@@ -10,7 +10,7 @@ use agent::bearer::choice::{BEARER_COUNT_MAX, Choice, Kind, name};
 use agent::budget::Limit;
 use agent::policy::{Detail, Policy};
 use agent::tier::Tier;
-use agent::way::{self, is_usually_metered};
+use agent::way;
 use link::channel::Carrier;
 use wire::class::CLASS_COUNT;
 use wire::stream::{Resolution, Shelf};
@@ -56,7 +56,7 @@ pub(super) fn add_bearer(settings: &mut way::Settings, value: &str) -> Result<()
     };
     let pattern = name(interface).ok_or_else(|| format!("{interface:?} is too long for the name of an interface"))?;
     let mut choice =
-        Choice { pattern, kind, carrier: settings.bearers.carrier, is_metered: is_usually_metered(kind), limit: None };
+        Choice { pattern, kind, carrier: settings.bearers.carrier, is_metered: kind.is_usually_metered(), limit: None };
     for word in words {
         let limit = || choice.limit.unwrap_or(Limit { day_bytes: None, month_bytes: None, ..settings.bearers.limit });
         match word.split_once('=') {
