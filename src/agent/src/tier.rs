@@ -255,7 +255,7 @@ impl Gauge {
         self.heard();
         if let Some(bearer) = self.bearer.clone() {
             self.weigh(now, &bearer, window);
-            self.memory.learn(&bearer, self.tier, window);
+            self.memory.learn(&bearer, self.tier);
         }
         self.tier() != before
     }

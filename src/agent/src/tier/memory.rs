@@ -1,4 +1,5 @@
-//! What is remembered of each bearer over restarts, so that a link begins where it was and no timer from nothing.
+//! The tier of each bearer over restarts, so that what is sampled and sent begins where it was. What the link itself measured is
+//! among the [estimates](crate::bearer::estimates).
 //!
 //! Kept in a journal's slot:
 //!
@@ -11,16 +12,13 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use super::{Bearer, Technology, Tier, Window};
+use super::{Bearer, Technology, Tier};
 use crate::bearer::choice::{BEARER_COUNT_MAX, NAME_BYTES_MAX, Name};
 
 const VERSION: u8 = 1;
 
-/// Bytes of a memory: name, tier, technology, two varints of 32 bits and one of 16 for each bearer.
-pub const MEMORY_BYTES_MAX: usize = 2 + BEARER_COUNT_MAX * (1 + NAME_BYTES_MAX + 1 + 2 + 5 + 5 + 3);
-
-/// Weight of a new window in the averages: an eighth, as in TCP's smoothed round trip (RFC 6298).
-const WEIGHT: u32 = 8;
+/// Bytes of a memory: name, tier and technology of each bearer.
+pub const MEMORY_BYTES_MAX: usize = 2 + BEARER_COUNT_MAX * (1 + NAME_BYTES_MAX + 1 + 2);
 
 /// One bearer, as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,12 +29,6 @@ pub struct Remembered {
     pub tier: Tier,
     /// What the modem spoke.
     pub technology: Option<Technology>,
-    /// Average of what was acked while there was enough to send; zero when there never was.
-    pub goodput_bps: u32,
-    /// The smallest round trip, which rises slowly: what a first timer is made of.
-    pub round_trip_min_ms: u32,
-    /// Average of the loss.
-    pub loss_per_mille: u16,
 }
 
 /// What is remembered of the bearers that were used last.
@@ -52,7 +44,7 @@ impl Memory {
         let (entries, rest) = postcard::take_from_bytes::<Vec<Remembered, BEARER_COUNT_MAX>>(packed).ok()?;
         let is_whole = |(place, entry): (usize, &Remembered)| {
             let is_first = entries[..place].iter().all(|other| other.name != entry.name);
-            is_first && !entry.name.is_empty() && entry.tier != Tier::Offline && entry.loss_per_mille <= 1000
+            is_first && !entry.name.is_empty() && entry.tier != Tier::Offline
         };
         (rest.is_empty() && entries.iter().enumerate().all(is_whole)).then_some(Memory { entries })
     }
@@ -69,43 +61,15 @@ impl Memory {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
-    /// Takes a window of the bearer in use. The one that was used longest ago makes room.
-    pub(super) fn learn(&mut self, bearer: &Bearer, tier: Tier, window: Window) {
-        let found = self.entries.iter().position(|entry| entry.name == bearer.name);
-        let before = match found {
-            Some(place) => Some(self.entries.remove(place)),
-            None if self.entries.is_full() => {
-                self.entries.pop();
-                None
-            }
-            None => None,
-        };
-        let mut entry = before.filter(|it| it.technology == bearer.technology).unwrap_or(Remembered {
-            name: bearer.name.clone(),
-            tier,
-            technology: bearer.technology,
-            goodput_bps: 0,
-            round_trip_min_ms: window.round_trip_min_ms,
-            loss_per_mille: 0,
-        });
-        entry.tier = tier;
-        if entry.goodput_bps == 0 && !window.is_app_limited {
-            entry.goodput_bps = window.goodput_bps;
-        } else if !window.is_app_limited || window.goodput_bps > entry.goodput_bps {
-            entry.goodput_bps = average(entry.goodput_bps, window.goodput_bps);
+    /// Takes the tier of the bearer in use. The one that was used longest ago makes room.
+    pub(super) fn learn(&mut self, bearer: &Bearer, tier: Tier) {
+        self.entries.retain(|entry| entry.name != bearer.name);
+        if self.entries.is_full() {
+            self.entries.pop();
         }
-        let risen = average(entry.round_trip_min_ms, window.round_trip_min_ms);
-        entry.round_trip_min_ms = risen.min(window.round_trip_min_ms);
-        entry.loss_per_mille =
-            average(u32::from(entry.loss_per_mille), u32::from(window.loss_per_mille.min(1000))) as u16;
+        let entry = Remembered { name: bearer.name.clone(), tier, technology: bearer.technology };
         self.entries.insert(0, entry).expect("room was made");
     }
-}
-
-/// `before`, moved by an eighth of the way to `new`, and by one at least.
-fn average(before: u32, new: u32) -> u32 {
-    let step = before.abs_diff(new).div_ceil(WEIGHT);
-    if new >= before { before + step } else { before - step }
 }
 
 #[cfg(test)]
@@ -114,23 +78,21 @@ mod tests {
     use crate::bearer::choice::{Kind, name};
     use crate::dice::Dice;
 
-    fn learn(memory: &mut Memory, bearer: &str, goodput_bps: u32) {
+    fn learn(memory: &mut Memory, bearer: &str) {
         let bearer = Bearer {
             name: name(bearer).unwrap(),
             kind: Kind::Cellular,
             is_metered: true,
             technology: Some(Technology::Third),
         };
-        let window =
-            Window { goodput_bps, is_app_limited: false, round_trip_min_ms: u32::MAX, loss_per_mille: u16::MAX };
-        memory.learn(&bearer, Tier::Satellite, window);
+        memory.learn(&bearer, Tier::Satellite);
     }
 
     #[test]
     fn it_survives_a_restart_within_its_bytes() {
         let mut memory = Memory::default();
         for number in 0..40 {
-            learn(&mut memory, &format!("interface-{:05}", number % 20), u32::MAX);
+            learn(&mut memory, &format!("interface-{:05}", number % 20));
             let bytes = memory.encode();
             assert!(bytes.len() <= MEMORY_BYTES_MAX);
             assert_eq!(Memory::decode(&bytes), Some(memory.clone()));
@@ -142,7 +104,7 @@ mod tests {
     #[test]
     fn any_bytes_are_refused_or_a_memory() {
         let mut memory = Memory::default();
-        ["eth0", "wwan0", "sat0"].iter().for_each(|bearer| learn(&mut memory, bearer, 70_000));
+        ["eth0", "wwan0", "sat0"].iter().for_each(|bearer| learn(&mut memory, bearer));
         let good = memory.encode();
         let mut dice = Dice(1);
         let mut accepted = 0;
@@ -159,11 +121,5 @@ mod tests {
         }
         assert!(accepted > 100, "{accepted}");
         assert_eq!(Memory::decode(&[good, vec![0]].concat()), None);
-    }
-
-    #[test]
-    fn averages_arrive() {
-        let arrive = |from, to| (0..300).fold(from, |value, _| average(value, to));
-        assert_eq!([arrive(0, 1000), arrive(1000, 0), arrive(0, u32::MAX), arrive(5, 5)], [1000, 0, u32::MAX, 5]);
     }
 }

@@ -193,9 +193,6 @@ fn a_restart_begins_where_the_link_was() {
     let mut bench = Bench::new(Kind::Cellular, None);
     bench.run(600, Window { round_trip_min_ms: 640, loss_per_mille: 20, ..busy(20_000) });
     let memory = Memory::decode(&bench.gauge.memory().encode()).unwrap();
-    let remembered = memory.of("Cellular").unwrap().clone();
-    assert_eq!((remembered.goodput_bps, remembered.round_trip_min_ms), (20_000, 640));
-    assert_eq!((remembered.tier, remembered.loss_per_mille), (Tier::Edge, 20));
     let mut gauge = Gauge::new(memory);
     gauge.bearer(Instant(0), Some(bearer(Kind::Cellular, None)));
     assert_eq!(gauge.tier(), Tier::Edge);
