@@ -119,6 +119,8 @@ pub struct Channel {
     sent: VecDeque<Sent>,
     sent_count: Number,
     sent_bytes: u64,
+    /// On a stream, those of which a receipt has spoken.
+    settled_bytes: u64,
     in_flight_bytes: usize,
     estimator: Estimator,
     /// Timeouts since the last receipt.
@@ -161,6 +163,7 @@ impl Channel {
             sent: VecDeque::new(),
             sent_count: 0,
             sent_bytes: 0,
+            settled_bytes: 0,
             in_flight_bytes: 0,
             estimator: Estimator::new(now, known),
             timeout_count: 0,
@@ -281,11 +284,11 @@ impl Channel {
         if !has_frames && self.received.due_at().is_none_or(|due_at| due_at > now) {
             return None;
         }
-        let receipt = self.received.rides().then(|| self.received.take_receipt(self.carrier == Carrier::Stream));
+        let receipt = self.received.rides().then(|| self.received.receipt(self.carrier == Carrier::Stream));
         let first = receipt.as_deref().map(|body| (Kind::Receipt, body));
         let packet = self.outbox.packet(first, open, bytes_max, self.carrier == Carrier::Datagram);
-        if !packet.has_first && receipt.is_some() {
-            self.received.put_back(now);
+        if packet.has_first {
+            self.received.said();
         }
         let wants_receipt = packet.kept.iter().any(|kept| wants_receipt(kept.head()));
         let by_use = by_use(&packet.kept, packet.bytes.len() + around);
@@ -323,13 +326,13 @@ impl Channel {
         while let Some(frame) = self.splitter.poll_frame()? {
             wants |= wants_receipt(&frame.head);
             if frame.head.kind == Kind::Receipt as u8 {
-                receipts.push(receipt::total(frame.payload).ok_or(FrameError::Malformed)?);
+                receipts.push(receipt::bytes(frame.payload).ok_or(FrameError::Malformed)?);
             } else if let Some(message) = self.assembler.take(frame)? {
                 each(message)?;
             }
         }
         self.received.bytes(now, self.splitter.taken(), wants);
-        receipts.into_iter().try_for_each(|total| self.settle_stream(now, total)).map_err(E::from)
+        receipts.into_iter().try_for_each(|bytes| self.settle_stream(now, bytes)).map_err(E::from)
     }
 
     /// The other end may be a recording: what is sent until more comes of it is one packet of at most so many bytes.
@@ -374,11 +377,10 @@ impl Channel {
         Ok(())
     }
 
-    fn settle_stream(&mut self, now: Instant, total: u64) -> Result<(), FrameError> {
-        if total > self.sent_bytes {
-            return Err(FrameError::Malformed);
-        }
-        let count = self.sent.iter().take_while(|sent| sent.total <= total).count();
+    fn settle_stream(&mut self, now: Instant, bytes: u64) -> Result<(), FrameError> {
+        let total = self.settled_bytes.checked_add(bytes).filter(|total| *total <= self.sent_bytes);
+        self.settled_bytes = total.ok_or(FrameError::Malformed)?;
+        let count = self.sent.iter().take_while(|sent| sent.total <= self.settled_bytes).count();
         let received: Vec<Sent> = self.sent.drain(..count).collect();
         let highest = received.last().map_or(0, |sent| sent.number);
         self.settle(now, received, highest);

@@ -1,7 +1,7 @@
 //! What arrived, said to the one who sent it.
 //!
 //! ```text
-//! on a stream     varint  bytes of frames received since the beginning
+//! on a stream     varint  bytes of frames received since the last receipt
 //! on datagrams    varint  the highest packet received
 //!                 varint  how many before it were received without a hole
 //!                 ( varint missing before those, less one; varint received before them, less one )*
@@ -35,7 +35,7 @@ pub type Number = u64;
 /// What arrived from the other end.
 #[derive(Debug, Default)]
 pub struct Received {
-    /// Bytes of frames on a stream.
+    /// Bytes of frames on a stream since the last receipt.
     bytes: u64,
     /// Packets on datagrams: highest first, neither touching nor overlapping.
     ranges: heapless::Vec<(Number, Number), RANGE_COUNT_MAX>,
@@ -108,14 +108,13 @@ impl Received {
         self.due_at.is_some() || self.unsaid_count >= UNSAID_COUNT_MAX
     }
 
-    /// The receipt that was taken last was not said.
-    pub fn put_back(&mut self, now: Instant) {
-        self.due_at = Some(now);
+    /// A receipt was said.
+    pub fn said(&mut self) {
+        (self.bytes, self.pending_count, self.unsaid_count, self.due_at) = (0, 0, 0, None);
     }
 
-    /// The body of a receipt. It is said then.
-    pub fn take_receipt(&mut self, is_stream: bool) -> Vec<u8> {
-        (self.pending_count, self.unsaid_count, self.due_at) = (0, 0, None);
+    /// The body of a receipt that is said now.
+    pub fn receipt(&self, is_stream: bool) -> Vec<u8> {
         let mut body = Vec::new();
         if is_stream {
             varint::put(&mut body, self.bytes);
@@ -134,10 +133,10 @@ impl Received {
     }
 }
 
-/// The total in a receipt on a stream.
-pub fn total(mut body: &[u8]) -> Option<u64> {
-    let total = varint::take(&mut body).ok()?;
-    body.is_empty().then_some(total)
+/// The bytes in a receipt on a stream.
+pub fn bytes(mut body: &[u8]) -> Option<u64> {
+    let bytes = varint::take(&mut body).ok()?;
+    body.is_empty().then_some(bytes)
 }
 
 /// The ranges in a receipt on datagrams, highest first. `None` when it makes no sense.
@@ -183,7 +182,7 @@ mod tests {
                     plain.insert(number);
                 }
             }
-            let said = ranges(&received.take_receipt(false)).unwrap();
+            let said = ranges(&received.receipt(false)).unwrap();
             let said: BTreeSet<Number> = said.iter().flat_map(|(first, last)| *first..=*last).collect();
             assert!(said.is_subset(&plain) && said.last() == plain.last());
             assert!(plain.difference(&said).all(|number| !received.is_new(*number)));
@@ -194,7 +193,8 @@ mod tests {
     fn a_usual_receipt_takes_two_bytes_and_its_peer_says_nothing_back() {
         let mut received = Received::default();
         (0..100).for_each(|number| received.packet(Instant(0), number, true));
-        assert_eq!(received.take_receipt(false), [99, 99]);
+        assert_eq!(received.receipt(false), [99, 99]);
+        received.said();
         received.packet(Instant(5), 100, false);
         assert_eq!(received.due_at(), None);
     }
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(received.due_at(), Some(Instant(120)));
         received.packet(Instant(105), 1, true);
         assert_eq!(received.due_at(), Some(Instant(105)));
-        received.take_receipt(false);
+        received.said();
         received.packet(Instant(200), 3, true);
         assert_eq!(received.due_at(), Some(Instant(200)));
     }
@@ -218,7 +218,7 @@ mod tests {
             received.packet(Instant(0), number, false);
             assert_eq!((received.due_at(), received.rides()), (None, number % 64 == 63));
             if received.rides() {
-                received.take_receipt(false);
+                received.said();
             }
         }
     }
@@ -230,7 +230,8 @@ mod tests {
         assert_eq!(received.due_at(), Some(Instant(120)));
         received.bytes(Instant(110), 1000, true);
         assert_eq!(received.due_at(), Some(Instant(110)));
-        received.take_receipt(true);
+        assert_eq!(bytes(&received.receipt(true)), Some(2000));
+        received.said();
         received.bytes(Instant(200), 2000, true);
         assert_eq!(received.due_at(), Some(Instant(200)));
     }
@@ -253,8 +254,8 @@ mod tests {
 
     #[test]
     fn a_receipt_of_nonsense_is_none() {
-        assert_eq!(total(&[5]), Some(5));
-        assert_eq!(total(&[5, 0]), None);
+        assert_eq!(bytes(&[5]), Some(5));
+        assert_eq!(bytes(&[5, 0]), None);
         for body in [&[][..], &[5], &[5, 6], &[5, 5, 0, 0], &[5, 0, 4], &[0x80]] {
             assert_eq!(ranges(body), None, "{body:?}");
         }

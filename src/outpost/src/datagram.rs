@@ -153,7 +153,7 @@ mod tests {
             if has_receipt {
                 let (mut receipt, mut sealed) = (Vec::new(), Vec::new());
                 let head = Head { lane: Lane::Urgent, kind: Kind::Receipt as u8, part: None };
-                head.put(&received.take_receipt(false), true, &mut receipt);
+                head.put(&received.receipt(false), true, &mut receipt);
                 session.seal(&receipt, &mut sealed).unwrap();
                 assert!(state.open(&mut sealed).is_some());
             }
