@@ -88,6 +88,7 @@ fn a_tick_that_closes_no_batch_allocates_nothing() {
         link: link::client::Timing::default(),
         has_hub: false,
         importance: Default::default(),
+        around: Default::default(),
         wear_budget_bytes: u64::MAX,
         way: Box::new(agent::way::Settings::simple(
             (Span::minutes(10), Span::minutes(10)),

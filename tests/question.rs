@@ -23,6 +23,7 @@ pub(super) fn settings(batch_age_s: u64) -> Settings {
         link: link::client::Timing::default(),
         has_hub: false,
         importance: Default::default(),
+        around: Default::default(),
         wear_budget_bytes: u64::MAX,
         way: Box::new(agent::way::Settings::simple(
             (Span::seconds(batch_age_s), Span::seconds(batch_age_s)),

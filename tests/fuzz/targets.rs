@@ -228,6 +228,7 @@ fn history(mut bytes: &[u8]) {
         link: Timing::default(),
         has_hub: false,
         importance: Default::default(),
+        around: Default::default(),
         wear_budget_bytes: u64::MAX,
         way: Box::new(agent::way::Settings::simple(
             (Span::minutes(10), Span::minutes(10)),

@@ -134,9 +134,7 @@ fn receipts() -> Vec<Golden> {
     [0, 1, 2, 5, 6, 9].into_iter().for_each(|number| datagrams.packet(Instant(0), number, true));
     let expected = [(9, 9), (5, 6), (0, 2)];
     vec![
-        Golden::new("message/receipt_on_a_stream", stream.receipt(true), |bytes| {
-            receipt::bytes(bytes) == Some(70_000)
-        }),
+        Golden::new("message/receipt_on_a_stream", stream.receipt(true), |bytes| receipt::bytes(bytes) == Some(70_000)),
         Golden::new("message/receipt_on_datagrams", datagrams.receipt(false), move |bytes| {
             receipt::ranges(bytes).is_some_and(|ranges| ranges[..] == expected)
         }),

@@ -23,6 +23,7 @@ use wire::time::{Instant, Span, Stamp, UnixTime};
 
 use crate::bearer::choice::{Facts, Name};
 use crate::clock::{self, Clock};
+use crate::context::{Around, Context};
 use crate::importance::Importance;
 use crate::meter::{self, Meter};
 use crate::policy::{Detail, Part, Policy, Pressure};
@@ -42,6 +43,9 @@ mod session;
 
 /// The journal's slot for what is remembered of bearers: before those of the meter.
 const TIERS_SLOT: usize = meter::SLOTS_FROM - 1;
+
+/// The journal's slot for the context that is open.
+const CONTEXT_SLOT: usize = TIERS_SLOT - 1;
 
 /// How long a process that is asked to end waits for its last batches to be acked: a machine that goes with its process has no
 /// other chance to send them.
@@ -68,6 +72,8 @@ pub struct Settings {
     pub importance: Importance,
     /// What may be written to the journal's flash in a day, in bytes.
     pub wear_budget_bytes: u64,
+    /// How much of the ticks around something that happened the hub gets, where ticks are not sent.
+    pub around: Around,
     /// Which ways to the hub there are, and what is sampled and sent on them.
     pub way: Box<way::Settings>,
 }
@@ -190,6 +196,7 @@ pub struct Agent {
     /// Why the last link ended, in words.
     link_ended: Option<String>,
     way: Way,
+    context: Context,
     /// What is sampled and sent now.
     policy: Policy,
     /// What was sent of what is new while there was a link.
@@ -270,6 +277,10 @@ impl Agent {
             summarizer: Summarizer::new(),
             carry: Box::new(Carry::new()),
             sent: policy.live,
+            context: Context::new(
+                if settings.has_hub { settings.around } else { Around::NOTHING },
+                journal.slot(CONTEXT_SLOT),
+            ),
             policy,
             way,
             meter,
@@ -372,10 +383,14 @@ impl Agent {
             self.close_batch(now);
             self.close_all_windows(now);
             self.say(now, &Event::Stopped);
+        } else if self.is_context_due(now) {
+            self.close_batch(now);
+            self.is_urgent = true;
         } else {
             self.close_batch_if_due(now);
         }
         self.commit(now, is_asked_to_stop);
+        self.copy_context(now);
         self.send(now);
         for (id, question) in questions {
             let answer = self.answer(now, &question);
@@ -410,7 +425,8 @@ impl Agent {
         };
         let stop = if let Stop::Asked { until } = self.stop { Some(until) } else { None };
         let (client, meter, way) = (self.client.poll_timeout(), self.meter.poll_timeout(), self.way.poll_timeout());
-        [client, meter, way, self.journal.withheld_due_at(), commit, stop].into_iter().flatten().min()
+        let context = self.context.poll_timeout(self.ticked.boot).filter(|_| matches!(self.storage, Storage::Works));
+        [client, meter, way, self.journal.withheld_due_at(), context, commit, stop].into_iter().flatten().min()
     }
 
     /// The journal is in memory, because the disk refuses, as `reason` says: everything is lost with the process.

@@ -16,6 +16,7 @@
 //! | [`importance`] | how much a series matters |
 //! | [`sampler`] | from values to batches of ticks |
 //! | [`summary`] | from ticks to windows, and to batches of them |
+//! | [`context`], [`extract`] | ticks around what happened, copied to go where ticks do not |
 //! | [`shortfall`] | what a tick had no room for, said once |
 //! | [`uplink`] | what goes over the link next |
 //! | [`bearer`] | over which interface the link goes |
@@ -33,9 +34,11 @@ pub mod agent;
 pub mod bearer;
 pub mod budget;
 pub mod clock;
+pub mod context;
 #[cfg(test)]
 mod dice;
 pub mod dictionary;
+pub mod extract;
 pub mod history;
 pub mod importance;
 pub mod meter;

@@ -143,10 +143,13 @@ impl Policy {
         detail[class as usize].is_some_and(|finest| resolution <= finest)
     }
 
-    /// Whether a stream is sent: what is urgent always is.
+    /// Whether a stream is sent: what is urgent always is, and an extract while anything of its class is.
     pub fn is_sent_of(&self, part: Part, stream: Stream) -> bool {
-        let Stream::Series(resolution, class) = stream else { return true };
-        self.is_sent(part, resolution, class)
+        match stream {
+            Stream::Event | Stream::Dictionary => true,
+            Stream::Series(resolution, class) => self.is_sent(part, resolution, class),
+            Stream::Extract(class) => self.live[class as usize].is_some(),
+        }
     }
 
     /// Whether new windows of a class say nothing that is not sent anyway, in finer ones or in ticks.

@@ -94,6 +94,7 @@ impl Settings {
             keep[Shelf::Series(Resolution::Minute).index()] = days(30);
             keep[Shelf::Series(Resolution::FiveMinutes).index()] = days(90);
             keep[Shelf::Series(Resolution::Hour).index()] = days(730);
+            keep[Shelf::Extract.index()] = days(90);
             keep
         },
     };

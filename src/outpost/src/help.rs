@@ -258,6 +258,9 @@ Settings, in outpost.conf, one `key = value` a line, all optional:
   keep_raw, keep_minute, keep_five_minutes, keep_hour, keep_day
                      how long ticks and windows are kept, if there is room (14d, 30d, 90d,
                      730d, 3650d)
+  keep_extract       how long copies of the ticks around what happened are kept (90d)
+  context            the ticks from so long before something happens to so long after it go to the hub where
+                     ticks do not, or off (5m 10m)
   bearer             an interface that may carry the link, best first, a line for each: its name, wired, wlan,
                      cellular or satellite, and what differs from the rest: tls, datagram, metered, unmetered,
                      budget_day=1MB, budget_month=30MB; as in `wwan* cellular datagram` (what the system routes)

@@ -12,6 +12,8 @@
 //! | `journal_bytes_max` | `512MiB` | how much room the journal may take |
 //! | `journal_shares` | `10 30 60` | what events, windows and ticks may count on of it, in percent |
 //! | `keep_raw`, `keep_minute`, `keep_five_minutes`, `keep_hour`, `keep_day` | `14d`, `30d`, `90d`, `730d`, `3650d` | how long ticks and windows are kept when there is room |
+//! | `keep_extract` | `90d` | how long copies of the ticks around what happened are kept |
+//! | `context` | `5m 10m` | the ticks from so long before something happens to so long after it go to the hub where ticks do not, or `off` |
 //! | `carrier` | `tls` | `datagram` speaks Noise over UDP: a quarter of the bytes, where UDP passes |
 //! | `bearer` | whatever the system routes | an interface that may carry the link, best first, a line for [each](way) |
 //! | `policy_wired`, `policy_lte`, `policy_3g`, `policy_edge`, `policy_satellite`, `policy_offline` | what [ships](agent::policy) | what is sampled and sent on [each tier](way) of a chosen bearer |
@@ -33,6 +35,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use agent::context::Around;
 use agent::importance::Importance;
 use agent::policy::Policy;
 use journal::journal::Settings as JournalSettings;
@@ -52,7 +55,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// The port at which time servers listen (RFC 5905 section 7.2).
 const TIME_PORT: u16 = 123;
 
-const KEYS: [&str; 35] = [
+const KEYS: [&str; 37] = [
     "batch_age",
     "bearer",
     "budget_day",
@@ -62,6 +65,7 @@ const KEYS: [&str; 35] = [
     "carrier",
     "class_bulk",
     "class_critical",
+    "context",
     "error_bulk",
     "error_critical",
     "error_normal",
@@ -74,6 +78,7 @@ const KEYS: [&str; 35] = [
     "journal_bytes_max",
     "journal_shares",
     "keep_day",
+    "keep_extract",
     "keep_five_minutes",
     "keep_hour",
     "keep_minute",
@@ -109,6 +114,8 @@ pub(crate) struct Settings {
     pub(crate) journal_shares: [u8; LANE_COUNT],
     /// How long each stream is kept.
     pub(crate) keep: [Span; SHELF_COUNT],
+    /// How much of the ticks around something that happened is sent where ticks are not.
+    pub(crate) around: Around,
     /// Over what the link goes, what that may cost, and what is sampled and sent.
     pub(crate) way: Box<agent::way::Settings>,
     /// What connections to the hub go through.
@@ -143,6 +150,7 @@ impl Default for Settings {
             journal_bytes_max: JournalSettings::DEFAULT.bytes_max,
             journal_shares: JournalSettings::DEFAULT.shares,
             keep: JournalSettings::DEFAULT.keep,
+            around: Around::default(),
             way: Box::default(),
             proxy: None,
             gnss: None,
@@ -240,6 +248,7 @@ impl Settings {
             }
             "class_bulk" => self.importance.bulk = patterns(value),
             "class_critical" => self.importance.critical = patterns(value),
+            "context" => self.around = around(key, value)?,
             "error_critical" => self.importance.bits[Class::Critical as usize] = error_bits(key, value)?,
             "error_normal" => self.importance.bits[Class::Normal as usize] = error_bits(key, value)?,
             "error_bulk" => self.importance.bits[Class::Bulk as usize] = error_bits(key, value)?,
@@ -329,6 +338,16 @@ fn unquoted(value: &str) -> &str {
 fn kept_shelf(key: &str) -> Option<Shelf> {
     let word = key.strip_prefix("keep_")?;
     Shelf::ALL.into_iter().find(|shelf| shelf.lane() != Lane::Urgent && shelf.name() == word)
+}
+
+/// Spans before and after.
+fn around(key: &str, value: &str) -> Result<Around, String> {
+    if value == "off" {
+        return Ok(Around::NOTHING);
+    }
+    let (before, after) = value.split_once(' ').ok_or_else(|| format!("{key} is two spans, as in 5m 10m, or off"))?;
+    let span = |value: &str| span_of(key, value.trim(), Span(0), Span::minutes(60));
+    Ok(Around { before: span(before)?, after: span(after)? })
 }
 
 fn patterns(value: &str) -> Vec<String> {
@@ -455,11 +474,13 @@ mod tests {
             flash_bytes_per_day = 1MiB
             journal_bytes_max = 64 MiB
             journal_shares = 5 15 80
-            keep_raw = 1d
-            keep_minute = 2d
-            keep_five_minutes = 3d
-            keep_hour = 4d
-            keep_day = 5d
+            context = 1m 2m
+            keep_extract = 1d
+            keep_raw = 2d
+            keep_minute = 3d
+            keep_five_minutes = 4d
+            keep_hour = 5d
+            keep_day = 6d
             heartbeat = 15m
             hostname = \"gw 17\"
             bearer = wwan0 cellular
@@ -494,6 +515,7 @@ mod tests {
             journal_bytes_max: 64 << 20,
             journal_shares: [5, 15, 80],
             keep,
+            around: Around { before: Span::minutes(1), after: Span::minutes(2) },
             way: Box::new(way),
             proxy: None,
             gnss: Some(Path::new("/dev/ttyUSB1").into()),
@@ -534,6 +556,8 @@ mod tests {
         check_error("budget_month = 1 MB/s", 1, "off, or a number");
         check_error("budget_month_day = 32", 1, "1 to 31");
         check_error("budget_reserve = 90%", 1, "up to 50%");
+        check_error("context = 5m", 1, "two spans");
+        check_error("context = 5m 2h", 1, "outside");
         check_error("keep_event = 3d", 1, "no key");
         check_error("keep_raw = 3s", 1, "outside 1h to");
         check_error("proxy = proxy.example.com:3128", 1, "http://host:port");

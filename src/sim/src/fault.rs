@@ -70,6 +70,13 @@ pub enum Fault {
         /// Which.
         gateway: usize,
     },
+    /// A gateway is too busy to take its next ticks.
+    Stall {
+        /// Which.
+        gateway: usize,
+        /// How many it misses.
+        tick_count: u32,
+    },
     /// The hub's process is killed and started again.
     HubKill,
     /// The hub's disk is copied, or put back to the copy.
@@ -96,11 +103,12 @@ pub enum Kind {
     ReadErrors,
     CablePulled,
     CardPutBack,
+    Stall,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 15] = [
         Kind::PowerCut,
         Kind::Kill,
         Kind::Outage,
@@ -115,6 +123,7 @@ impl Kind {
         Kind::ReadErrors,
         Kind::CablePulled,
         Kind::CardPutBack,
+        Kind::Stall,
     ];
 
     /// The kinds that may cost durable batches, which are then said to be lost as damaged.
@@ -199,6 +208,7 @@ impl Plan {
             Kind::BadSector => Fault::BadSector { gateway },
             Kind::CardPutBack => Fault::CardPutBack { gateway },
             Kind::TailsLost => Fault::TailsLost { gateway },
+            Kind::Stall => Fault::Stall { gateway, tick_count: rng.between(1, 20) as u32 },
         };
         Some((pause_ms, fault))
     }

@@ -149,6 +149,9 @@ pub struct Gateway {
     /// The numbers of the next batches of ticks, by class.
     next: [Seq; CLASS_COUNT],
     missed_count: u64,
+    /// Ticks that it will be too busy to take, and those of them that were due by now.
+    pub stall_tick_count: u32,
+    stalled_tick_count: u32,
     /// Whether it ever started by giving up what the disk would not read.
     pub has_given_up: bool,
     /// Starts that the disk refused, one after the other.
@@ -205,6 +208,8 @@ impl Gateway {
             known: None,
             next: [Seq(0); CLASS_COUNT],
             missed_count: 0,
+            stall_tick_count: 0,
+            stalled_tick_count: 0,
             has_given_up: false,
             refused_count: 0,
             is_mirrored: true,
@@ -250,10 +255,12 @@ impl Gateway {
             has_hub: true,
             way: Box::new(self.way()),
             importance: Default::default(),
+            around: Default::default(),
             wear_budget_bytes: u64::MAX,
         };
         self.life += 1;
         self.sampling = 1;
+        (self.stall_tick_count, self.stalled_tick_count) = (0, 0);
         let seed = Rng::new(self.seed ^ self.life).bits();
         let is_patient = self.refused_count < OPEN_PATIENCE;
         let open = if is_patient { Agent::open } else { Agent::open_giving_up };
@@ -386,6 +393,22 @@ impl Gateway {
         self.open.push((now.boot, now.uptime));
         self.taken.insert((now.boot, now.uptime));
         Some(reading)
+    }
+
+    /// Whether it is too busy to take the tick that is due.
+    pub fn is_stalled(&mut self) -> bool {
+        let is_stalled = self.stall_tick_count > 0;
+        self.stall_tick_count -= u32::from(is_stalled);
+        self.stalled_tick_count += u32::from(is_stalled);
+        is_stalled
+    }
+
+    /// The ticks that it was too busy to take, which the core is told now.
+    pub fn take_missed(&mut self) -> Option<u32> {
+        let count = std::mem::take(&mut self.stalled_tick_count);
+        // They were in no memory.
+        self.missed_count += u64::from(count);
+        (count > 0).then_some(count)
     }
 
     /// One step of the core; its outputs, unless the power went meanwhile.

@@ -88,6 +88,8 @@ pub fn month(is_full: bool) -> Result<Tally, String> {
 
 #[cfg(test)]
 mod tests {
+    use wire::class::Class;
+    use wire::stream::Stream;
     use wire::time::UnixTime;
 
     use super::*;
@@ -145,6 +147,25 @@ mod tests {
     }
 
     #[test]
+    fn the_ticks_around_what_happens_arrive_over_a_modem_that_carries_no_others() {
+        let modem = Quality { bytes_per_second: 5000, carrier: Carrier::Datagram, ..SLOW };
+        let quality = Quality { delay_ms: 5, bytes_per_second: 250_000, ..SLOW };
+        let (interval, budget) = (Span::seconds(30), Limit::default());
+        let make = Make { size: Size::Small, interval, journal: SMALL, quality, modem: Some(modem), budget };
+        let plan =
+            Plan { kinds: vec![Kind::CablePulled, Kind::Stall, Kind::PowerCut], mean_ms: HOUR_MS, ..Plan::calm() };
+        let mut batch_count = 0;
+        for seed in 0..4 {
+            let mut world = World::new(seed, &[make], plan.clone(), 36 * HOUR_MS);
+            // With the values that were, or it would say which was another.
+            world.run().unwrap_or_else(|error| panic!("{seed}: {error}"));
+            let journal = world.gateways()[0].agent.as_ref().unwrap().journal();
+            batch_count += Class::ALL.map(|class| journal.next(Stream::Extract(class)).0).iter().sum::<u64>();
+        }
+        assert!(batch_count > 20, "{batch_count}");
+    }
+
+    #[test]
     fn days_beyond_32_bits_of_seconds_are_like_any_other() {
         let make = Make {
             size: Size::Small,
@@ -179,7 +200,7 @@ mod tests {
     #[test]
     fn a_run_has_the_names_of_the_machine_that_went_on_with_it() {
         // A copy's dictionary went on otherwise, and named slots of a run that it had only the beginning of.
-        random(91, &Kind::ALL).unwrap();
+        random(91, &Kind::ALL[..14]).unwrap();
     }
 
     #[test]

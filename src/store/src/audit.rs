@@ -61,7 +61,7 @@ pub struct DeviceStat {
 pub struct Audit {
     /// Series with a sample.
     pub series_count: u64,
-    /// Samples that were read and have a name.
+    /// Samples that were read and have a name; not those of extracts, which are copies.
     pub sample_count: u64,
     /// Samples that another of the same series, boot and instant precedes. Zero, or a bug.
     pub duplicate_count: u64,
@@ -167,6 +167,10 @@ pub(crate) fn device_ids(view: &View) -> Result<Vec<DeviceId>, StoreError> {
     view.device.iter()?.map(|entry| Ok(DeviceId(entry?.0.value()))).collect()
 }
 
+fn is_copy(run: &Run) -> bool {
+    matches!(run.stream, Stream::Extract(_))
+}
+
 struct Auditor<'v> {
     view: &'v View,
     device: DeviceId,
@@ -200,7 +204,7 @@ impl Auditor<'_> {
         let mut audit = self.audit;
         let notes = self.each_tick(|class, run, names, tick, values| {
             let boot = run.row.boot;
-            let Some(names) = names else { return };
+            let Some(names) = names.filter(|_| !is_copy(run)) else { return };
             unplaced[class.index()] += u64::from(calendar.began(boot).is_none());
             for (name, _) in names.iter().zip(values).filter(|(_, value)| value.is_some()) {
                 audit.sample_count += 1;
@@ -237,7 +241,7 @@ impl Auditor<'_> {
         let mut count = 0;
         self.each_tick(|_, run, names, tick, values| {
             let moment = (run.row.boot, tick.at_ms);
-            if !suspects.contains(&moment) {
+            if !suspects.contains(&moment) || is_copy(run) {
                 return;
             }
             for (name, value) in names.unwrap_or(&[]).iter().zip(values) {
@@ -256,8 +260,8 @@ impl Auditor<'_> {
     ) -> Result<Notes, StoreError> {
         let mut notes = Notes::default();
         let mut dictionaries = Dictionaries::new(self.device);
-        for (journal, class) in run::journals_of_ticks(self.view, self.device)? {
-            for run in run::runs(self.view, self.device, journal, Stream::raw(class))? {
+        for (journal, stream, class) in run::journals_of_ticks(self.view, self.device)? {
+            for run in run::runs(self.view, self.device, journal, stream)? {
                 let run = run?;
                 let names = match run.row.mark() {
                     Some(mark) => dictionaries.of(self.view, journal, mark.generation)?.named(&mark, class),

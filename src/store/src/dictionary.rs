@@ -13,7 +13,6 @@ use wire::class::{CLASS_COUNT, Class};
 use wire::id::{DeviceId, JournalId};
 use wire::limits::SERIES_COUNT_MAX;
 use wire::series::Series;
-use wire::stream::Stream;
 
 use crate::Store;
 use crate::error::StoreError;
@@ -37,8 +36,8 @@ impl Store {
         let view = self.view()?;
         let mut missing = BTreeSet::new();
         let mut dictionary = Dictionaries::new(device);
-        for (journal, class) in run::journals_of_ticks(&view, device)? {
-            for run in run::runs(&view, device, journal, Stream::raw(class))? {
+        for (journal, stream, class) in run::journals_of_ticks(&view, device)? {
+            for run in run::runs(&view, device, journal, stream)? {
                 let row = run?.row;
                 let Some(mark) = row.mark() else { continue };
                 let list = dictionary.of(&view, journal, mark.generation)?;

@@ -199,7 +199,7 @@ impl Draft<'_, '_> {
                 }
             }
             Stream::Event => content.is_readable = events(payload).all(|event| event.is_ok()),
-            Stream::Series(Resolution::Raw, _) => {
+            Stream::Series(Resolution::Raw, _) | Stream::Extract(_) => {
                 let reader = self.reader.get_or_insert_default();
                 let read = content.count_ticks(reader, payload, header.is_keyframe());
                 content.is_readable = read.is_ok();

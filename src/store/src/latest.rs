@@ -39,8 +39,12 @@ impl Store {
         let mut dictionaries = Dictionaries::new(device);
         let mut walker = Walker::default();
         let mut newest: Option<(UnixTime, Latest)> = None;
-        for (journal, class) in run::journals_of_ticks(&view, device)? {
-            for run in run::runs_backwards(&view, device, journal, Stream::raw(class))?.take(RUN_COUNT_MAX) {
+        for (journal, stream, class) in run::journals_of_ticks(&view, device)? {
+            // Extracts are of some earlier time.
+            if stream != Stream::raw(class) {
+                continue;
+            }
+            for run in run::runs_backwards(&view, device, journal, stream)?.take(RUN_COUNT_MAX) {
                 let run = run?;
                 let Some(mark) = run.row.mark() else { continue };
                 let Some(names) = dictionaries.of(&view, journal, mark.generation)?.named(&mark, class) else {

@@ -7,7 +7,6 @@ use query::selector::Selector;
 use wire::class::CLASS_COUNT;
 use wire::id::DeviceId;
 use wire::series::{Series, labels};
-use wire::stream::Stream;
 use wire::time::{BootId, Instant, UnixTime};
 
 use crate::Store;
@@ -157,9 +156,9 @@ impl Answer<'_> {
         let mut dictionaries = Dictionaries::new(device);
         let mut places = BTreeMap::new();
         let mut unplaced: BTreeMap<BootId, [u64; CLASS_COUNT]> = BTreeMap::new();
-        for (journal, class) in run::journals_of_ticks(view, device)? {
+        for (journal, stream, class) in run::journals_of_ticks(view, device)? {
             let mut wanted: Option<(u32, Wanted)> = None;
-            for run in run::runs(view, device, journal, Stream::raw(class))? {
+            for run in run::runs(view, device, journal, stream)? {
                 let run = run?;
                 let Some(began) = calendar.began(run.row.boot) else {
                     unplaced.entry(run.row.boot).or_default()[class.index()] += run.row.tick_count;
@@ -260,6 +259,8 @@ impl Answer<'_> {
         for series in &mut range.series {
             // Journals and boots are read in the order of their numbers. What is in order already costs one pass.
             series.samples.sort_by_key(|(at, _)| *at);
+            // What an extract copied may have come with its run as well.
+            series.samples.dedup();
         }
         range.series.sort_by(|a, b| (a.device, &a.series).cmp(&(b.device, &b.series)));
         range
@@ -275,6 +276,7 @@ mod tests {
     use wire::class::Class;
     use wire::id::Seq;
     use wire::ranges::SeqRange;
+    use wire::stream::Stream;
 
     /// The samples of the only series of an answer, as uptimes of the first boot and values.
     fn only(range: &Range) -> Vec<(u64, i64)> {

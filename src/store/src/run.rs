@@ -12,7 +12,7 @@ use wire::batch::TickReader;
 use wire::class::Class;
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::record::{Header, Record};
-use wire::stream::{Resolution, Stream};
+use wire::stream::Stream;
 use wire::time::{Instant, UnixTime};
 
 use codec::run::Tick;
@@ -63,13 +63,15 @@ pub(crate) fn journals(view: &View, device: DeviceId, stream: Stream) -> Result<
     Ok(journals)
 }
 
-/// The journals of which any ticks are held or lost, with the classes of those.
-pub(crate) fn journals_of_ticks(view: &View, device: DeviceId) -> Result<Vec<(JournalId, Class)>, StoreError> {
+/// The journals of which any ticks are held or lost, with the streams of those and their classes. Extracts of a journal come last.
+pub(crate) fn journals_of_ticks(view: &View, device: DeviceId) -> Result<Vec<(JournalId, Stream, Class)>, StoreError> {
     let mut found = Vec::new();
     for entry in view.progress.range(streams_of(device.0))? {
         let (_, journal, number) = entry?.0.value();
-        if let Ok(Stream::Series(Resolution::Raw, class)) = Stream::try_from(number) {
-            found.push((JournalId(journal), class));
+        if let Ok(stream) = Stream::try_from(number)
+            && let Some(class) = stream.ticks_of()
+        {
+            found.push((JournalId(journal), stream, class));
         }
     }
     Ok(found)
@@ -126,7 +128,9 @@ pub(crate) fn runs(
         ahead = rows.next();
         let next = ahead.as_ref().and_then(|next| next.as_ref().ok());
         let last = next.map_or(Seq(u64::MAX), |(next, _)| Seq(next.0 - 1));
-        let until = next.filter(|(_, next)| next.boot == row.boot).map(|(_, next)| next.first);
+        // An extract says nothing of when those after it begin.
+        let next = next.filter(|(_, next)| next.boot == row.boot && !matches!(stream, Stream::Extract(_)));
+        let until = next.map(|(_, next)| next.first);
         Some(Ok(Run { device, journal, stream, first, last, row, until, twins: Vec::new() }))
     });
     let others = other_journals(view, device, journal, stream)?;

@@ -150,6 +150,11 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether the ticks around it are worth their bytes where ticks are not sent: they show what the machine was busy with.
+    pub fn wants_context(&self) -> bool {
+        matches!(self, Event::StorageFailed { .. } | Event::TicksMissed { .. })
+    }
+
     /// The batches of which it says that they will never come, and whether the hub has what they say elsewhere.
     pub fn missing(&self) -> impl Iterator<Item = (Stream, SeqRange, bool)> + '_ {
         let (one, more): (_, &[(Stream, SeqRange)]) = match self {

@@ -73,10 +73,12 @@ pub enum Shelf {
     Dictionary,
     /// The values of all classes.
     Series(Resolution),
+    /// Copies of ticks.
+    Extract,
 }
 
 /// How many shelves there are.
-pub const SHELF_COUNT: usize = 2 + RESOLUTION_COUNT;
+pub const SHELF_COUNT: usize = 3 + RESOLUTION_COUNT;
 
 /// How many streams a shelf has at the most.
 pub const SHELF_STREAM_COUNT: usize = CLASS_COUNT;
@@ -84,8 +86,8 @@ pub const SHELF_STREAM_COUNT: usize = CLASS_COUNT;
 impl Shelf {
     /// Every shelf, most urgent first.
     pub const ALL: [Shelf; SHELF_COUNT] = {
-        let mut all = [Shelf::Event; SHELF_COUNT];
-        all[1] = Shelf::Dictionary;
+        let mut all = [Shelf::Extract; SHELF_COUNT];
+        (all[0], all[1]) = (Shelf::Event, Shelf::Dictionary);
         let mut index = 0;
         while index < RESOLUTION_COUNT {
             all[2 + index] = Shelf::Series(Resolution::ALL[index]);
@@ -99,7 +101,7 @@ impl Shelf {
         match self {
             Shelf::Event | Shelf::Dictionary => Lane::Urgent,
             Shelf::Series(Resolution::Raw) => Lane::Raw,
-            Shelf::Series(_) => Lane::Summary,
+            Shelf::Series(_) | Shelf::Extract => Lane::Summary,
         }
     }
 
@@ -114,6 +116,7 @@ impl Shelf {
             Shelf::Event => 0,
             Shelf::Dictionary => 1,
             Shelf::Series(resolution) => 2 + resolution as usize,
+            Shelf::Extract => 2 + RESOLUTION_COUNT,
         }
     }
 
@@ -127,6 +130,7 @@ impl Shelf {
             Shelf::Series(Resolution::FiveMinutes) => "five_minutes",
             Shelf::Series(Resolution::Minute) => "minute",
             Shelf::Series(Resolution::Raw) => "raw",
+            Shelf::Extract => "extract",
         }
     }
 }
@@ -147,10 +151,12 @@ pub enum Stream {
     Dictionary,
     /// The values of the series of a class.
     Series(Resolution, Class),
+    /// Ticks of a class around something that happened, copied from those of [`Stream::raw`]: they go where ticks do not.
+    Extract(Class),
 }
 
 /// How many streams there are.
-pub const STREAM_COUNT: usize = 2 + RESOLUTION_COUNT * CLASS_COUNT;
+pub const STREAM_COUNT: usize = 2 + (RESOLUTION_COUNT + 1) * CLASS_COUNT;
 
 /// A stream's number is not one of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,10 +181,14 @@ const NAMES: [&str; STREAM_COUNT] = [
     "raw_critical",
     "raw_normal",
     "raw_bulk",
+    "extract_critical",
+    "extract_normal",
+    "extract_bulk",
 ];
 
 impl Stream {
-    /// Every stream, most urgent first: in each lane by class, and the coarse before the fine.
+    /// Every stream, most urgent first: in each lane by class, and the coarse before the fine. Extracts follow the windows of what is
+    /// critical: they are small, and say why an alert came.
     pub const ALL: [Stream; STREAM_COUNT] = {
         use Class::{Bulk, Critical, Normal};
         use Resolution::{Day, FiveMinutes, Hour, Minute, Raw};
@@ -189,6 +199,9 @@ impl Stream {
             Stream::Series(Hour, Critical),
             Stream::Series(FiveMinutes, Critical),
             Stream::Series(Minute, Critical),
+            Stream::Extract(Critical),
+            Stream::Extract(Normal),
+            Stream::Extract(Bulk),
             Stream::Series(Day, Normal),
             Stream::Series(Hour, Normal),
             Stream::Series(FiveMinutes, Normal),
@@ -208,12 +221,21 @@ impl Stream {
         Stream::Series(Resolution::Raw, class)
     }
 
+    /// The class of which the stream has ticks.
+    pub const fn ticks_of(self) -> Option<Class> {
+        match self {
+            Stream::Series(Resolution::Raw, class) | Stream::Extract(class) => Some(class),
+            _ => None,
+        }
+    }
+
     /// Where the stream's batches stand.
     pub const fn shelf(self) -> Shelf {
         match self {
             Stream::Event => Shelf::Event,
             Stream::Dictionary => Shelf::Dictionary,
             Stream::Series(resolution, _) => Shelf::Series(resolution),
+            Stream::Extract(_) => Shelf::Extract,
         }
     }
 
@@ -228,6 +250,7 @@ impl Stream {
             Stream::Event => 0,
             Stream::Dictionary => 1,
             Stream::Series(resolution, class) => 2 + CLASS_COUNT * resolution as usize + class as usize,
+            Stream::Extract(class) => 2 + CLASS_COUNT * RESOLUTION_COUNT + class as usize,
         }
     }
 
@@ -278,20 +301,21 @@ mod tests {
             assert_eq!(Stream::try_from(u8::from(stream)), Ok(stream));
             assert!(stream.name().starts_with(stream.shelf().name()));
         }
-        assert_eq!(Stream::try_from(17), Err(UnknownStream(17)));
-        assert_eq!(Shelf::ALL.map(Shelf::index), [0, 1, 2, 3, 4, 5, 6]);
-        assert_eq!(Shelf::ALL.map(|shelf| shelf.streams().count()), [1, 1, 3, 3, 3, 3, 3]);
+        assert_eq!(Stream::try_from(20), Err(UnknownStream(20)));
+        assert_eq!(Shelf::ALL.map(Shelf::index), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(Shelf::ALL.map(|shelf| shelf.streams().count()), [1, 1, 3, 3, 3, 3, 3, 3]);
     }
 
     #[test]
     fn lanes_come_before_classes_and_classes_before_resolutions() {
         let order = |stream: &Stream| match *stream {
             Stream::Series(resolution, class) => (stream.lane(), class as usize, resolution as usize),
+            Stream::Extract(class) => (stream.lane(), Class::Critical as usize, RESOLUTION_COUNT + class as usize),
             _ => (stream.lane(), stream.index(), 0),
         };
         assert!(Stream::ALL.is_sorted_by_key(order));
         for stream in &Stream::ALL[2..] {
-            let Stream::Series(_, class) = stream else { unreachable!() };
+            let (Stream::Series(_, class) | Stream::Extract(class)) = stream else { unreachable!() };
             assert!(stream.name().ends_with(&format!("_{class:?}").to_lowercase()));
         }
     }

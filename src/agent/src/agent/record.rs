@@ -3,14 +3,16 @@
 use std::io;
 
 use wire::batch;
+use wire::class::Class;
 use wire::event::{self, Event};
 use wire::id::Seq;
 use wire::limits::RECORD_BYTES_MAX;
 use wire::metric::Metric;
-use wire::stream::Stream;
+use wire::stream::{Resolution, Stream};
 use wire::time::{Instant, Span, Stamp};
 
-use super::{Agent, Output, Storage, TIERS_SLOT, offset_ms};
+use super::{Agent, CONTEXT_SLOT, Output, Storage, TIERS_SLOT, offset_ms};
+use crate::extract;
 use crate::probe::{self, Reading};
 use crate::sampler::Batch;
 use crate::shortfall::Shortfall;
@@ -219,6 +221,7 @@ impl Agent {
         if self.meter.keep(now, &mut self.journal, is_last) {
             self.journal.set_slot(TIERS_SLOT, &self.way.memory().encode());
         }
+        self.journal.set_slot(CONTEXT_SLOT, &self.context.encode());
         match self.journal.commit(now) {
             Ok(()) => {
                 self.is_urgent = false;
@@ -250,12 +253,37 @@ impl Agent {
         self.say_missed(now);
     }
 
+    pub(super) fn is_context_due(&self, now: Stamp) -> bool {
+        matches!(self.storage, Storage::Works) && self.context.due(now).is_some()
+    }
+
+    /// Copies the ticks around what happened, of the classes whose ticks do not go anyway.
+    pub(super) fn copy_context(&mut self, now: Stamp) {
+        let Some(cut) = self.context.due(now).filter(|_| matches!(self.storage, Storage::Works)) else { return };
+        for class in Class::ALL {
+            if self.sent[class as usize] == Some(Resolution::Raw) {
+                continue;
+            }
+            match extract::copy(&mut self.journal, now, class, &cut) {
+                Ok(batch_count) => self.is_urgent |= batch_count > 0,
+                Err(error) => return self.storage_failed(now, &error),
+            }
+        }
+        self.context.copied(now);
+        self.commit(now, false);
+    }
+
     /// Puts an event into the journal. `false` when it found no room, as on a disk that fails.
     pub(super) fn say(&mut self, now: Stamp, event: &Event) -> bool {
         let mut payload = Vec::new();
         batch::put_event(Span(0), event, &mut payload);
         match self.journal.append(now, Stream::Event, None, now, &payload, true) {
-            Ok(_) => self.is_urgent |= !can_wait(event),
+            Ok(_) => {
+                self.is_urgent |= !can_wait(event);
+                if event.wants_context() {
+                    self.context.note(now);
+                }
+            }
             Err(ref error) => {
                 self.storage_failed(now, error);
                 return false;

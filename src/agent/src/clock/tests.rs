@@ -156,6 +156,7 @@ impl Bench {
             has_hub: true,
             importance: Default::default(),
             wear_budget_bytes: u64::MAX,
+            around: Default::default(),
             way: Box::new(way::Settings::simple(
                 (Span::minutes(5), Span::minutes(5)),
                 Span::minutes(10),

@@ -240,7 +240,7 @@ impl<'a> Check<'a> {
             Stream::Dictionary => {
                 batch::Dictionary::open(payload).is_ok_and(|list| list.entries().all(|entry| entry.is_ok()))
             }
-            Stream::Series(Resolution::Raw, _) => {
+            Stream::Series(Resolution::Raw, _) | Stream::Extract(_) => {
                 self.ticks.get_or_insert_default().read(payload, is_keyframe, |_, _| {}).is_ok()
             }
             Stream::Series(..) => self.windows.get_or_insert_default().check(payload, is_keyframe).is_ok(),

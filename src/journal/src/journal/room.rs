@@ -373,12 +373,12 @@ mod tests {
 
     #[test]
     fn many_streams_of_which_none_has_enough_are_folded_together() {
-        let mut bench = Bench::new(Settings { bytes_max: 64 << 20, fold_bytes_min: 60 << 10, ..SETTINGS }, u64::MAX);
+        let mut bench = Bench::new(Settings { bytes_max: 96 << 20, fold_bytes_min: 60 << 10, ..SETTINGS }, u64::MAX);
         for _ in 0..130 {
             Stream::ALL[2..].iter().for_each(|stream| bench.append(*stream, &[3; 300]));
         }
         assert!(bench.journal.stat().volume_count > 3, "{:?}", bench.journal.stat());
-        assert!(bench.events().is_empty());
+        assert_eq!(bench.events(), []);
         assert!(Stream::ALL[2..].iter().all(|stream| bench.held_count(*stream) == 130));
         assert_ne!(bench.journal.id(), JournalId(0));
     }

@@ -84,6 +84,7 @@ impl World {
                     self.gateways[gateway].disk.ruin(name, &mut self.rng);
                 }
             }
+            Fault::Stall { gateway, tick_count } => self.gateways[gateway].stall_tick_count += tick_count,
             Fault::HubRestored => {
                 if self.host.backup.is_none() || self.rng.one_in(2) {
                     self.host.back_up();

@@ -16,9 +16,13 @@ impl World {
         }
         let interval_ms = gateway.make.interval.0 * u64::from(gateway.sampling);
         let now = gateway.stamp(now_ms);
-        let input = gateway.read(now).map(|reading| Input::Reading { at: now.uptime, reading });
-        let inputs = input.into_iter().chain(gateway.interface(now_ms)).collect();
         self.agenda.after(interval_ms, Happening::Tick { gateway: index, life });
+        if gateway.is_stalled() {
+            return;
+        }
+        let missed = gateway.take_missed().map(Input::Missed);
+        let reading = gateway.read(now).map(|reading| Input::Reading { at: now.uptime, reading });
+        let inputs = missed.into_iter().chain(reading).chain(gateway.interface(now_ms)).collect();
         self.step_gateway(index, inputs);
     }
 

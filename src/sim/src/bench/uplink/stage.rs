@@ -152,6 +152,7 @@ pub(super) fn settings(heartbeat: Span) -> Settings {
         has_hub: true,
         way: Box::new(way::Settings::simple((BATCH_AGE, BATCH_AGE), heartbeat, Limit::default())),
         importance: Default::default(),
+        around: Default::default(),
         wear_budget_bytes: u64::MAX,
     }
 }

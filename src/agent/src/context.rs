@@ -1,0 +1,198 @@
+//! Which ticks tell the context of something that happened: those from some minutes before it to some minutes after it.
+//!
+//! What came before is [copied](crate::extract) at once, because the link may be there for a moment only, and the rest when it is
+//! over. What happens meanwhile makes it longer, up to [`LENGTH_MAX`]; then as long a pause follows, so that a storm costs
+//! little more than half of all ticks.
+
+use serde::{Deserialize, Serialize};
+use wire::time::{BootId, Instant, Span, Stamp};
+
+/// The longest context of things that happen one after the other.
+const LENGTH_MAX: Span = Span::minutes(60);
+
+/// How much is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Around {
+    /// Of the time before.
+    pub before: Span,
+    /// Of the time after.
+    pub after: Span,
+}
+
+impl Around {
+    /// Nothing at all.
+    pub const NOTHING: Around = Around { before: Span(0), after: Span(0) };
+}
+
+impl Default for Around {
+    fn default() -> Around {
+        Around { before: Span::minutes(5), after: Span::minutes(10) }
+    }
+}
+
+/// Ticks to copy: both ends belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The boot that took them.
+    pub boot: BootId,
+    /// From when on.
+    pub from: Instant,
+    /// Until when.
+    pub to: Instant,
+}
+
+/// What is to be told, and how much of it was.
+#[derive(Debug)]
+pub struct Context {
+    around: Around,
+    open: Option<Open>,
+    /// Nothing is told again, and nothing at all until the pause is over.
+    closed_at: Option<Instant>,
+    rests_until: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Open {
+    boot: u32,
+    happened_ms: u64,
+    from_ms: u64,
+    cut_at_ms: u64,
+    until_ms: u64,
+}
+
+impl Context {
+    /// Goes on with what another process [kept](Context::encode). What can be no context is none.
+    pub fn new(around: Around, kept: &[u8]) -> Context {
+        let open = postcard::from_bytes(kept).ok().filter(|_| around != Around::NOTHING);
+        Context { around, open, closed_at: None, rests_until: None }
+    }
+
+    /// What is to be kept over a restart; nothing, when nothing is open.
+    pub fn encode(&self) -> Vec<u8> {
+        self.open.map(|open| postcard::to_allocvec(&open).expect("numbers have bytes")).unwrap_or_default()
+    }
+
+    /// Something happened now.
+    pub fn note(&mut self, now: Stamp) {
+        let Around { before, after } = self.around;
+        let now_ms = now.uptime.0;
+        if self.around == Around::NOTHING || self.rests_until.is_some_and(|until| now.uptime < until) {
+            return;
+        }
+        match &mut self.open {
+            Some(open) if open.boot == now.boot.0 => {
+                let until_ms = (now_ms + after.0).min(open.happened_ms + LENGTH_MAX.0);
+                open.until_ms = until_ms.max(open.until_ms);
+            }
+            // What is left of another boot is copied first.
+            Some(_) => {}
+            None => {
+                let from_ms = now_ms.saturating_sub(before.0);
+                self.open = Some(Open {
+                    boot: now.boot.0,
+                    happened_ms: now_ms,
+                    from_ms: self.closed_at.map_or(from_ms, |closed_at| from_ms.max(closed_at.0 + 1)),
+                    cut_at_ms: now_ms,
+                    until_ms: now_ms + after.0,
+                });
+            }
+        }
+    }
+
+    /// What is to be copied now. [`Context::copied`] says that it was.
+    pub fn due(&self, now: Stamp) -> Option<Cut> {
+        let open = self.open?;
+        let (boot, from) = (BootId(open.boot), Instant(open.from_ms));
+        if boot != now.boot {
+            return Some(Cut { boot, from, to: Instant(open.until_ms) });
+        }
+        (open.cut_at_ms <= now.uptime.0).then_some(Cut { boot, from, to: now.uptime })
+    }
+
+    /// What was due is in the journal.
+    pub fn copied(&mut self, now: Stamp) {
+        let Some(open) = &mut self.open else { return };
+        if open.boot == now.boot.0 && now.uptime.0 < open.until_ms {
+            open.from_ms = now.uptime.0 + 1;
+            open.cut_at_ms = open.until_ms.max(open.from_ms);
+            return;
+        }
+        if open.boot == now.boot.0 {
+            self.closed_at = Some(now.uptime);
+            let is_long = open.until_ms - open.happened_ms >= LENGTH_MAX.0;
+            self.rests_until = is_long.then(|| now.uptime + LENGTH_MAX);
+        }
+        self.open = None;
+    }
+
+    /// When something will be due.
+    pub fn poll_timeout(&self, boot: BootId) -> Option<Instant> {
+        self.open.map(|open| if open.boot == boot.0 { Instant(open.cut_at_ms) } else { Instant(0) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minute: u64) -> Stamp {
+        Stamp { boot: BootId(1), uptime: Instant(minute * 60_000), unix: None }
+    }
+
+    /// The minutes, from and to, of what is copied when something happens at `happens`, in a life of `minutes`.
+    fn cuts(happens: &[u64], minutes: u64) -> Vec<(u64, u64)> {
+        let mut context = Context::new(Around::default(), &[]);
+        let mut cuts = Vec::new();
+        for minute in 0..minutes {
+            if happens.contains(&minute) {
+                context.note(at(minute));
+            }
+            if let Some(Cut { from, to, .. }) = context.due(at(minute)) {
+                cuts.push((from.0.div_ceil(60_000), to.0 / 60_000));
+                context.copied(at(minute));
+            }
+        }
+        assert_eq!(context.poll_timeout(BootId(1)), None);
+        cuts
+    }
+
+    #[test]
+    fn what_came_before_is_told_at_once_and_what_comes_after_when_it_is_over() {
+        assert_eq!(cuts(&[20], 60), [(15, 20), (21, 30)]);
+        assert_eq!(cuts(&[2], 60), [(0, 2), (3, 12)]);
+    }
+
+    #[test]
+    fn what_happens_meanwhile_makes_it_longer_and_nothing_is_told_twice() {
+        assert_eq!(cuts(&[20, 28], 60), [(15, 20), (21, 30), (31, 38)]);
+        assert_eq!(cuts(&[20, 32], 60), [(15, 20), (21, 30), (31, 32), (33, 42)]);
+    }
+
+    #[test]
+    fn a_storm_costs_little_more_than_half_of_all_ticks() {
+        let storm: Vec<u64> = (100..1000).collect();
+        let told: u64 = cuts(&storm, 1100).iter().map(|(from, to)| to + 1 - from).sum();
+        assert!((400..550).contains(&told), "{told}");
+    }
+
+    #[test]
+    fn a_power_cut_ends_it_and_what_there_is_of_it_is_told_afterwards() {
+        let mut context = Context::new(Around::default(), &[]);
+        context.note(at(20));
+        context.copied(at(20));
+        let mut context = Context::new(Around::default(), &context.encode());
+        let later = Stamp { boot: BootId(2), ..at(1) };
+        assert_eq!(context.poll_timeout(later.boot), Some(Instant(0)));
+        let (from, to) = (Instant(1_200_001), Instant(1_800_000));
+        assert_eq!(context.due(later), Some(Cut { boot: BootId(1), from, to }));
+        context.copied(later);
+        assert_eq!((context.due(later), context.encode()), (None, Vec::new()));
+    }
+
+    #[test]
+    fn who_wants_none_gets_none() {
+        let mut context = Context::new(Around::NOTHING, &[1, 2, 3, 4, 5]);
+        context.note(at(3));
+        assert_eq!((context.due(at(9)), context.poll_timeout(BootId(1))), (None, None));
+    }
+}
