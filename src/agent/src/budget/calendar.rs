@@ -126,7 +126,13 @@ impl Calendar {
     /// Days of the billing month that are left after this one.
     pub(super) fn days_left(&self, first_day: u8) -> u32 {
         let this = self.month(first_day);
-        (1..31).take_while(|days| month(self.day + days, first_day) == this).count() as u32
+        let (mut least, mut most) = (0_u32, 30);
+        // Asked before each packet, and a day's month takes a division or two.
+        while least < most {
+            let middle = (least + most).div_ceil(2);
+            if month(self.day + middle, first_day) == this { least = middle } else { most = middle - 1 }
+        }
+        least
     }
 
     /// Hours since 1970, if the time is known.
