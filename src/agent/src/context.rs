@@ -1,7 +1,7 @@
 //! Which ticks tell the context of something that happened: those from some minutes before it to some minutes after it.
 //!
 //! What came before is [copied](crate::extract) at once, because the link may be there for a moment only, and the rest when it is
-//! over. What happens meanwhile makes it longer, up to [`LENGTH_MAX`]; then as long a pause follows, so that a storm costs
+//! over. What happens meanwhile makes it longer, up to an hour; then as long a pause follows, so that a storm costs
 //! little more than half of all ticks.
 
 use serde::{Deserialize, Serialize};

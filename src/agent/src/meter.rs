@@ -20,7 +20,7 @@
 //!
 //! Bytes are counted as they are sent and received, with what stands around them; a connection's own counters and the
 //! interface's correct that. The count is kept with commits that happen anyway, and not with each: 270 bytes with every commit of a
-//! minute are a seventh more for the flash to write. So a power cut may cost the count of a part in [`KEEP_PART`] of the budget, and
+//! minute are a seventh more for the flash to write. So a power cut may cost the count of a part in `KEEP_PART` of the budget, and
 //! of a minute.
 
 use journal::Journal;

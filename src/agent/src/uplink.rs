@@ -3,7 +3,7 @@
 //! Streams go in the order of [`Stream::ALL`]: urgent ones, then windows, then ticks, and in each of these two lanes class comes before
 //! age: a short time on the link carries what is critical of a whole outage. Urgent streams go in order; of windows and ticks the newest
 //! run goes first, and inside a run the oldest batch, because a batch is decoded after its predecessor: fresh news never queues behind a
-//! week of history. One batch of [`AGEING`] is of what the journal would drop next, so that what always comes last does not come to
+//! week of history. One batch of `AGEING` is of what the journal would drop next, so that what always comes last does not come to
 //! nothing. What the [policy](crate::policy) does not send stays where it is, and so does what the [meter](crate::meter)
 //! refuses.
 

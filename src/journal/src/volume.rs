@@ -7,7 +7,7 @@
 //! v<journal>-<shelf>-<number>-<seconds>-<stream>.<first seq>.<last seq>[-<stream>.<first seq>.<last seq>..].redb
 //! ```
 //!
-//! Each row is a [`page`] of batches. Each of them is checked by itself, so that a file that redb gives up on still yields every batch
+//! Each row is a page of batches. Each of them is checked by itself, so that a file that redb gives up on still yields every batch
 //! whose bytes are whole.
 
 use std::collections::BTreeMap;

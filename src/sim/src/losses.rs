@@ -10,7 +10,7 @@ use wire::record::Record;
 use wire::stream::Stream;
 use wire::time::Stamp;
 
-/// Batches that an [`Event::Lost`] named.
+/// Batches that an [`Event::Lost`](wire::event::Event::Lost) named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses(BTreeSet<(Stream, Seq, Seq)>);
 
