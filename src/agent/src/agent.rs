@@ -32,8 +32,8 @@ use crate::question::{Answer, Question};
 use crate::sampler::Sampler;
 use crate::shortfall::Shortfall;
 use crate::summary::Summarizer;
-use crate::tier::Tier;
 use crate::tier::memory::Memory;
+use crate::tier::{Technology, Tier};
 use crate::way::{self, Way};
 use crate::{history, uplink};
 
@@ -116,6 +116,8 @@ pub enum Input {
         /// What holds of it.
         facts: Option<Facts>,
     },
+    /// The modem of the bearer in use speaks this technology; none, when it does not say.
+    Technology(Option<Technology>),
     /// Bytes of the hub on a connection.
     Received(Vec<u8>),
     /// The connection is gone, or never came to be; why, in the port's words, if it knows.
@@ -356,6 +358,7 @@ impl Agent {
                     self.client.handle_input(now.uptime, LinkInput::Disconnected);
                 }
                 Input::Interface { name, facts } => self.way.interface(now.uptime, &name, facts),
+                Input::Technology(technology) => self.way.technology(now.uptime, technology),
                 Input::Forgotten => self.client.handle_input(now.uptime, LinkInput::Forgotten),
                 Input::Ask { id, question } => questions.push((id, question)),
                 Input::Redial => self.client.redial(now.uptime),
@@ -448,6 +451,11 @@ impl Agent {
     /// Whether it would help to ask a time server now.
     pub fn wants_time_server(&self, now: Instant) -> bool {
         self.clock.wants_server(now)
+    }
+
+    /// What is sampled and sent now.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The link's state, and why the last one ended.

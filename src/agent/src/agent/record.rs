@@ -253,15 +253,22 @@ impl Agent {
         self.say_missed(now);
     }
 
+    /// Whether ticks are to be copied now, of which the newest may be in no batch yet.
     pub(super) fn is_context_due(&self, now: Stamp) -> bool {
-        matches!(self.storage, Storage::Works) && self.context.due(now).is_some()
+        let is_any_copied = Class::ALL.into_iter().any(|class| self.is_copied(class));
+        is_any_copied && matches!(self.storage, Storage::Works) && self.context.due(now).is_some()
     }
 
-    /// Copies the ticks around what happened, of the classes whose ticks do not go anyway.
+    /// Whether the ticks of a class do not go anyway.
+    fn is_copied(&self, class: Class) -> bool {
+        self.sent[class as usize] != Some(Resolution::Raw)
+    }
+
+    /// Copies the ticks around what happened.
     pub(super) fn copy_context(&mut self, now: Stamp) {
         let Some(cut) = self.context.due(now).filter(|_| matches!(self.storage, Storage::Works)) else { return };
         for class in Class::ALL {
-            if self.sent[class as usize] == Some(Resolution::Raw) {
+            if !self.is_copied(class) {
                 continue;
             }
             match extract::copy(&mut self.journal, now, class, &cut) {

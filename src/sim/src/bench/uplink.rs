@@ -84,7 +84,7 @@ impl fmt::Display for Figure {
 /// An experiment: what it is called, and what it finds.
 type Experiment = (&'static str, fn(&Fit, u64) -> Result<Vec<Figure>, String>);
 
-const EXPERIMENTS: [Experiment; 9] = [
+const EXPERIMENTS: [Experiment; 10] = [
     ("idle", price::idle_day),
     ("report", price::report),
     ("day", price::days),
@@ -93,6 +93,7 @@ const EXPERIMENTS: [Experiment; 9] = [
     ("reconnect", trouble::reconnect),
     ("poor", trouble::poor),
     ("walk", trouble::walk),
+    ("tiers", trouble::tiers),
     ("quarter", trouble::quarter),
 ];
 

@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 
 use agent::Agent;
 use agent::agent::{Input as AgentInput, Output as AgentOutput, Settings};
+use agent::bearer::choice::Facts;
 use agent::budget::Limit;
+use agent::policy::Policy;
 use agent::probe::Reading;
+use agent::tier::Technology;
 use agent::way;
 use hub::fleet::{Device, Fleet};
 use hub::hub::{Input as HubInput, Ticket};
@@ -273,6 +276,20 @@ impl Stage {
             let pause_ms = self.rng.between(1, 2 * mean_ms);
             self.agenda.after(pause_ms, Happening::Alert);
         }
+    }
+
+    /// Only this interface is usable from now on, with such a modem behind it, if any, and the link is of this quality.
+    pub(super) fn switch(&mut self, names: &[&str], usable: &str, modem: Option<Technology>, quality: Quality) {
+        self.line.change(quality, self.agenda.now_ms());
+        let facts = |name: &str| Facts { has_carrier: name == usable, has_ipv4: true, has_ipv6: false };
+        let told = |name: &&str| AgentInput::Interface { name: (*name).into(), facts: Some(facts(name)) };
+        self.step_gateway(names.iter().map(told).collect());
+        self.step_gateway(vec![AgentInput::Technology(modem)]);
+    }
+
+    /// What the agent samples and sends now.
+    pub(super) fn policy(&self) -> Option<&Policy> {
+        if let Core::Agent(agent) = &self.core { Some(agent.policy()) } else { None }
     }
 
     /// Goes on over a link of this quality later.

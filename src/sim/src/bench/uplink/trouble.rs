@@ -1,5 +1,8 @@
 //! Links that go, that lose, and that change; a quarter of a year without any.
 
+use agent::bearer::choice::{self, Choice, Kind};
+use agent::policy::Pressure;
+use agent::tier::{Technology, Tier};
 use link::channel::Carrier;
 use store::audit::Audit;
 use wire::class::{CLASS_COUNT, Class};
@@ -104,6 +107,60 @@ pub(super) fn walk(fit: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
         Figure::new("  samples there", audit.sample_count as f64, ""),
         Figure::new("  batches left when the walk was over", left_count as f64, ""),
         Figure::new("  minutes until they were there", took_ms as f64 / 60_000.0, "min"),
+        Figure::new("  longest wait of an alert", waits.at(1.0), "s"),
+    ];
+    figures.extend(waits.figures());
+    Ok(figures)
+}
+
+/// The same walk with the bearers that go with it, on each of which its own policy holds.
+pub(super) fn tiers(fit: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
+    const NAMES: [&str; 3] = ["eth0", "wwan0", "sat0"];
+    let choice = |(name, kind): (&str, Kind)| Choice {
+        pattern: choice::name(name).expect("a short word"),
+        kind,
+        carrier: Carrier::Datagram,
+        is_metered: kind.is_usually_metered(),
+        limit: None,
+    };
+    let disk = SimDisk::new(Rng::new(seed));
+    let mut settings = settings(HEARTBEAT);
+    let kinds = [Kind::Wired, Kind::Cellular, Kind::Satellite];
+    settings.way.bearers.choices = NAMES.into_iter().zip(kinds).map(choice).collect();
+    let policies = settings.way.policies.clone();
+    let mut stage = Stage::with_agent(&disk, settings, BOOT, SATELLITE, Carrier::Datagram, seed)?;
+    stage.sample(Samples::new(fit, seed), TICK);
+    stage.run_for(Span(6 * HOUR.0))?;
+    stage.raise_alerts(Span::seconds(5));
+    let mut settled = Waits::default();
+    for (name, modem, quality, tier, stay) in [
+        ("sat0", None, SATELLITE, Tier::Satellite, Span::minutes(5)),
+        ("wwan0", Some(Technology::Second), EDGE, Tier::Edge, Span::minutes(5)),
+        ("eth0", None, WIRED, Tier::Wired, Span::seconds(4)),
+        ("sat0", None, SATELLITE, Tier::Satellite, Span::minutes(5)),
+    ] {
+        let expected = policies.policy(tier, Pressure::None);
+        stage.switch(&NAMES, name, modem, quality);
+        let took_ms = stage.run_until(HOUR, |stage| stage.policy() == Some(&expected));
+        settled.push(took_ms.map_err(|error| format!("{tier}: {error}"))?);
+        stage.run_for(stay)?;
+    }
+    stage.raise_no_alerts();
+    stage.stop_sampling();
+    stage.run_for(Span::minutes(15))?;
+    let mut waits = Waits::default();
+    waits.take(&stage, Stream::Event)?;
+    stage.switch(&NAMES, "eth0", None, WIRED);
+    stage.run_until(HOUR, |stage| stage.is_drained() && stage.policy() == Some(policies.of(Tier::Wired)))?;
+    stage.run_for(Span::minutes(15))?;
+    let audit = audit(&stage)?;
+    let lost = (audit.lost_count + audit.gap_count + audit.waiting_count) as f64;
+    let mut figures = vec![
+        Figure::new("the same over bearers of each kind: until the policy holds, longest", settled.at(1.0), "s")
+            .at_most(60.0),
+        Figure::new("  batches lost", lost, "").at_most(0.0),
+        Figure::new("  samples twice", audit.duplicate_count as f64, "").at_most(0.0),
+        Figure::new("  samples there, once it is on the wire again", audit.sample_count as f64, ""),
         Figure::new("  longest wait of an alert", waits.at(1.0), "s"),
     ];
     figures.extend(waits.figures());
