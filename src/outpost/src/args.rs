@@ -11,6 +11,7 @@ use wire::stream::Lane;
 
 use crate::address::{Address, AddressError};
 use crate::bench::codec::CodecArgs;
+use crate::bench::detect::{DetectArgs, Subject};
 use crate::failure::Failure;
 use crate::help::Topic;
 use crate::journal::LANES;
@@ -31,6 +32,10 @@ pub(crate) struct Invocation {
 pub(crate) enum Command {
     /// Measure the codec.
     BenchCodec(CodecArgs),
+    /// Score a recording.
+    BenchDetect(DetectArgs),
+    /// Say from which score on it is an alarm.
+    BenchThreshold(Subject),
     /// Enroll this machine.
     Enroll {
         /// Where.
@@ -139,6 +144,8 @@ struct Raw {
     json: bool,
     lane: Option<String>,
     once: bool,
+    out: Option<PathBuf>,
+    print_threshold: bool,
     since: Option<String>,
     step: Option<String>,
     ticks_per_batch: Option<usize>,
@@ -173,6 +180,8 @@ impl Raw {
                 Long("json") => raw.json = true,
                 Long("lane") => raw.lane = Some(parser.value()?.string()?),
                 Long("once") => raw.once = true,
+                Long("out") => raw.out = Some(PathBuf::from(parser.value()?)),
+                Long("print-threshold") => raw.print_threshold = true,
                 Long("since") => raw.since = Some(parser.value()?.string()?),
                 Long("step") => raw.step = Some(parser.value()?.string()?),
                 Long("ticks-per-batch") => raw.ticks_per_batch = Some(parser.value()?.parse()?),
@@ -199,15 +208,8 @@ impl Raw {
         }
         self.refuse_options(topic)?;
         match (topic, &words[1..]) {
-            (Topic::Bench, ["codec", path]) => {
-                let ticks_per_batch = self.ticks_per_batch.unwrap_or(6);
-                if ticks_per_batch == 0 {
-                    return Err(usage("a batch has one tick at least"));
-                }
-                let warmup_rows = self.warmup_rows.unwrap_or(0);
-                Ok(Command::BenchCodec(CodecArgs { path: PathBuf::from(*path), ticks_per_batch, warmup_rows }))
-            }
-            (Topic::Bench, _) => Err(usage("bench takes a part and a trace: `outpost bench codec TRACE.csv.gz`")),
+            (Topic::Bench, [part, paths @ ..]) => self.bench_command(part, paths),
+            (Topic::Bench, []) => Err(usage("bench takes one of `codec`, `detect` and `detect-host`")),
             (Topic::Enroll, [hub, token]) => {
                 let hub = hub.parse().map_err(|error: AddressError| Failure::Usage(format!("{hub:?}: {error}")))?;
                 let token = if *token == "-" { None } else { Some(Box::new(parse_token(token)?)) };
@@ -238,6 +240,44 @@ impl Raw {
             (Topic::Run, []) => Ok(Command::Run),
             (Topic::Status, []) => Ok(Command::Status { is_json: self.json }),
             (Topic::Top, []) => Ok(Command::Top { is_once: self.once }),
+        }
+    }
+
+    fn bench_command(&self, part: &str, paths: &[&str]) -> Result<Command, Failure> {
+        let subject = if part == "detect-host" { Subject::Host } else { Subject::Series };
+        let foreign = match part {
+            "codec" => [("--out", self.out.is_some()), ("--print-threshold", self.print_threshold)],
+            _ => [("--ticks-per-batch", self.ticks_per_batch.is_some()), ("--warmup-rows", self.warmup_rows.is_some())],
+        };
+        if let Some((option, _)) = foreign.iter().find(|(_, is_given)| *is_given) {
+            return Err(usage(&format!("`outpost bench {part}` has no option {option}")));
+        }
+        match (part, paths) {
+            ("codec", [path]) => {
+                let ticks_per_batch = self.ticks_per_batch.unwrap_or(6);
+                if ticks_per_batch == 0 {
+                    return Err(usage("a batch has one tick at least"));
+                }
+                let warmup_rows = self.warmup_rows.unwrap_or(0);
+                Ok(Command::BenchCodec(CodecArgs { path: PathBuf::from(*path), ticks_per_batch, warmup_rows }))
+            }
+            ("codec", _) => Err(usage("bench codec takes a trace: `outpost bench codec TRACE.csv.gz`")),
+            ("detect" | "detect-host", []) if self.print_threshold => Ok(Command::BenchThreshold(subject)),
+            ("detect" | "detect-host", [path]) if !self.print_threshold => {
+                let missing = || usage("say where the scores go: `--out SCORES.csv`");
+                let out = self.out.clone().ok_or_else(missing)?;
+                Ok(Command::BenchDetect(DetectArgs { subject, path: PathBuf::from(*path), out }))
+            }
+            ("detect" | "detect-host", _) => Err(usage(&format!(
+                "bench {part} takes a recording, or none with --print-threshold: \
+                 `outpost bench {part} RECORDING.csv --out SCORES.csv`"
+            ))),
+            _ => {
+                Err(usage(&match query::suggest::near(part, ["codec", "detect", "detect-host"].into_iter()).first() {
+                    Some(near) => format!("there is no bench {part:?}; did you mean `outpost bench {near}`?"),
+                    None => format!("bench takes one of `codec`, `detect` and `detect-host`, not {part:?}"),
+                }))
+            }
         }
     }
 
@@ -280,6 +320,8 @@ impl Raw {
             ("--json", self.json, &[Topic::Events, Topic::Journal, Topic::Link, Topic::Query, Topic::Status]),
             ("--lane", self.lane.is_some(), &[Topic::Journal]),
             ("--once", self.once, &[Topic::Top]),
+            ("--out", self.out.is_some(), &[Topic::Bench]),
+            ("--print-threshold", self.print_threshold, &[Topic::Bench]),
             ("--since", self.since.is_some(), &[Topic::Events, Topic::Journal, Topic::Query]),
             ("--step", self.step.is_some(), &[Topic::Query]),
             ("--ticks-per-batch", self.ticks_per_batch.is_some(), &[Topic::Bench]),
@@ -422,6 +464,22 @@ mod tests {
         check_error("journal export --lane x", "they are urgent, summary and raw");
         check_error("journal export --csv --json", "choose one");
         check_error("status --lane raw", "`outpost status` has no option --lane");
+    }
+
+    #[test]
+    fn a_recording_is_scored_or_the_threshold_told() {
+        let Command::BenchDetect(args) = parse("bench detect-host a.csv --out b.csv").unwrap().command else {
+            panic!("another command")
+        };
+        assert_eq!((args.subject, args.path, args.out), (Subject::Host, "a.csv".into(), "b.csv".into()));
+        let line = "bench detect --print-threshold";
+        assert!(matches!(parse(line).unwrap().command, Command::BenchThreshold(Subject::Series)));
+        check_error("bench detect a.csv", "--out SCORES.csv");
+        check_error("bench detect a.csv --print-threshold", "or none with --print-threshold");
+        check_error("bench detect a.csv --out b.csv --warmup-rows 1", "has no option --warmup-rows");
+        check_error("bench codec a.csv --out b.csv", "`outpost bench codec` has no option --out");
+        check_error("bench detekt a.csv", "did you mean `outpost bench detect`");
+        check_error("bench", "one of `codec`, `detect` and `detect-host`");
     }
 
     #[test]

@@ -112,6 +112,7 @@ outpost: watches this machine, keeps what it learned, and sends it to a hub when
   outpost journal export        all of it, as rows
 
   outpost bench codec TRACE     what the codec makes of a recorded trace
+  outpost bench detect SERIES   what in a recorded series is an anomaly; detect-host: of a host
 
   --dir DIR       the state folder: /var/lib/outpost for root, otherwise ~/.local/state/outpost
   --config FILE   the settings: DIR/outpost.conf with --dir, otherwise /etc/outpost/outpost.conf for root and
@@ -209,15 +210,26 @@ Example: outpost link stat
 
 const BENCH: &str = "\
 outpost bench codec TRACE.csv[.gz] [--ticks-per-batch N] [--warmup-rows N] [--columns FILE.json]
+outpost bench detect SERIES.csv --out SCORES.csv
+outpost bench detect-host HOST.csv --out SCORES.csv
+outpost bench detect | detect-host --print-threshold
 
-Codes a recorded trace as the journal does, reads it back, and prints one JSON object: bytes and nanoseconds a sample
-over the rows after the warm-up, and the bytes of state. The first column is timestamp_ms; decimals are scaled exactly.
+Runs a part as it runs on the gateway over what was recorded, and prints one JSON object of what it costs.
+
+  codec         codes a trace as the journal does and reads it back: bytes and nanoseconds a sample over the rows after
+                the warm-up. The first column is timestamp_ms; decimals are scaled exactly
+  detect        scores a series: from timestamp,value to timestamp,value,anomaly_score; times are RFC 3339 or seconds,
+                and may repeat or leave gaps
+  detect-host   scores a host: from t in seconds and a column for each metric to row,score,top
 
   --ticks-per-batch N   6 without it
   --warmup-rows N       rows that are coded and not counted; 0 without it
   --columns FILE.json   kinds and units of the columns; the codec needs none
+  --out FILE            where the scores go
+  --print-threshold     the score from which on it is an alarm
 
-Example: outpost bench codec trace.csv.gz --ticks-per-batch 1 --warmup-rows 150
+Examples: outpost bench codec trace.csv.gz --ticks-per-batch 1 --warmup-rows 150
+          outpost bench detect series.csv --out scores.csv
 ";
 
 const QUERY: &str = "\

@@ -116,6 +116,8 @@ fn carry_out(invocation: Invocation) -> Result<(), Failure> {
     let folder = StateFolder::at(dir)?;
     match command {
         Command::BenchCodec(args) => print(&bench::codec::run(&args)?),
+        Command::BenchDetect(args) => print(&bench::detect::run(&args)?),
+        Command::BenchThreshold(subject) => print(&bench::detect::threshold(subject)),
         Command::Enroll { hub, token, hostname } => {
             let settings = Settings::load(&config?)?;
             let token = token.map_or_else(typed_token, Ok)?;
