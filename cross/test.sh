@@ -17,7 +17,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . cross/common.sh
 
 core=(codec wire journal link)
-others=(disk query hal identity agent outpost sim)
+others=(detect disk query hal identity agent outpost sim)
 world_count=3
 
 main() {

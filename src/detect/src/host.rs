@@ -15,9 +15,10 @@
 //! # Where the numbers are from
 //!
 //! Six hosts of the Application Server Dataset (Li et al., "Multivariate Time Series Anomaly Detection and Interpretation
-//! using Hierarchical Inter-Metric and Temporal Embedding", 2021), each number varied with the others at random, and chosen
-//! in the middle of where it matters least. Tried and no better: a deviation's scale by the hour, by its square or by a
-//! quantile; the score against the host's own usual score; values smoothed before they are compared, which is much worse.
+//! using Hierarchical Inter-Metric and Temporal Embedding", 2021), 38 events in 90 days: each number was varied with the
+//! others at random and chosen where its neighbours do as well, within two events. One residual instead of two loses three
+//! events, no square two. Tried and no better: a deviation's scale by the hour, by its square or by a quantile; the score
+//! against the host's own usual score. Values smoothed before they are compared are much worse.
 
 use alloc::vec::Vec;
 
@@ -26,8 +27,10 @@ use crate::mean::Mean;
 use crate::measured;
 use crate::season::Season;
 
-/// The score from which on it is an alarm: as if so many metrics were off the scale at once.
-pub const THRESHOLD: f32 = 3.0;
+/// The score from which on it is an alarm: as if so many metrics were off the scale at once. Of the hosts of the dataset, with
+/// 19 metrics each, it is reached without a cause that anybody noted once in three weeks; a host of which many more are looked
+/// at has more of them that move without one.
+pub const THRESHOLD: f32 = 4.0;
 
 /// Values of a metric before it counts: a day of them at five minutes.
 pub const WARM_UP: u16 = 288;
@@ -158,13 +161,14 @@ impl Past {
     fn deviation(&mut self, at_s: i64, value: f32, is_warm: bool) -> f32 {
         self.level.add(value);
         let level = self.level.value();
-        let deviation = value - self.season.expected(at_s, level) - self.slow.value();
+        let residual = value - self.season.expected(at_s, level);
+        let deviation = residual - self.slow.value();
         let change = deviation - self.fast.value();
         let least = LEAST_CHANGE * self.range.width() + f32::MIN_POSITIVE;
         let of_deviation = held_against(deviation, &mut self.deviation, least, is_warm);
         let of_change = held_against(change, &mut self.change, least, is_warm);
         self.season.learn(at_s, level, deviation);
-        self.slow.add(self.slow.value() + deviation);
+        self.slow.add(residual);
         self.fast.add(deviation);
         self.range.admit(value);
         of_deviation.max(of_change)
@@ -223,7 +227,7 @@ mod tests {
     #[test]
     fn what_is_small_in_each_and_simultaneous_in_many_is_noticed_with_who_it_is() {
         let mut host = seasoned(7);
-        let shifted = |step, metric| usual(step, metric) + if metric % 2 == 1 { 25.0 } else { 0.0 };
+        let shifted = |step, metric| usual(step, metric) + if metric % 2 == 1 { 30.0 } else { 0.0 };
         let verdict = seen(&mut host, 7 * DAY, shifted);
         assert!(verdict.is_alarm, "{verdict:?}");
         let mut first: Vec<usize> = host.blamed().into_iter().take(6).collect();

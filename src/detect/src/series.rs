@@ -14,9 +14,10 @@
 //! # Where the numbers are from
 //!
 //! The development half of the Numenta Anomaly Benchmark (Lavin and Ahmad, "Evaluating Real-time Anomaly Detection
-//! Algorithms", 2015), each varied alone and at random with the others, and chosen in the middle of where it does not
-//! matter. What was tried beside them and found nothing more: the fast minus the slow average, its change from sample to
-//! sample, its activity, sums of signals instead of the larger, more weight for a longer past.
+//! Algorithms", 2015), where this scores 70: the numbers were varied at random with each other, by factors of two and more,
+//! and nine of ten such sets score 68 to 71, each at its best threshold. So they are round ones from the middle. Tried and no
+//! better: the fast minus the slow average of the value, its change from sample to sample, its activity; sums of signals
+//! instead of the larger; more weight for a longer past.
 
 use crate::envelope::Envelope;
 use crate::mean::Mean;
@@ -71,7 +72,8 @@ pub struct Verdict {
     /// How much of a record it is: 0 for none, towards 1. Always 0 in the warm-up, in the quiet after an alarm, and for no
     /// value.
     pub score: f32,
-    /// Between which values the series was expected to be, by the time of day and what it ever did; `None` until it is known.
+    /// Between which values the series was expected to stay, by the time of day and what it ever did; `None` until it is known.
+    /// A single value may lie outside: it counts as much as one that is nearer and lasts.
     pub expected: Option<Band>,
     /// Whether the score reaches the threshold, and by which signal.
     pub alarm: Option<Cause>,
@@ -274,13 +276,13 @@ mod tests {
     }
 
     #[test]
-    fn the_same_samples_give_the_same_verdicts() {
-        let scores = || {
-            let mut detector = Detector::new();
-            (0..3 * DAY)
-                .map(|step| detector.update(step * STEP_S, Some(daily(step))).score.to_bits())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(scores(), scores());
+    fn the_same_samples_give_the_same_scores_to_the_last_bit_on_every_machine() {
+        let mut detector = Detector::new();
+        let checksum = (0..10 * DAY).fold(0u64, |checksum, step| {
+            let grown = daily(step) * (1.0 + step as f64 / 1e3);
+            let score = detector.update(step * STEP_S, Some(grown)).score;
+            (checksum ^ u64::from(score.to_bits())).wrapping_mul(0x100_0000_01B3)
+        });
+        assert_eq!(checksum, 0x244a_c4bb_5163_68e1, "{checksum:#x}");
     }
 }
