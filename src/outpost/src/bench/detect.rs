@@ -136,7 +136,7 @@ fn score_host(text: &str) -> Result<Scored, String> {
         let verdict = host.update(*at_s, values);
         elapsed += begin.elapsed();
         alarms += usize::from(verdict.is_alarm);
-        let _ = write!(text, "{row},{},", verdict.score);
+        let _ = write!(text, "{row},{}", verdict.score);
         let top: Vec<&str> = host.blamed().into_iter().take(BLAMED_MAX).map(|index| names[index].as_str()).collect();
         put_field(&mut text, &top.join(";"));
         text.push('\n');
@@ -200,7 +200,8 @@ mod tests {
         let scored = score_host(&recorded).unwrap();
         assert_eq!(scored.samples, 1200);
         let line = scored.text.lines().nth(391).unwrap();
-        assert!(line.starts_with("390,") && line.ends_with(",\"cpu;disk,io\""), "{line}");
+        let columns = fields(line);
+        assert_eq!((columns.len(), columns[0].as_str(), columns[2].as_str()), (3, "390", "cpu;disk,io"), "{line}");
     }
 
     #[test]
