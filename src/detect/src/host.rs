@@ -58,6 +58,9 @@ const TAUGHT_MAX: f32 = 4.0;
 /// What is left of a deviation after a step: metrics that answer each other do so within minutes.
 const FADE: f32 = 0.8;
 
+/// Who carries less than this of a metric off the scale is not blamed.
+const LEAST_BLAME: f32 = 0.01;
+
 /// What is known of a host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostScore {
@@ -127,11 +130,11 @@ impl HostScore {
         HostVerdict { score, is_alarm }
     }
 
-    /// The metrics that the last score is made of, by index, most first.
+    /// The metrics that the last score is made of, by index, those that carry most of it first.
     pub fn blamed(&self) -> Vec<usize> {
-        let share = |index: &usize| self.metrics[*index].carried;
-        let mut blamed: Vec<usize> = (0..self.metrics.len()).filter(|index| share(index) > 0.0).collect();
-        blamed.sort_by(|one, other| share(other).total_cmp(&share(one)));
+        let carried = |index: &usize| self.metrics[*index].carried;
+        let mut blamed: Vec<usize> = (0..self.metrics.len()).filter(|index| carried(index) > LEAST_BLAME).collect();
+        blamed.sort_by(|one, other| carried(other).total_cmp(&carried(one)));
         blamed
     }
 }
@@ -259,13 +262,14 @@ mod tests {
     }
 
     #[test]
-    fn missing_values_blame_nobody_and_cost_nothing() {
+    fn missing_values_blame_nobody() {
         let mut host = seasoned(7);
         for step in 7 * DAY..8 * DAY {
             let verdict = seen(&mut host, step, |_, _| f64::NAN);
             assert!(!verdict.is_alarm, "{step}: {verdict:?}");
         }
         assert!(host.update(8 * DAY * STEP_S, &[]).score < 1e-6);
+        assert!(host.blamed().is_empty());
         assert!(!seen(&mut host, 8 * DAY + 2, usual).is_alarm);
     }
 
