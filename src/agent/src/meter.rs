@@ -152,7 +152,7 @@ impl Meter {
             estimates: Estimates::decode(journal.slot(ESTIMATES_SLOT)).unwrap_or_default(),
             refused_bytes: [None; USE_COUNT],
             retry_at: None,
-            history: Stream::ALL.map(|stream| journal.next(stream)),
+            history: Stream::table(|stream| journal.next(stream)),
             away_since: None,
             connection_bytes: 0,
             interface: Default::default(),
@@ -341,7 +341,7 @@ impl Meter {
 
     /// What there is by now is history.
     pub fn mark_history(&mut self, journal: &Journal) {
-        self.history = Stream::ALL.map(|stream| journal.next(stream));
+        self.history = Stream::table(|stream| journal.next(stream));
     }
 
     /// What is to be said: a day that is over, or a step that was passed. What finds no room comes [back](Meter::unsay).

@@ -271,7 +271,7 @@ impl Gateway {
         self.next = Class::ALL.map(|class| agent.journal().next(Stream::raw(class)));
         self.missed_count = agent.missed_count();
         self.is_mirrored = agent.journal().stat().is_mirrored;
-        let known = (agent.journal().id(), Stream::ALL.map(|stream| agent.journal().durable(stream)));
+        let known = (agent.journal().id(), Stream::table(|stream| agent.journal().durable(stream)));
         // What an opened journal holds was read back from the disk: it is durable.
         match self.known.replace(known) {
             Some((id, _)) if id != known.0 => Err(format!("gw-{} opened journal {} after {id}", self.index, known.0)),
@@ -512,7 +512,7 @@ impl Gateway {
 
     fn note_committed(&mut self) {
         let journal = self.agent.as_ref().expect("called after a step").journal();
-        let durable = Stream::ALL.map(|stream| journal.durable(stream));
+        let durable = Stream::table(|stream| journal.durable(stream));
         self.known = Some((journal.id(), durable));
         self.journals.insert(journal.id());
         let durable = Class::ALL.map(|class| journal.durable(Stream::raw(class)));

@@ -216,6 +216,11 @@ impl Stream {
         ]
     };
 
+    /// A table of what holds of each stream, by [index](Stream::index), which is not the order of [`Stream::ALL`].
+    pub fn table<T>(mut each: impl FnMut(Stream) -> T) -> [T; STREAM_COUNT] {
+        core::array::from_fn(|index| each(Stream::try_from(index as u8).expect("every index is a stream's")))
+    }
+
     /// The ticks of a class.
     pub const fn raw(class: Class) -> Stream {
         Stream::Series(Resolution::Raw, class)
@@ -299,6 +304,7 @@ mod tests {
         assert_eq!(numbers, (0..STREAM_COUNT).collect());
         for stream in Stream::ALL {
             assert_eq!(Stream::try_from(u8::from(stream)), Ok(stream));
+            assert_eq!(Stream::table(|stream| stream)[stream.index()], stream);
             assert!(stream.name().starts_with(stream.shelf().name()));
         }
         assert_eq!(Stream::try_from(20), Err(UnknownStream(20)));

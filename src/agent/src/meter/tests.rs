@@ -363,3 +363,20 @@ fn what_was_spent_is_a_series_of_its_own() {
     bench.live(30);
     assert!(shown(&mut bench, "raw").is_some_and(|later| later > raw) && shown(&mut bench, "backlog").is_none());
 }
+
+#[test]
+fn what_could_not_be_sent_while_it_was_new_is_told_stream_by_stream() {
+    let now = stamp(1, 0);
+    let mut journal = Journal::open(Arc::new(Memory::new(64 << 20)), JournalSettings::DEFAULT, 1, now).unwrap();
+    let mut meter = Meter::open(&journal, now);
+    // Of no two streams as many.
+    for (count, stream) in (1..).zip(Stream::ALL) {
+        (0..count).for_each(|_| drop(journal.append(now, stream, None, now, b"batch", false).unwrap()));
+    }
+    meter.mark_history(&journal);
+    for stream in Stream::ALL {
+        let next = journal.next(stream);
+        let part = |seq| meter.part(stream, seq);
+        assert_eq!([part(Seq(next.0 - 1)), part(next)], [Part::Backlog, Part::Live], "{stream}");
+    }
+}

@@ -61,7 +61,7 @@ impl Stage {
 
     pub(super) fn step_gateway(&mut self, inputs: Vec<AgentInput>) {
         let now = self.now();
-        let before = Stream::ALL.map(|stream| self.core.journal().next(stream));
+        let before = Stream::table(|stream| self.core.journal().next(stream));
         self.core.step(now, inputs);
         self.note_appended(before);
         while let Some(output) = self.core.poll_output() {
@@ -86,8 +86,8 @@ impl Stage {
 
     fn note_appended(&mut self, before: [Seq; STREAM_COUNT]) {
         let appended_ms = self.now_ms();
-        for (stream, before) in Stream::ALL.into_iter().zip(before) {
-            for seq in before.0..self.core.journal().next(stream).0 {
+        for stream in Stream::ALL {
+            for seq in before[stream.index()].0..self.core.journal().next(stream).0 {
                 if stream.shelf() != Shelf::Series(Resolution::Raw) {
                     self.ways[stream.index()].insert(Seq(seq), Way { appended_ms, arrived_ms: None });
                 } else if stream != Stream::raw(Class::Critical) {
