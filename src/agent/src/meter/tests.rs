@@ -371,7 +371,9 @@ fn what_could_not_be_sent_while_it_was_new_is_told_stream_by_stream() {
     let mut meter = Meter::open(&journal, now);
     // Of no two streams as many.
     for (count, stream) in (1..).zip(Stream::ALL) {
-        (0..count).for_each(|_| drop(journal.append(now, stream, None, now, b"batch", false).unwrap()));
+        for _ in 0..count {
+            journal.append(now, stream, None, now, b"batch", false).unwrap();
+        }
     }
     meter.mark_history(&journal);
     for stream in Stream::ALL {
