@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use agent::question::{Answer, BearerReport, DayReport, LinkReport, Period, Question};
 use query::render::json::put_text;
 use query::time::Civil;
-use query::unit::{Shown, Unit};
+use query::unit::billed;
 use wire::spent::Spent;
 
 use crate::ask::{ask, unexpected};
@@ -67,7 +67,7 @@ fn put_bearer(out: &mut String, bearer: &BearerReport) {
     out.push_str("\nfor             today       month\n");
     for ((name, day), (_, month)) in bearer.day.spent.parts().zip(bearer.month.spent.parts()) {
         // Writing to a string does not fail.
-        let _ = writeln!(out, "{name:<10}{:>11} {:>11}", bytes(day), bytes(month));
+        let _ = writeln!(out, "{name:<10}{:>11} {:>11}", billed(day), billed(month));
     }
     put_days(out, &bearer.days);
 }
@@ -76,19 +76,19 @@ fn carries(bearer: &BearerReport) -> String {
     if bearer.rate == 0 {
         return "not known yet".to_owned();
     }
-    let rate = Shown { unit: Unit::Bytes, is_per_second: true }.format(bearer.rate.into());
+    let rate = billed(bearer.rate);
     let round_trip = bearer.round_trip.0;
-    format!("{rate}, round trip {round_trip} ms, {:.1} % lost", f64::from(bearer.loss_1024) / 10.24)
+    format!("{rate}/s, round trip {round_trip} ms, {:.1} % lost", f64::from(bearer.loss_1024) / 10.24)
 }
 
 fn period(period: &Period, end: &str) -> String {
-    let mut text = bytes(period.used_bytes);
+    let mut text = billed(period.used_bytes);
     if let Some(budget_bytes) = period.budget_bytes {
         let per_cent = u128::from(period.used_bytes) * 100 / u128::from(budget_bytes.max(1));
-        let _ = write!(text, " of {}, {per_cent} %", bytes(budget_bytes));
+        let _ = write!(text, " of {}, {per_cent} %", billed(budget_bytes));
     }
     if let Some(forecast_bytes) = period.forecast_bytes {
-        let _ = write!(text, "; {} expected {end}", bytes(forecast_bytes));
+        let _ = write!(text, "; {} expected {end}", billed(forecast_bytes));
     }
     text
 }
@@ -110,7 +110,7 @@ fn put_days(out: &mut String, days: &[DayReport]) {
     for DayReport { day, spent, .. } in days {
         let date = Civil::of_day(*day).date();
         // Writing to a string does not fail.
-        let _ = writeln!(out, "{date}  {:>9}  {}", bytes(spent.total()), bar(spent.total(), most));
+        let _ = writeln!(out, "{date}  {:>9}  {}", billed(spent.total()), bar(spent.total(), most));
     }
 }
 
@@ -124,10 +124,6 @@ fn bar(value: u64, most: u64) -> String {
 fn row(out: &mut String, name: &str, value: &str) {
     // Writing to a string does not fail.
     let _ = writeln!(out, "{name:<10}{value}");
-}
-
-fn bytes(count: u64) -> String {
-    Shown { unit: Unit::Bytes, is_per_second: false }.format(count as f64)
 }
 
 /// A report for programs, in one line. What is not known is `null`.
@@ -250,23 +246,23 @@ tier      3G
 policy    every tick; live: minutes of all
 
 bearer    wwan0, in use
-carries   2.44 KiB/s, round trip 612 ms, 2.1 % lost
-today     313 KiB of 977 KiB, 32 %; 684 KiB expected by midnight UTC
-month     313 KiB
+carries   2.50 KB/s, round trip 612 ms, 2.1 % lost
+today     321 KB of 1.00 MB, 32 %; 700 KB expected by midnight UTC
+month     321 KB
 goes      everything; 10 % are kept for events
 
 for             today       month
-urgent         1000 B      1000 B
-summary      87.9 KiB    87.9 KiB
-raw           195 KiB     195 KiB
+urgent        1.00 KB     1.00 KB
+summary       90.0 KB     90.0 KB
+raw            200 KB      200 KB
 backlog           0 B         0 B
-overhead     29.3 KiB    29.3 KiB
+overhead      30.0 KB     30.0 KB
 other             0 B         0 B
 
 day
-2026-02-26    781 KiB  ████████████████████████████████████████
-2026-02-27    391 KiB  ████████████████████
-2026-02-28   9.77 KiB  ▌
+2026-02-26     800 KB  ████████████████████████████████████████
+2026-02-27     400 KB  ████████████████████
+2026-02-28    10.0 KB  ▌
 "
         );
     }

@@ -11,7 +11,7 @@
 //! | anything else | `0.42`, `1234`, `12.3 M` |
 //!
 //! A `_total` behind the unit is passed over, but what is counted is never a moment. A rate of bytes is per second; a rate of seconds is a share of the time, so
-//! `rate(node_cpu_seconds_total[5m])` is shown in percent. Source: Prometheus, "Metric and label naming".
+//! `rate(node_cpu_seconds_total[5m])` is shown in percent. What a link costs is counted as [providers do](billed). Source: Prometheus, "Metric and label naming".
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -164,6 +164,28 @@ fn significant(value: f64) -> String {
     }
 }
 
+/// The units of what is billed.
+const BILLED: [&str; 7] = ["B", "KB", "MB", "GB", "TB", "PB", "EB"];
+
+/// A count of bytes as providers bill them, in decimal units with three digits: `999 B`, `1.00 KB`, `23.4 MB`.
+pub fn billed(count: impl Into<u128>) -> String {
+    let mut value = count.into() as f64;
+    let mut names = BILLED.iter().peekable();
+    while let Some(name) = names.next() {
+        if value < 999.5 || names.peek().is_none() {
+            let decimals = match value {
+                _ if *name == BILLED[0] => 0,
+                ..9.995 => 2,
+                ..99.95 => 1,
+                _ => 0,
+            };
+            return format!("{value:.decimals$} {name}");
+        }
+        value /= 1000.0;
+    }
+    unreachable!("the last unit takes all")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,5 +256,20 @@ mod tests {
         check("x", 1e-9, "1.00e-9");
         check("x", f64::NAN, "NaN");
         check_rate("x_total", 3.5, "3.50/s");
+    }
+
+    #[test]
+    fn what_is_billed_has_three_digits_and_decimal_units() {
+        let check = |count: u64, expected| assert_eq!(billed(count), expected);
+        check(0, "0 B");
+        check(999, "999 B");
+        check(1000, "1.00 KB");
+        check(9_994, "9.99 KB");
+        check(9_996, "10.0 KB");
+        check(99_960, "100 KB");
+        check(999_499, "999 KB");
+        check(999_500, "1.00 MB");
+        check(u64::MAX, "18.4 EB");
+        assert_eq!(billed(8 * u128::from(u64::MAX)), "148 EB");
     }
 }

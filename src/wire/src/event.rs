@@ -6,7 +6,7 @@ use core::fmt;
 
 use heapless::{String, Vec};
 use query::time::Civil;
-use query::unit::{Shown, Unit};
+use query::unit::billed;
 use serde::{Deserialize, Serialize};
 
 use crate::class::CLASS_COUNT;
@@ -235,14 +235,14 @@ impl fmt::Display for Event {
             }
             Event::DataUsed { bearer, day, spent, budget_bytes } => {
                 let date = Civil::of_day(*day).date();
-                write!(f, "bearer {bearer} carried {}", bytes(spent.total()))?;
+                write!(f, "bearer {bearer} carried {}", billed(spent.total()))?;
                 if let Some(budget_bytes) = budget_bytes {
-                    write!(f, " of {}", bytes(*budget_bytes))?;
+                    write!(f, " of {}", billed(*budget_bytes))?;
                 }
                 write!(f, " on {date}")?;
                 let parts = spent.parts().filter(|(_, count)| *count > 0);
                 parts.enumerate().try_for_each(|(index, (name, count))| {
-                    write!(f, "{} {} {name}", if index == 0 { ":" } else { "," }, bytes(count))
+                    write!(f, "{} {} {name}", if index == 0 { ":" } else { "," }, billed(count))
                 })
             }
             Event::Withheld { ranges } => {
@@ -275,10 +275,6 @@ fn eased(per_cent: u8) -> &'static str {
     }
 }
 
-fn bytes(count: u64) -> impl fmt::Display {
-    Shown { unit: Unit::Bytes, is_per_second: false }.format(count as f64)
-}
-
 /// `text` cut to fit an event, at a character.
 pub fn text(text: &str) -> Text {
     let mut cut = Text::new();
@@ -302,7 +298,7 @@ mod tests {
         let bearer = Bearer::try_from("wwan0").unwrap();
         let event = Event::DataUsed { bearer, day: 20_512, spent, budget_bytes: Some(1 << 20) };
         let text =
-            "bearer wwan0 carried 50.3 KiB of 1.00 MiB on 2026-02-28: 300 B urgent, 50.0 KiB overhead, 7 B other";
+            "bearer wwan0 carried 51.5 KB of 1.05 MB on 2026-02-28: 300 B urgent, 51.2 KB overhead, 7 B other";
         assert_eq!(event.to_string(), text);
     }
 

@@ -11,10 +11,12 @@
 
 use std::collections::BTreeMap;
 
+use query::unit::billed;
+
 use crate::call::{BearerUsage, UsageFound};
 use crate::usage::day;
 use crate::usage::svg::{self, COLOURS, INK, MARGIN, escaped, fitted, put_box, put_line, put_text, width};
-use crate::usage::unit::{Scale, bytes, date, place, round_bytes, sums};
+use crate::usage::unit::{Scale, date, place, round_bytes, sums};
 
 const LEFT: f64 = 78.0;
 
@@ -90,12 +92,12 @@ fn put_heading(
     let (sums, total) = sums(bearer);
     let (known_count, count) = (bearer.days.len(), found.last_day - found.first_day + 1);
     let name = fitted(&bearer.name, HEADING_SIZE, 220.0);
-    let mut text = format!("{name}: {} on {known_count} of {count} days", bytes(total));
+    let mut text = format!("{name}: {} on {known_count} of {count} days", billed(total));
     if let Some(budget_bytes) = chart.budget_bytes().filter(|_| !chart.scale.has_budget) {
         text.push_str(&format!(", budget {} a day, beyond the scale", round_bytes(budget_bytes.into())));
     }
     put_text(out, MARGIN, top + 6.0, HEADING_SIZE, "start", &text);
-    let parts = sums.iter().filter(|(_, sum)| *sum > 0).map(|(name, sum)| format!("{name} {}", bytes(*sum)));
+    let parts = sums.iter().filter(|(_, sum)| *sum > 0).map(|(name, sum)| format!("{name} {}", billed(*sum)));
     let mut parts = parts.collect::<Vec<_>>().join(", ");
     if unlabelled_count > 0 {
         parts.push_str(&format!("; {unlabelled_count} changes of the link have no room for a label"));
@@ -171,8 +173,8 @@ impl<'a> Chart<'a> {
         for (day, usage) in &self.bearer.days {
             let left = self.left(*day) + (self.slot - bar_width) / 2.0;
             let parts = usage.spent.parts().filter(|(_, count)| *count > 0);
-            let parts: Vec<String> = parts.map(|(name, count)| format!("{} {name}", bytes(count.into()))).collect();
-            let total = bytes(usage.spent.total().into());
+            let parts: Vec<String> = parts.map(|(name, count)| format!("{} {name}", billed(count))).collect();
+            let total = billed(usage.spent.total());
             out.push_str(&format!("<g><title>{}: {total}: {}</title>\n", date(*day), parts.join(", ")));
             let (mut sum, mut begin) = (0u64, 0.0);
             for (fill, (_, bytes)) in COLOURS.iter().zip(usage.spent.parts()) {

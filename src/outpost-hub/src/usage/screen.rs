@@ -12,10 +12,11 @@ use std::fmt::Write as _;
 
 use query::render::printable;
 use query::time;
+use query::unit::billed;
 
 use crate::call::{BearerUsage, DayUsage, LinkChange, UsageFound};
 use crate::table::table;
-use crate::usage::unit::{Scale, bytes, date, place, round_bytes, sums};
+use crate::usage::unit::{Scale, date, place, round_bytes, sums};
 
 /// Columns of the longest bar.
 const BAR_WIDTH: usize = 56;
@@ -56,14 +57,14 @@ fn put_bearer(out: &mut String, found: &UsageFound, bearer: &BearerUsage) {
     let (first, last) = (date(found.first_day), date(found.last_day));
     let (known_count, count) = (bearer.days.len(), found.last_day - found.first_day + 1);
     let name = printable(&bearer.name);
-    let _ = writeln!(out, "{name}: {} on {known_count} of {count} days, {first} to {last}", bytes(total));
+    let _ = writeln!(out, "{name}: {} on {known_count} of {count} days, {first} to {last}", billed(total));
     let scale = Scale::of(bearer);
-    let _ = writeln!(out, "DAY           TOTAL  0 to {}", bytes(scale.end_bytes.into()));
+    let _ = writeln!(out, "DAY           TOTAL  0 to {}", billed(scale.end_bytes));
     let mut day = found.first_day;
     while day <= found.last_day {
         match bearer.days.get(&day) {
             Some(usage) => {
-                let total = bytes(usage.spent.total().into());
+                let total = billed(usage.spent.total());
                 let _ = writeln!(out, "{}  {total:>7}  {}", date(day), bar(usage, &scale));
             }
             None => {
@@ -77,7 +78,7 @@ fn put_bearer(out: &mut String, found: &UsageFound, bearer: &BearerUsage) {
         day += 1;
     }
     let parts = FILLS.iter().zip(sums).filter(|(_, (_, sum))| *sum > 0);
-    let mut legend: Vec<String> = parts.map(|(fill, (name, sum))| format!("{fill} {name} {}", bytes(sum))).collect();
+    let mut legend: Vec<String> = parts.map(|(fill, (name, sum))| format!("{fill} {name} {}", billed(sum))).collect();
     if let Some(budget_bytes) = bearer.days.values().rev().find_map(|day| day.budget_bytes) {
         let mark = if scale.has_budget { BUDGET } else { BUDGET_BEYOND };
         legend.push(format!("{mark} budget {} a day", round_bytes(budget_bytes.into())));

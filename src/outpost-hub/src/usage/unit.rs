@@ -1,6 +1,7 @@
-//! Bytes as providers bill them, days as people write them, and the scale that a chart is drawn on.
+//! Round counts of bytes, days as people write them, and the scale that a chart is drawn on.
 
 use query::time::Civil;
+use query::unit::billed;
 use wire::spent::Spent;
 
 use crate::call::BearerUsage;
@@ -8,36 +9,15 @@ use crate::call::BearerUsage;
 /// Milliseconds of a day.
 pub const DAY_MS: u64 = 86_400_000;
 
-const NAMES: [&str; 7] = ["B", "KB", "MB", "GB", "TB", "PB", "EB"];
-
 /// A budget beyond so many times the fullest day is not drawn: under it no bar could be seen.
 const BUDGET_FACTOR_MAX: u64 = 3;
 
 /// Steps of an axis at the least.
 const STEP_COUNT_MIN: u64 = 3;
 
-/// A count of bytes in decimal units, with three digits: `999 B`, `1.00 KB`, `23.4 MB`.
-pub fn bytes(count: u128) -> String {
-    let mut value = count as f64;
-    let mut names = NAMES.iter().peekable();
-    while let Some(name) = names.next() {
-        if value < 999.5 || names.peek().is_none() {
-            let decimals = match value {
-                _ if *name == NAMES[0] => 0,
-                ..9.995 => 2,
-                ..99.95 => 1,
-                _ => 0,
-            };
-            return format!("{value:.decimals$} {name}");
-        }
-        value /= 1000.0;
-    }
-    unreachable!("the last unit takes all")
-}
-
-/// The same without zeros that say nothing: `1.5 KB`, `2 MB`.
+/// Bytes as they are [billed], without zeros that say nothing: `1.5 KB`, `2 MB`.
 pub fn round_bytes(count: u128) -> String {
-    let text = bytes(count);
+    let text = billed(count);
     let Some((number, unit)) = text.split_once(' ').filter(|(number, _)| number.contains('.')) else { return text };
     format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
 }
@@ -97,18 +77,7 @@ mod tests {
     use crate::call::DayUsage;
 
     #[test]
-    fn bytes_have_three_digits_and_decimal_units() {
-        let check = |count: u64, expected| assert_eq!(bytes(count.into()), expected);
-        check(0, "0 B");
-        check(999, "999 B");
-        check(1000, "1.00 KB");
-        check(9_994, "9.99 KB");
-        check(9_996, "10.0 KB");
-        check(99_960, "100 KB");
-        check(999_499, "999 KB");
-        check(999_500, "1.00 MB");
-        check(u64::MAX, "18.4 EB");
-        assert_eq!(bytes(8 * u128::from(u64::MAX)), "148 EB");
+    fn round_counts_have_no_zeros_that_say_nothing() {
         assert_eq!([1500, 2_000_000, 7, 100_000].map(round_bytes), ["1.5 KB", "2 MB", "7 B", "100 KB"]);
     }
 
