@@ -5,10 +5,19 @@
 //! little more than half of all ticks.
 
 use serde::{Deserialize, Serialize};
+use wire::limits::EXTRACT_SPAN_MAX;
 use wire::time::{BootId, Instant, Span, Stamp};
 
 /// The longest context of things that happen one after the other.
 const LENGTH_MAX: Span = Span::minutes(60);
+
+/// The most that may be asked for of the time before.
+pub const BEFORE_MAX: Span = Span::minutes(60);
+
+/// The most that may be asked for of the time after.
+pub const AFTER_MAX: Span = Span::minutes(30);
+
+const _: () = assert!(BEFORE_MAX.0 + LENGTH_MAX.0 <= EXTRACT_SPAN_MAX.0 && AFTER_MAX.0 < LENGTH_MAX.0);
 
 /// How much is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +90,7 @@ impl Context {
         }
         match &mut self.open {
             Some(open) if open.boot == now.boot.0 => {
-                let until_ms = (now_ms + after.0).min(open.happened_ms + LENGTH_MAX.0);
+                let until_ms = (now_ms + after.0).min(open.happened_ms.saturating_add(LENGTH_MAX.0));
                 open.until_ms = until_ms.max(open.until_ms);
             }
             // What is left of another boot is copied first.
@@ -91,7 +100,7 @@ impl Context {
                 self.open = Some(Open {
                     boot: now.boot.0,
                     happened_ms: now_ms,
-                    from_ms: self.closed_at.map_or(from_ms, |closed_at| from_ms.max(closed_at.0 + 1)),
+                    from_ms: self.closed_at.map_or(from_ms, |closed_at| from_ms.max(closed_at.0.saturating_add(1))),
                     cut_at_ms: now_ms,
                     until_ms: now_ms + after.0,
                 });
@@ -99,27 +108,28 @@ impl Context {
         }
     }
 
-    /// What is to be copied now. [`Context::copied`] says that it was.
-    pub fn due(&self, now: Stamp) -> Option<Cut> {
+    /// What is to be copied now, when the last tick was `ticked`: one that comes late is for the next time. [`Context::copied`] says that
+    /// it was.
+    pub fn due(&self, now: Stamp, ticked: Instant) -> Option<Cut> {
         let open = self.open?;
-        let (boot, from) = (BootId(open.boot), Instant(open.from_ms));
+        let (boot, from, until) = (BootId(open.boot), Instant(open.from_ms), Instant(open.until_ms));
         if boot != now.boot {
-            return Some(Cut { boot, from, to: Instant(open.until_ms) });
+            return Some(Cut { boot, from, to: until });
         }
-        (open.cut_at_ms <= now.uptime.0).then_some(Cut { boot, from, to: now.uptime })
+        (open.cut_at_ms <= now.uptime.0).then_some(Cut { boot, from, to: ticked.min(until) })
     }
 
-    /// What was due is in the journal.
-    pub fn copied(&mut self, now: Stamp) {
+    /// This is in the journal.
+    pub fn copied(&mut self, now: Stamp, cut: &Cut) {
         let Some(open) = &mut self.open else { return };
         if open.boot == now.boot.0 && now.uptime.0 < open.until_ms {
-            open.from_ms = now.uptime.0 + 1;
-            open.cut_at_ms = open.until_ms.max(open.from_ms);
+            open.from_ms = open.from_ms.max(cut.to.0.saturating_add(1));
+            open.cut_at_ms = open.until_ms;
             return;
         }
         if open.boot == now.boot.0 {
-            self.closed_at = Some(now.uptime);
-            let is_long = open.until_ms - open.happened_ms >= LENGTH_MAX.0;
+            self.closed_at = Some(cut.to);
+            let is_long = open.until_ms.saturating_sub(open.happened_ms) >= LENGTH_MAX.0;
             self.rests_until = is_long.then(|| now.uptime + LENGTH_MAX);
         }
         self.open = None;
@@ -147,9 +157,9 @@ mod tests {
             if happens.contains(&minute) {
                 context.note(at(minute));
             }
-            if let Some(Cut { from, to, .. }) = context.due(at(minute)) {
-                cuts.push((from.0.div_ceil(60_000), to.0 / 60_000));
-                context.copied(at(minute));
+            if let Some(cut) = context.due(at(minute), at(minute).uptime) {
+                cuts.push((cut.from.0.div_ceil(60_000), cut.to.0 / 60_000));
+                context.copied(at(minute), &cut);
             }
         }
         assert_eq!(context.poll_timeout(BootId(1)), None);
@@ -179,20 +189,37 @@ mod tests {
     fn a_power_cut_ends_it_and_what_there_is_of_it_is_told_afterwards() {
         let mut context = Context::new(Around::default(), &[]);
         context.note(at(20));
-        context.copied(at(20));
+        let cut = context.due(at(20), at(20).uptime).unwrap();
+        context.copied(at(20), &cut);
         let mut context = Context::new(Around::default(), &context.encode());
         let later = Stamp { boot: BootId(2), ..at(1) };
         assert_eq!(context.poll_timeout(later.boot), Some(Instant(0)));
         let (from, to) = (Instant(1_200_001), Instant(1_800_000));
-        assert_eq!(context.due(later), Some(Cut { boot: BootId(1), from, to }));
-        context.copied(later);
-        assert_eq!((context.due(later), context.encode()), (None, Vec::new()));
+        let cut = context.due(later, later.uptime).unwrap();
+        assert_eq!(cut, Cut { boot: BootId(1), from, to });
+        context.copied(later, &cut);
+        assert_eq!((context.due(later, later.uptime), context.encode()), (None, Vec::new()));
+    }
+
+    #[test]
+    fn a_tick_that_comes_late_is_told_the_next_time_and_what_comes_long_after_is_not() {
+        let mut context = Context::new(Around::default(), &[]);
+        context.note(at(20));
+        // The last tick was a minute ago.
+        let cut = context.due(at(20), at(19).uptime).unwrap();
+        assert_eq!(cut.to, at(19).uptime);
+        context.copied(at(20), &cut);
+        // The disk took nothing for hours.
+        let cut = context.due(at(500), at(500).uptime).unwrap();
+        assert_eq!((cut.from, cut.to), (Instant(at(19).uptime.0 + 1), at(30).uptime));
+        context.copied(at(500), &cut);
+        assert_eq!(context.poll_timeout(BootId(1)), None);
     }
 
     #[test]
     fn who_wants_none_gets_none() {
         let mut context = Context::new(Around::NOTHING, &[1, 2, 3, 4, 5]);
         context.note(at(3));
-        assert_eq!((context.due(at(9)), context.poll_timeout(BootId(1))), (None, None));
+        assert_eq!((context.due(at(9), at(9).uptime), context.poll_timeout(BootId(1))), (None, None));
     }
 }

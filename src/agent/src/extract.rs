@@ -23,13 +23,13 @@ const RUN_COUNT_MAX: usize = 48;
 
 /// Copies the durable ticks of a class that `cut` means. Returns how many batches that are, which the next commit makes durable.
 ///
-/// Errors: the disk refused to read, or the journal has no room. What was appended by then stays.
+/// Errors: the journal has no room. What was appended by then stays.
 pub fn copy(journal: &mut Journal, now: Stamp, class: Class, cut: &Cut) -> io::Result<usize> {
     let (mut reader, mut encoder) = (TickReader::new(), Encoder::new(SERIES_COUNT_MAX));
     let mut batch_count = 0;
-    for (first, end) in runs(journal, now, class, cut)?.into_iter().rev() {
+    for (first, end) in runs(journal, now, class, cut).into_iter().rev() {
         let mut run = None;
-        for Piece { stamp, payload } in pieces(journal, now, class, (first, end), cut, &mut reader, &mut encoder)? {
+        for Piece { stamp, payload } in pieces(journal, now, class, (first, end), cut, &mut reader, &mut encoder) {
             let seq = journal.append(now, Stream::Extract(class), run, stamp, &payload, false)?;
             run = run.or(Some(seq));
             batch_count += 1;
@@ -39,30 +39,33 @@ pub fn copy(journal: &mut Journal, now: Stamp, class: Class, cut: &Cut) -> io::R
     Ok(batch_count)
 }
 
-/// The runs that may have ticks of the cut, newest first: their first numbers, and those after their last.
-fn runs(journal: &mut Journal, now: Stamp, class: Class, cut: &Cut) -> io::Result<Vec<(Seq, Seq)>> {
+/// The runs that may have ticks of the cut, newest first: their first numbers, and those after their last. What cannot be read is passed
+/// over.
+fn runs(journal: &mut Journal, now: Stamp, class: Class, cut: &Cut) -> Vec<(Seq, Seq)> {
     let stream = Stream::raw(class);
-    let (mut runs, mut record) = (Vec::new(), Vec::new());
-    let mut end = journal.durable(stream);
-    for _ in 0..RUN_COUNT_MAX {
-        let Some(last) = end.0.checked_sub(1).map(Seq) else { break };
-        let Some(first) = journal.run_of(now, stream, last)? else { break };
-        if !journal.read(now, stream, first, &mut record)? {
-            break;
+    let (mut runs, mut record, mut run_count) = (Vec::new(), Vec::new(), 0);
+    for range in journal.held(stream).into_iter().rev() {
+        let mut end = Seq(range.last.0.saturating_add(1)).min(journal.durable(stream));
+        while range.first < end && run_count < RUN_COUNT_MAX {
+            run_count += 1;
+            let Ok(Some(first)) = journal.run_of(now, stream, Seq(end.0 - 1)) else { break };
+            if first < range.first || !journal.read(now, stream, first, &mut record).unwrap_or(false) {
+                break;
+            }
+            let Ok(opened) = Record::open(&record) else { break };
+            let Stamp { boot, uptime, .. } = opened.header.stamp;
+            if boot == cut.boot && uptime <= cut.to {
+                runs.push((first, end));
+            }
+            // Of an earlier boot nothing is meant, once one of its own was found.
+            let is_before = if boot == cut.boot { uptime <= cut.from } else { !runs.is_empty() };
+            if is_before {
+                return runs;
+            }
+            end = first;
         }
-        let Ok(opened) = Record::open(&record) else { break };
-        let Stamp { boot, uptime, .. } = opened.header.stamp;
-        if boot == cut.boot && uptime <= cut.to {
-            runs.push((first, end));
-        }
-        // Of an earlier boot nothing is meant, once one of its own was found.
-        let is_before = if boot == cut.boot { uptime <= cut.from } else { !runs.is_empty() };
-        if is_before {
-            break;
-        }
-        end = first;
     }
-    Ok(runs)
+    runs
 }
 
 /// A batch in the making.
@@ -80,13 +83,13 @@ fn pieces(
     cut: &Cut,
     reader: &mut TickReader,
     encoder: &mut Encoder,
-) -> io::Result<Vec<Piece>> {
+) -> Vec<Piece> {
     let (mut record, mut scratch) = (Vec::new(), Vec::new());
     let mut pieces: Vec<Piece> = Vec::new();
     let mut is_open = false;
     for seq in first.0..end.0 {
         // What follows a hole cannot be decoded.
-        if !journal.read(now, Stream::raw(class), Seq(seq), &mut record)? {
+        if !journal.read(now, Stream::raw(class), Seq(seq), &mut record).unwrap_or(false) {
             break;
         }
         let Ok(opened) = Record::open(&record) else { break };
@@ -125,7 +128,7 @@ fn pieces(
     if is_open {
         encoder.close_batch(&mut pieces.last_mut().expect("one is open").payload);
     }
-    Ok(pieces)
+    pieces
 }
 
 #[cfg(test)]

@@ -143,12 +143,12 @@ impl Policy {
         detail[class as usize].is_some_and(|finest| resolution <= finest)
     }
 
-    /// Whether a stream is sent: what is urgent always is, and an extract while anything of its class is.
+    /// Whether a stream is sent: what is urgent always is, and an extract while anything of its class's past is.
     pub fn is_sent_of(&self, part: Part, stream: Stream) -> bool {
         match stream {
             Stream::Event | Stream::Dictionary => true,
             Stream::Series(resolution, class) => self.is_sent(part, resolution, class),
-            Stream::Extract(class) => self.live[class as usize].is_some(),
+            Stream::Extract(class) => self.backlog[class as usize].is_some(),
         }
     }
 

@@ -35,7 +35,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent::context::Around;
+use agent::context::{AFTER_MAX, Around, BEFORE_MAX};
 use agent::importance::Importance;
 use agent::policy::Policy;
 use journal::journal::Settings as JournalSettings;
@@ -346,8 +346,8 @@ fn around(key: &str, value: &str) -> Result<Around, String> {
         return Ok(Around::NOTHING);
     }
     let (before, after) = value.split_once(' ').ok_or_else(|| format!("{key} is two spans, as in 5m 10m, or off"))?;
-    let span = |value: &str| span_of(key, value.trim(), Span(0), Span::minutes(60));
-    Ok(Around { before: span(before)?, after: span(after)? })
+    let span = |value: &str, most| span_of(key, value.trim(), Span(0), most);
+    Ok(Around { before: span(before, BEFORE_MAX)?, after: span(after, AFTER_MAX)? })
 }
 
 fn patterns(value: &str) -> Vec<String> {

@@ -7,6 +7,7 @@ use query::selector::Selector;
 use wire::class::CLASS_COUNT;
 use wire::id::DeviceId;
 use wire::series::{Series, labels};
+use wire::stream::Stream;
 use wire::time::{BootId, Instant, UnixTime};
 
 use crate::Store;
@@ -161,7 +162,9 @@ impl Answer<'_> {
             for run in run::runs(view, device, journal, stream)? {
                 let run = run?;
                 let Some(began) = calendar.began(run.row.boot) else {
-                    unplaced.entry(run.row.boot).or_default()[class.index()] += run.row.tick_count;
+                    // What was copied counts with the ticks that it was copied from.
+                    let tick_count = if stream == Stream::raw(class) { run.row.tick_count } else { 0 };
+                    unplaced.entry(run.row.boot).or_default()[class.index()] += tick_count;
                     continue;
                 };
                 if !run.overlaps(began, self.question.from, self.question.to) {
@@ -276,7 +279,6 @@ mod tests {
     use wire::class::Class;
     use wire::id::Seq;
     use wire::ranges::SeqRange;
-    use wire::stream::Stream;
 
     /// The samples of the only series of an answer, as uptimes of the first boot and values.
     fn only(range: &Range) -> Vec<(u64, i64)> {

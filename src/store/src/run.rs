@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use wire::batch::TickReader;
 use wire::class::Class;
 use wire::id::{DeviceId, JournalId, Seq};
+use wire::limits::EXTRACT_SPAN_MAX;
 use wire::record::{Header, Record};
 use wire::stream::Stream;
 use wire::time::{Instant, UnixTime};
@@ -84,6 +85,10 @@ fn other_journals(
     journal: JournalId,
     stream: Stream,
 ) -> Result<Vec<JournalId>, StoreError> {
+    // An extract bears the boot of the ticks that it copied, so that two copies of a card may have extracts of one number and one boot.
+    if let Stream::Extract(_) = stream {
+        return Ok(Vec::new());
+    }
     let mut others = journals(view, device, stream)?;
     others.retain(|other| *other != journal);
     Ok(others)
@@ -128,9 +133,11 @@ pub(crate) fn runs(
         ahead = rows.next();
         let next = ahead.as_ref().and_then(|next| next.as_ref().ok());
         let last = next.map_or(Seq(u64::MAX), |(next, _)| Seq(next.0 - 1));
-        // An extract says nothing of when those after it begin.
-        let next = next.filter(|(_, next)| next.boot == row.boot && !matches!(stream, Stream::Extract(_)));
-        let until = next.map(|(_, next)| next.first);
+        let until = match stream {
+            // Those after it may be of earlier ticks.
+            Stream::Extract(_) => Some(row.last + EXTRACT_SPAN_MAX),
+            _ => next.filter(|(_, next)| next.boot == row.boot).map(|(_, next)| next.first),
+        };
         Some(Ok(Run { device, journal, stream, first, last, row, until, twins: Vec::new() }))
     });
     let others = other_journals(view, device, journal, stream)?;

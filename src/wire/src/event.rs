@@ -297,8 +297,7 @@ mod tests {
         let spent = Spent { by_use: [300, 0, 0, 0, 50 << 10], other: 7 };
         let bearer = Bearer::try_from("wwan0").unwrap();
         let event = Event::DataUsed { bearer, day: 20_512, spent, budget_bytes: Some(1 << 20) };
-        let text =
-            "bearer wwan0 carried 51.5 KB of 1.05 MB on 2026-02-28: 300 B urgent, 51.2 KB overhead, 7 B other";
+        let text = "bearer wwan0 carried 51.5 KB of 1.05 MB on 2026-02-28: 300 B urgent, 51.2 KB overhead, 7 B other";
         assert_eq!(event.to_string(), text);
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Whoever fills one of these has a case for "full": refuse, evict and say so, or wait.
 
+use crate::time::Span;
+
 /// Series in one generation of a gateway's dictionary. A server of 64 cores and 40 disks has some 1,700.
 pub const SERIES_COUNT_MAX: usize = 4096;
 
@@ -15,6 +17,9 @@ pub const DICTIONARY_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a series' label text, `name="value"` pairs with their commas. The longest seen in the field are mount
 /// points under `/var/lib/kubelet`, near 200.
 pub const LABELS_BYTES_MAX: usize = 320;
+
+/// Time that an [extract](crate::stream::Stream::Extract) covers: a question about later ticks need not look at it.
+pub const EXTRACT_SPAN_MAX: Span = Span::minutes(180);
 
 /// Bytes of a metric's name.
 pub const NAME_BYTES_MAX: usize = 96;

@@ -12,11 +12,13 @@ use wire::stream::{Resolution, Stream};
 use wire::time::{Instant, Span, Stamp};
 
 use super::{Agent, CONTEXT_SLOT, Output, Storage, TIERS_SLOT, offset_ms};
+use crate::context::Cut;
 use crate::extract;
 use crate::probe::{self, Reading};
 use crate::sampler::Batch;
 use crate::shortfall::Shortfall;
 use crate::summary::Sealed;
+use crate::tier::Tier;
 
 /// Bytes of one dictionary batch, roughly.
 const DICTIONARY_BYTES_TARGET: usize = 16 * 1024;
@@ -256,27 +258,39 @@ impl Agent {
     /// Whether ticks are to be copied now, of which the newest may be in no batch yet.
     pub(super) fn is_context_due(&self, now: Stamp) -> bool {
         let is_any_copied = Class::ALL.into_iter().any(|class| self.is_copied(class));
-        is_any_copied && matches!(self.storage, Storage::Works) && self.context.due(now).is_some()
+        is_any_copied && self.context_due(now).is_some()
     }
 
-    /// Whether the ticks of a class do not go anyway.
+    fn context_due(&self, now: Stamp) -> Option<Cut> {
+        self.context.due(now, self.ticked.uptime).filter(|_| matches!(self.storage, Storage::Works))
+    }
+
+    /// Whether the ticks of a class do not go anyway. Offline nobody knows over what the link comes back.
     fn is_copied(&self, class: Class) -> bool {
-        self.sent[class as usize] != Some(Resolution::Raw)
+        self.way.tier() == Tier::Offline || self.sent[class as usize] != Some(Resolution::Raw)
     }
 
     /// Copies the ticks around what happened.
     pub(super) fn copy_context(&mut self, now: Stamp) {
-        let Some(cut) = self.context.due(now).filter(|_| matches!(self.storage, Storage::Works)) else { return };
+        let Some(cut) = self.context_due(now) else { return };
+        if self.is_context_due(now) && self.sampler.open_tick_count() > 0 {
+            // It became due in this step; the next one closes their batch first.
+            return;
+        }
         for class in Class::ALL {
             if !self.is_copied(class) {
                 continue;
             }
             match extract::copy(&mut self.journal, now, class, &cut) {
                 Ok(batch_count) => self.is_urgent |= batch_count > 0,
-                Err(error) => return self.storage_failed(now, &error),
+                Err(error) => {
+                    // The ticks stay where they are: it was but a copy.
+                    self.storage_failed(now, &error);
+                    break;
+                }
             }
         }
-        self.context.copied(now);
+        self.context.copied(now, &cut);
         self.commit(now, false);
     }
 
