@@ -146,6 +146,8 @@ pub struct Gateway {
     appended: Vec<Committed>,
     /// The journal, and its numbers below which all is durable, when last seen.
     known: Option<(JournalId, [Seq; STREAM_COUNT])>,
+    /// The journal's name in the step in which the power went: it may have been another one by then, and may be durable.
+    last_name: Option<JournalId>,
     /// The numbers of the next batches of ticks, by class.
     next: [Seq; CLASS_COUNT],
     missed_count: u64,
@@ -206,6 +208,7 @@ impl Gateway {
             open: Vec::new(),
             appended: Vec::new(),
             known: None,
+            last_name: None,
             next: [Seq(0); CLASS_COUNT],
             missed_count: 0,
             stall_tick_count: 0,
@@ -273,8 +276,11 @@ impl Gateway {
         self.is_mirrored = agent.journal().stat().is_mirrored;
         let known = (agent.journal().id(), Stream::table(|stream| agent.journal().durable(stream)));
         // What an opened journal holds was read back from the disk: it is durable.
+        let last_name = self.last_name.take();
         match self.known.replace(known) {
-            Some((id, _)) if id != known.0 => Err(format!("gw-{} opened journal {} after {id}", self.index, known.0)),
+            Some((id, _)) if id != known.0 && last_name != Some(known.0) => {
+                Err(format!("gw-{} opened journal {} after {id}", self.index, known.0))
+            }
             Some((_, durable)) if durable.iter().zip(known.1).any(|(before, now)| *before > now) => {
                 Err(format!("gw-{} had committed below {durable:?} and reopened with {:?}", self.index, known.1))
             }
@@ -420,6 +426,7 @@ impl Gateway {
         agent.step(now, inputs);
         self.is_mirrored = agent.journal().stat().is_mirrored;
         if self.disk.is_dead() {
+            self.last_name = Some(agent.journal().id());
             return Ok(None);
         }
         let mut outputs = Vec::new();
