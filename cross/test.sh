@@ -8,7 +8,7 @@
 #
 # What it shows, in this order:
 #   a panic inside the journal's guarded read is caught in the profile that is shipped;
-#   the tests of the agent's crates pass;
+#   the tests of the agent's crates pass, but those that need a socket option that the emulator lacks;
 #   a simulated world leaves the same trace, byte for byte sent and written, as on this machine;
 #   the static binary, started in turn here and in emulation on one journal, is killed, resumes and loses nothing.
 
@@ -19,6 +19,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 core=(codec wire journal link)
 others=(detect disk query hal identity agent outpost sim)
 world_count=3
+# What asks the kernel for options of sockets that qemu does not pass on: a device to be bound to, the path's MTU, the counters of TCP.
+unknown_to_qemu=(
+    a_socket_is_bound_to_an_address_where_it_cannot_be_to_a_device
+    a_connection_is_bound_to_its_interface_or_says_that_it_is_not
+    a_datagram_that_does_not_fit_the_path_is_refused
+    datagrams_of_both_families_are_kept_whole
+    a_real_connection_is_counted
+)
 
 main() {
     local targets=() is_core=no target
@@ -46,7 +54,8 @@ main() {
 test_crates() {
     local target=$1
     shift
-    cargo test --quiet --locked --no-fail-fast --lib --bins --target "$target" $(printf -- '-p %s ' "$@")
+    cargo test --quiet --locked --no-fail-fast --lib --bins --target "$target" $(printf -- '-p %s ' "$@") \
+        -- $(printf -- '--skip %s ' "${unknown_to_qemu[@]}")
 }
 
 # A trace is a hash over every byte sent and written, so golden bytes need no files. Both are built in one profile: redb's
