@@ -55,18 +55,19 @@ pub struct Cut {
 pub struct Context {
     around: Around,
     open: Option<Open>,
-    /// Nothing is told again, and nothing at all until the pause is over.
+    /// Until when all is told; nothing is told again.
     closed_at: Option<Instant>,
+    /// Until when nothing is told at all.
     rests_until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Open {
-    boot: u32,
-    happened_ms: u64,
-    from_ms: u64,
-    cut_at_ms: u64,
-    until_ms: u64,
+    boot: BootId,
+    happened: Instant,
+    from: Instant,
+    cut_at: Instant,
+    until: Instant,
 }
 
 impl Context {
@@ -84,25 +85,24 @@ impl Context {
     /// Something happened now.
     pub fn note(&mut self, now: Stamp) {
         let Around { before, after } = self.around;
-        let now_ms = now.uptime.0;
-        if self.around == Around::NOTHING || self.rests_until.is_some_and(|until| now.uptime < until) {
+        let Stamp { boot, uptime, .. } = now;
+        if self.around == Around::NOTHING || self.rests_until.is_some_and(|until| uptime < until) {
             return;
         }
         match &mut self.open {
-            Some(open) if open.boot == now.boot.0 => {
-                let until_ms = (now_ms + after.0).min(open.happened_ms.saturating_add(LENGTH_MAX.0));
-                open.until_ms = until_ms.max(open.until_ms);
+            Some(open) if open.boot == boot => {
+                open.until = (uptime + after).min(open.happened + LENGTH_MAX).max(open.until);
             }
             // What is left of another boot is copied first.
             Some(_) => {}
             None => {
-                let from_ms = now_ms.saturating_sub(before.0);
+                let from = Instant(uptime.0.saturating_sub(before.0));
                 self.open = Some(Open {
-                    boot: now.boot.0,
-                    happened_ms: now_ms,
-                    from_ms: self.closed_at.map_or(from_ms, |closed_at| from_ms.max(closed_at.0.saturating_add(1))),
-                    cut_at_ms: now_ms,
-                    until_ms: now_ms + after.0,
+                    boot,
+                    happened: uptime,
+                    from: self.closed_at.map_or(from, |closed_at| from.max(closed_at + Span(1))),
+                    cut_at: uptime,
+                    until: uptime + after,
                 });
             }
         }
@@ -111,25 +111,24 @@ impl Context {
     /// What is to be copied now, when the last tick was `ticked`: one that comes late is for the next time. [`Context::copied`] says that
     /// it was.
     pub fn due(&self, now: Stamp, ticked: Instant) -> Option<Cut> {
-        let open = self.open?;
-        let (boot, from, until) = (BootId(open.boot), Instant(open.from_ms), Instant(open.until_ms));
+        let Open { boot, from, cut_at, until, .. } = self.open?;
         if boot != now.boot {
             return Some(Cut { boot, from, to: until });
         }
-        (open.cut_at_ms <= now.uptime.0).then_some(Cut { boot, from, to: ticked.min(until) })
+        (cut_at <= now.uptime).then_some(Cut { boot, from, to: ticked.min(until) })
     }
 
     /// This is in the journal.
     pub fn copied(&mut self, now: Stamp, cut: &Cut) {
         let Some(open) = &mut self.open else { return };
-        if open.boot == now.boot.0 && now.uptime.0 < open.until_ms {
-            open.from_ms = open.from_ms.max(cut.to.0.saturating_add(1));
-            open.cut_at_ms = open.until_ms;
+        if open.boot == now.boot && now.uptime < open.until {
+            open.from = open.from.max(cut.to + Span(1));
+            open.cut_at = open.until;
             return;
         }
-        if open.boot == now.boot.0 {
+        if open.boot == now.boot {
             self.closed_at = Some(cut.to);
-            let is_long = open.until_ms.saturating_sub(open.happened_ms) >= LENGTH_MAX.0;
+            let is_long = open.until - open.happened >= LENGTH_MAX;
             self.rests_until = is_long.then(|| now.uptime + LENGTH_MAX);
         }
         self.open = None;
@@ -137,7 +136,7 @@ impl Context {
 
     /// When something will be due.
     pub fn poll_timeout(&self, boot: BootId) -> Option<Instant> {
-        self.open.map(|open| if open.boot == boot.0 { Instant(open.cut_at_ms) } else { Instant(0) })
+        self.open.map(|open| if open.boot == boot { open.cut_at } else { Instant(0) })
     }
 }
 

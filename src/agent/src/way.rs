@@ -274,12 +274,8 @@ mod tests {
     const GOOD: Facts = Facts { has_carrier: true, has_ipv4: true, has_ipv6: false };
 
     fn way(kinds: &[(&str, Kind)]) -> Way {
-        let choice = |(pattern, kind): &(&str, Kind)| Choice {
-            pattern: name(pattern).unwrap(),
-            kind: *kind,
-            carrier: link::channel::Carrier::Datagram,
-            is_metered: kind.is_usually_metered(),
-            limit: None,
+        let choice = |(pattern, kind): &(&str, Kind)| {
+            Choice::new(name(pattern).unwrap(), *kind, link::channel::Carrier::Datagram)
         };
         let bearers = BearerSettings { choices: kinds.iter().map(choice).collect(), ..BearerSettings::default() };
         Way::new(&Settings { bearers, policies: Policies::default() }, Memory::default(), Instant(0))

@@ -313,12 +313,8 @@ impl Gateway {
     fn way(&self) -> way::Settings {
         let age = self.batch_age_max();
         let mut settings = way::Settings::simple((age, age), self.heartbeat(), self.make.budget);
-        let choice = |(pattern, kind, quality): (&str, Kind, Quality)| Choice {
-            pattern: name(pattern).expect("a short word"),
-            kind,
-            carrier: quality.carrier,
-            is_metered: kind.is_usually_metered(),
-            limit: None,
+        let choice = |(pattern, kind, quality): (&str, Kind, Quality)| {
+            Choice::new(name(pattern).expect("a short word"), kind, quality.carrier)
         };
         let modem = self.make.modem.map(|modem| (MODEM, Kind::Cellular, modem));
         let cable = modem.map(|_| (CABLE, Kind::Wired, self.make.quality));

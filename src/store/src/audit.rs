@@ -167,10 +167,6 @@ pub(crate) fn device_ids(view: &View) -> Result<Vec<DeviceId>, StoreError> {
     view.device.iter()?.map(|entry| Ok(DeviceId(entry?.0.value()))).collect()
 }
 
-fn is_copy(run: &Run) -> bool {
-    matches!(run.stream, Stream::Extract(_))
-}
-
 struct Auditor<'v> {
     view: &'v View,
     device: DeviceId,
@@ -204,7 +200,7 @@ impl Auditor<'_> {
         let mut audit = self.audit;
         let notes = self.each_tick(|class, run, names, tick, values| {
             let boot = run.row.boot;
-            let Some(names) = names.filter(|_| !is_copy(run)) else { return };
+            let Some(names) = names.filter(|_| !run.stream.is_copy()) else { return };
             unplaced[class.index()] += u64::from(calendar.began(boot).is_none());
             for (name, _) in names.iter().zip(values).filter(|(_, value)| value.is_some()) {
                 audit.sample_count += 1;
@@ -241,7 +237,7 @@ impl Auditor<'_> {
         let mut count = 0;
         self.each_tick(|_, run, names, tick, values| {
             let moment = (run.row.boot, tick.at_ms);
-            if !suspects.contains(&moment) || is_copy(run) {
+            if !suspects.contains(&moment) || run.stream.is_copy() {
                 return;
             }
             for (name, value) in names.unwrap_or(&[]).iter().zip(values) {

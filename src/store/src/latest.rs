@@ -2,7 +2,6 @@
 
 use wire::id::DeviceId;
 use wire::series::Series;
-use wire::stream::Stream;
 use wire::time::{BootId, Instant, UnixTime};
 
 use crate::Store;
@@ -41,7 +40,7 @@ impl Store {
         let mut newest: Option<(UnixTime, Latest)> = None;
         for (journal, stream, class) in run::journals_of_ticks(&view, device)? {
             // Extracts are of some earlier time.
-            if stream != Stream::raw(class) {
+            if stream.is_copy() {
                 continue;
             }
             for run in run::runs_backwards(&view, device, journal, stream)?.take(RUN_COUNT_MAX) {

@@ -7,7 +7,6 @@ use query::selector::Selector;
 use wire::class::CLASS_COUNT;
 use wire::id::DeviceId;
 use wire::series::{Series, labels};
-use wire::stream::Stream;
 use wire::time::{BootId, Instant, UnixTime};
 
 use crate::Store;
@@ -163,7 +162,7 @@ impl Answer<'_> {
                 let run = run?;
                 let Some(began) = calendar.began(run.row.boot) else {
                     // What was copied counts with the ticks that it was copied from.
-                    let tick_count = if stream == Stream::raw(class) { run.row.tick_count } else { 0 };
+                    let tick_count = if stream.is_copy() { 0 } else { run.row.tick_count };
                     unplaced.entry(run.row.boot).or_default()[class.index()] += tick_count;
                     continue;
                 };
@@ -279,6 +278,7 @@ mod tests {
     use wire::class::Class;
     use wire::id::Seq;
     use wire::ranges::SeqRange;
+    use wire::stream::Stream;
 
     /// The samples of the only series of an answer, as uptimes of the first boot and values.
     fn only(range: &Range) -> Vec<(u64, i64)> {

@@ -86,7 +86,7 @@ fn other_journals(
     stream: Stream,
 ) -> Result<Vec<JournalId>, StoreError> {
     // An extract bears the boot of the ticks that it copied, so that two copies of a card may have extracts of one number and one boot.
-    if let Stream::Extract(_) = stream {
+    if stream.is_copy() {
         return Ok(Vec::new());
     }
     let mut others = journals(view, device, stream)?;
@@ -133,10 +133,11 @@ pub(crate) fn runs(
         ahead = rows.next();
         let next = ahead.as_ref().and_then(|next| next.as_ref().ok());
         let last = next.map_or(Seq(u64::MAX), |(next, _)| Seq(next.0 - 1));
-        let until = match stream {
+        let until = if stream.is_copy() {
             // Those after it may be of earlier ticks.
-            Stream::Extract(_) => Some(row.last + EXTRACT_SPAN_MAX),
-            _ => next.filter(|(_, next)| next.boot == row.boot).map(|(_, next)| next.first),
+            Some(row.last + EXTRACT_SPAN_MAX)
+        } else {
+            next.filter(|(_, next)| next.boot == row.boot).map(|(_, next)| next.first)
         };
         Some(Ok(Run { device, journal, stream, first, last, row, until, twins: Vec::new() }))
     });

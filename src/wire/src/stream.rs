@@ -226,6 +226,11 @@ impl Stream {
         Stream::Series(Resolution::Raw, class)
     }
 
+    /// Whether the stream's ticks are copies of those of another.
+    pub const fn is_copy(self) -> bool {
+        matches!(self, Stream::Extract(_))
+    }
+
     /// The class of which the stream has ticks.
     pub const fn ticks_of(self) -> Option<Class> {
         match self {

@@ -54,6 +54,11 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// A bearer whose bytes cost what those of its kind usually do, without a limit of its own.
+    pub fn new(pattern: Name, kind: Kind, carrier: Carrier) -> Choice {
+        Choice { pattern, kind, carrier, is_metered: kind.is_usually_metered(), limit: None }
+    }
+
     /// Whether an interface is one of this choice.
     pub fn is_match(&self, interface: &str) -> bool {
         match self.pattern.strip_suffix('*') {

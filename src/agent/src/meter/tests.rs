@@ -228,7 +228,7 @@ fn bulk_stops_before_events_and_waits_for_another_day() {
     bench.restart();
     bench.live(10);
     assert_eq!(bench.agent.backlog_count(), 0);
-    assert!(bench.report().day.spent.by_use[Use::Backlog as usize] > 5_000);
+    assert!(bench.report().day.spent.by_use[Use::Backlog as usize] > 10_000);
 }
 
 #[test]

@@ -193,6 +193,7 @@ fn a_restart_begins_where_the_link_was() {
     let mut bench = Bench::new(Kind::Cellular, None);
     bench.run(600, Window { round_trip_min_ms: 640, loss_per_mille: 20, ..busy(20_000) });
     let memory = Memory::decode(&bench.gauge.memory().encode()).unwrap();
+    assert_eq!(memory.of("Cellular").unwrap().tier, Tier::Edge);
     let mut gauge = Gauge::new(memory);
     gauge.bearer(Instant(0), Some(bearer(Kind::Cellular, None)));
     assert_eq!(gauge.tier(), Tier::Edge);

@@ -18,7 +18,7 @@ use wire::event::Event;
 use wire::id::Seq;
 use wire::record::{Header, Record};
 use wire::series::{Kind, labels};
-use wire::stream::{Lane, Shelf, Stream};
+use wire::stream::{Lane, Stream};
 use wire::time::{Instant, Span, Stamp};
 use wire::window::WindowReader;
 
@@ -205,7 +205,7 @@ impl Rows<'_> {
         let header = csv::render(&Answer { series: vec![columns.clone()], ..Answer::default() });
         self.put_header(&header)?;
         // What an extract copied is, or was, among the ticks.
-        let is_wanted = |stream: &Stream| stream.lane() == lane && stream.shelf() != Shelf::Extract;
+        let is_wanted = |stream: &Stream| stream.lane() == lane && !stream.is_copy();
         for stream in Stream::ALL.into_iter().filter(is_wanted) {
             let mut runs = Runs::new(inspection);
             let start = self.start(inspection, stream)?;

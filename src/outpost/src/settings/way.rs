@@ -55,8 +55,7 @@ pub(super) fn add_bearer(settings: &mut way::Settings, value: &str) -> Result<()
         _ => return Err(format!("{kind:?} is no kind of bearer; there are wired, wlan, cellular and satellite")),
     };
     let pattern = name(interface).ok_or_else(|| format!("{interface:?} is too long for the name of an interface"))?;
-    let mut choice =
-        Choice { pattern, kind, carrier: settings.bearers.carrier, is_metered: kind.is_usually_metered(), limit: None };
+    let mut choice = Choice::new(pattern, kind, settings.bearers.carrier);
     for word in words {
         let limit = || choice.limit.unwrap_or(Limit { day_bytes: None, month_bytes: None, ..settings.bearers.limit });
         match word.split_once('=') {

@@ -1,6 +1,6 @@
 //! Links that go, that lose, and that change; a quarter of a year without any.
 
-use agent::bearer::choice::{self, Choice, Kind};
+use agent::bearer::choice::{Choice, Kind, name};
 use agent::policy::Pressure;
 use agent::tier::{Technology, Tier};
 use link::channel::Carrier;
@@ -116,13 +116,7 @@ pub(super) fn walk(fit: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
 /// The same walk with the bearers that go with it, on each of which its own policy holds.
 pub(super) fn tiers(fit: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
     const NAMES: [&str; 3] = ["eth0", "wwan0", "sat0"];
-    let choice = |(name, kind): (&str, Kind)| Choice {
-        pattern: choice::name(name).expect("a short word"),
-        kind,
-        carrier: Carrier::Datagram,
-        is_metered: kind.is_usually_metered(),
-        limit: None,
-    };
+    let choice = |(interface, kind)| Choice::new(name(interface).expect("a short word"), kind, Carrier::Datagram);
     let disk = SimDisk::new(Rng::new(seed));
     let mut settings = settings(HEARTBEAT);
     let kinds = [Kind::Wired, Kind::Cellular, Kind::Satellite];
@@ -133,14 +127,14 @@ pub(super) fn tiers(fit: &Fit, seed: u64) -> Result<Vec<Figure>, String> {
     stage.run_for(Span(6 * HOUR.0))?;
     stage.raise_alerts(Span::seconds(5));
     let mut settled = Waits::default();
-    for (name, modem, quality, tier, stay) in [
+    for (usable, modem, quality, tier, stay) in [
         ("sat0", None, SATELLITE, Tier::Satellite, Span::minutes(5)),
         ("wwan0", Some(Technology::Second), EDGE, Tier::Edge, Span::minutes(5)),
         ("eth0", None, WIRED, Tier::Wired, Span::seconds(4)),
         ("sat0", None, SATELLITE, Tier::Satellite, Span::minutes(5)),
     ] {
         let expected = policies.policy(tier, Pressure::None);
-        stage.switch(&NAMES, name, modem, quality);
+        stage.switch(&NAMES, usable, modem, quality);
         let took_ms = stage.run_until(HOUR, |stage| stage.policy() == Some(&expected));
         settled.push(took_ms.map_err(|error| format!("{tier}: {error}"))?);
         stage.run_for(stay)?;
