@@ -200,6 +200,11 @@ impl SimDisk {
         platter.cut_at = Some(platter.call_count + calls);
     }
 
+    /// Takes back a cut that has not come yet.
+    pub fn never_cut(&self) {
+        self.platter().cut_at = None;
+    }
+
     /// Whether the power is off.
     pub fn is_dead(&self) -> bool {
         self.platter().dead

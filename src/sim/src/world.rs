@@ -254,6 +254,7 @@ impl World {
             Happening::DiskWell { gateway } => self.mend_disk(gateway),
             Happening::CardCloned { from, to } => self.clone_card(from, to),
             Happening::Quiet => {
+                self.host.disk.never_cut();
                 for gateway in 0..self.gateways.len() {
                     self.link_up(gateway);
                     self.plug(gateway, true);
