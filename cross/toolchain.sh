@@ -95,7 +95,7 @@ use_compiler() {
     rustc=$1
     [ -n "$rustc" ] || refuse "rustc is missing: see https://rustup.rs"
     release=$("$rustc" --version --verbose | sed -n 's/^release: //p')
-    sysroot=$cache/rust-$release
+    sysroot=$cache/rust-$release-small
 }
 
 install_debian_compiler() {
@@ -166,14 +166,15 @@ install_std() {
 }
 
 # The library's workspace builds on a stable compiler of its own release, and on no other; its profile `dist` is what
-# Rust ships. It is built without backtraces: their reader of debug information is a tenth of the agent, which is stripped.
+# Rust ships. It is built without backtraces: their reader of debug information is a tenth of the agent, which is stripped. And it is
+# built for size, as the agent is: that is a twentieth of it.
 build_std() {
     local name=${1^^}
-    env RUSTC="$rustc" RUSTC_BOOTSTRAP=1 __CARGO_DEFAULT_LIB_METADATA=outpost CARGO_INCREMENTAL=0 \
+    env RUSTC="$rustc" RUSTC_BOOTSTRAP=1 __CARGO_DEFAULT_LIB_METADATA=outpost CARGO_INCREMENTAL=0 CARGO_PROFILE_DIST_OPT_LEVEL=z \
         "CARGO_TARGET_${name//-/_}_LINKER=$cache/bin/$1-cc" \
         RUSTFLAGS="-Zforce-unstable-if-unmarked -Cdebuginfo=0 --remap-path-prefix=$sysroot/src=/rustc/$release" \
         cargo rustc --quiet --locked --manifest-path "$sysroot/src/library/sysroot/Cargo.toml" --lib --crate-type rlib \
-        --profile dist --target "$1" --features panic-unwind --target-dir "$work/target"
+        --profile dist --target "$1" --features panic-unwind,optimize_for_size --target-dir "$work/target"
     rm -f "$work/target/$1"/dist/deps/libsysroot-*.rlib
     mv "$work/target/$1"/dist/deps/*.rlib "$work/std/lib"
     rm -rf "$work/target/$1"
