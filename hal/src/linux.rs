@@ -8,6 +8,7 @@ pub mod folder;
 pub mod fuzz;
 pub mod interface;
 pub mod kept_file;
+pub mod kernel_log;
 pub mod line;
 pub mod log;
 pub mod memory;
