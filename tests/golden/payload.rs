@@ -14,6 +14,7 @@ use wire::series::{Kind, Series};
 use wire::spent::Spent;
 use wire::stream::Stream;
 use wire::time::{Instant, Span, Stamp};
+use wire::trouble::{Trouble, subject};
 use wire::window::{SPANS, Window, WindowReader, WindowWriter};
 
 use super::Golden;
@@ -164,6 +165,24 @@ fn said(text: &str) -> Event {
     Event::StorageFailed { error: event::text(text) }
 }
 
+/// A trouble of each kind, in the order of their numbers.
+fn troubles() -> Vec<Trouble> {
+    let (mountpoint, group, interface) = (subject(b"/var/log"), subject(b"webd"), subject(b"eth0"));
+    let (hour, minute) = (Span::minutes(60), Span::minutes(1));
+    vec![
+        Trouble::DiskFilling { mountpoint: mountpoint.clone(), left: hour },
+        Trouble::MemoryLeak { group: group.clone(), bytes: 1 << 30, grown_bytes: 1 << 20, within: hour },
+        Trouble::RestartLoop { group: Some(group.clone()), count: 5, within: minute },
+        Trouble::SlowedDown { condition: subject(b"under_voltage") },
+        Trouble::ReadOnly { mountpoint },
+        Trouble::CardErrors { count: 2, line: event::text("mmc0: error -110") },
+        Trouble::Flapping { interface: interface.clone(), count: 6, within: minute },
+        Trouble::ModemOffline { interface },
+        Trouble::OutOfMemory { count: 1, victim: Some(group) },
+        Trouble::StuckOnIo { load_100: 840, blocked_count: 8 },
+    ]
+}
+
 /// An event of each kind, in the order of their numbers.
 fn events() -> Vec<Event> {
     let word = |text: &str| text.try_into().expect("a short word");
@@ -196,13 +215,30 @@ fn events() -> Vec<Event> {
         Event::BudgetUsed { bearer: bearer(), per_cent: 85 },
         Event::Withheld { ranges: [(stream, SeqRange { first: Seq(3), last: Seq(300) })].into_iter().collect() },
         Event::LinkChanged { bearer: bearer(), tier: word("EDGE"), reason: Some(word("vanished")) },
+        Event::Anomaly {
+            series: event::text("node_thermal_zone_temp{zone=\"0\"}"),
+            is_rate: false,
+            score_1000: 140,
+            observed: 81_500,
+            expected: (-4000, 62_000),
+            scale: -3,
+        },
+        Event::HostAnomaly { score_10: 63, blamed: [subject(b"node_load1")].into_iter().collect() },
+        Event::Trouble { trouble: troubles().remove(0) },
+        Event::TroubleOver { trouble: troubles().remove(4) },
+        Event::Unsaid { count: 92 },
     ];
     let numbers = events.iter().map(|event| talk::body(event)[0]);
     assert!(numbers.eq(0..events.len() as u8), "a kind is missing");
     let next = [&[events.len() as u8][..], &[0; 64]].concat();
     assert!(talk::read::<Event>(&next).is_none(), "there is a kind that is not pinned");
+    let numbers: Vec<u8> = troubles().iter().map(|trouble| talk::body(trouble)[0]).collect();
+    assert!(numbers.iter().copied().eq(0..numbers.len() as u8), "a trouble is missing");
+    let next = [&[numbers.len() as u8][..], &[0; 64]].concat();
+    assert!(talk::read::<Trouble>(&next).is_none(), "there is a trouble that is not pinned");
+    let others = troubles().into_iter().skip(1).map(|trouble| Event::Trouble { trouble });
     let reasons = (1..=u8::MAX).map_while(|number| talk::read::<LossReason>(&[number]));
-    events.into_iter().chain(reasons.map(lost)).collect()
+    events.into_iter().chain(reasons.map(lost)).chain(others).collect()
 }
 
 fn happened(event: Event) -> Golden {
@@ -210,6 +246,7 @@ fn happened(event: Event) -> Golden {
     let kind = words.split([' ', '{']).next().expect("it has a name");
     let name = match &event {
         Event::Lost { reason, .. } => format!("event/Lost/{reason:?}"),
+        Event::Trouble { trouble } => format!("event/Trouble/{}", trouble.word()),
         _ => format!("event/{kind}"),
     };
     let mut payload = Vec::new();

@@ -34,6 +34,8 @@ use crate::shortfall::Shortfall;
 use crate::summary::Summarizer;
 use crate::tier::memory::Memory;
 use crate::tier::{Technology, Tier};
+use crate::watch::Watch;
+use crate::watch::trouble::Boots;
 use crate::way::{self, Way};
 use crate::{history, uplink};
 
@@ -46,6 +48,9 @@ const TIERS_SLOT: usize = meter::SLOTS_FROM - 1;
 
 /// The journal's slot for the context that is open.
 const CONTEXT_SLOT: usize = TIERS_SLOT - 1;
+
+/// The journal's slot for how the boots of late ended.
+const BOOTS_SLOT: usize = CONTEXT_SLOT - 1;
 
 /// How long a process that is asked to end waits for its last batches to be acked: a machine that goes with its process has no
 /// other chance to send them.
@@ -199,6 +204,8 @@ pub struct Agent {
     link_ended: Option<String>,
     way: Way,
     context: Context,
+    watch: Box<Watch>,
+    boots: Boots,
     /// What is sampled and sent now.
     policy: Policy,
     /// What was sent of what is new while there was a link.
@@ -273,6 +280,12 @@ impl Agent {
         if let Some(in_use) = way.in_use() {
             meter.carry(now, &in_use);
         }
+        let mut watch = Box::new(Watch::new(&settings.importance));
+        watch.learn_from(&mut journal, now, &dictionary);
+        let mut boots = Boots::decode(journal.slot(BOOTS_SLOT));
+        if let Some(trouble) = boots.start(now.boot) {
+            watch.note(now.uptime, trouble);
+        }
         let mut agent = Agent {
             client: Client::new(Timing { heartbeat: policy.heartbeat, ..settings.link }, seed, now.uptime),
             sampler: Sampler::new(dictionary, &settings.importance),
@@ -283,6 +296,8 @@ impl Agent {
                 if settings.has_hub { settings.around } else { Around::NOTHING },
                 journal.slot(CONTEXT_SLOT),
             ),
+            watch,
+            boots,
             policy,
             way,
             meter,
@@ -380,6 +395,11 @@ impl Agent {
         }
         self.say_spending(now);
         self.say_way(now);
+        while matches!(self.storage, Storage::Works)
+            && let Some(event) = self.watch.poll_event(now.uptime)
+        {
+            self.say(now, &event);
+        }
         self.tell_withheld(now, is_asked_to_stop);
         if is_asked_to_stop {
             self.stop = Stop::Asked { until: now.uptime + STOP_GRACE };

@@ -33,7 +33,16 @@ const BULK: [&str; 8] = [
     "node_sockstat_*",
 ];
 
-/// Which series are in which class, and how many significant bits each class keeps.
+/// Patterns of what a person wants to hear of when it does what it never did: few, because records come all the same.
+const WATCHED: [&str; 5] = [
+    "node_filesystem_avail_bytes",
+    "node_load15",
+    "node_memory_MemAvailable_bytes",
+    "node_sockstat_TCP_inuse",
+    "node_thermal_zone_temp",
+];
+
+/// Which series are in which class, how many significant bits each class keeps, and which series are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Importance {
     /// Patterns of what is critical, whatever else it is.
@@ -42,6 +51,8 @@ pub struct Importance {
     pub bulk: Vec<String>,
     /// [Significant bits](codec::near) of each class; all exact unless somebody asks for less.
     pub bits: [u8; CLASS_COUNT],
+    /// Patterns of what is [watched](crate::watch::series).
+    pub watched: Vec<String>,
 }
 
 impl Default for Importance {
@@ -50,6 +61,7 @@ impl Default for Importance {
             critical: CRITICAL.map(str::to_owned).into(),
             bulk: BULK.map(str::to_owned).into(),
             bits: [codec::near::EXACT; CLASS_COUNT],
+            watched: WATCHED.map(str::to_owned).into(),
         }
     }
 }
@@ -57,10 +69,9 @@ impl Default for Importance {
 impl Importance {
     /// The class of a metric.
     pub fn class(&self, name: &str) -> Class {
-        let is_among = |patterns: &[String]| patterns.iter().any(|pattern| is_match(pattern, name));
-        if is_among(&self.critical) {
+        if is_among(&self.critical, name) {
             Class::Critical
-        } else if is_among(&self.bulk) {
+        } else if is_among(&self.bulk, name) {
             Class::Bulk
         } else {
             Class::Normal
@@ -83,6 +94,11 @@ impl Classes {
     }
 }
 
+/// Whether one of them stands for `name`.
+pub(crate) fn is_among(patterns: &[String], name: &str) -> bool {
+    patterns.iter().any(|pattern| is_match(pattern, name))
+}
+
 /// Whether `name` is what `pattern` stands for. Linear in both but for the stars.
 fn is_match(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
@@ -99,7 +115,7 @@ mod tests {
 
     #[test]
     fn every_pattern_that_ships_is_of_a_metric() {
-        for pattern in CRITICAL.iter().chain(&BULK) {
+        for pattern in CRITICAL.iter().chain(&BULK).chain(&WATCHED) {
             assert!(DEFINITIONS.iter().any(|definition| is_match(pattern, definition.name)), "{pattern}");
         }
     }

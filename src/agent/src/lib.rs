@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! reading -> probe -> sampler -> batch ---> journal -> uplink -> link::Client -> bytes
-//!                        └--> summarizer ----^
+//!           │            └--> summarizer ----^
+//!           └--> watch <-----------┘
 //! ```
 //!
 //! | module | what |
@@ -16,6 +17,7 @@
 //! | [`importance`] | how much a series matters |
 //! | [`sampler`] | from values to batches of ticks |
 //! | [`summary`] | from ticks to windows, and to batches of them |
+//! | [`watch`] | what is not as it should be: troubles by name, and what never was |
 //! | [`context`], [`extract`] | ticks around what happened, copied to go where ticks do not |
 //! | [`shortfall`] | what a tick had no room for, said once |
 //! | [`uplink`] | what goes over the link next |
@@ -51,6 +53,7 @@ pub mod summary;
 pub mod tier;
 pub mod timekeeper;
 pub mod uplink;
+pub mod watch;
 pub mod way;
 
 pub use agent::Agent;

@@ -75,6 +75,7 @@ pub fn parse(reading: &Reading, carry: &mut Carry, put: &mut Put<'_>) {
             Source::Diskstats => diskstats::parse(text, put),
             Source::Filesystems => filesystem::parse(text, put),
             Source::Hwmon => hwmon::parse(instance, text, put),
+            Source::KernelLog => {}
             Source::Loadavg => loadavg::parse(text, put),
             Source::Meminfo => meminfo::parse(text, put),
             Source::NetClass => netclass::parse(instance, text, put),

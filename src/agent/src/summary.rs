@@ -20,6 +20,7 @@ use wire::time::{Instant, Span, Stamp, UnixTime};
 use wire::window::{SPANS, Window, WindowWriter};
 
 use crate::dictionary::Dictionary;
+use crate::watch::Ended;
 
 const LEVEL_COUNT: usize = SPANS.len();
 
@@ -71,6 +72,8 @@ struct Level {
     opened: Option<Stamp>,
     run: Option<Seq>,
     run_window_count: u32,
+    /// Whether the last of those that have ended was not handed out yet.
+    is_fresh: bool,
 }
 
 /// A batch that is ready for the journal.
@@ -116,6 +119,21 @@ impl Summarizer {
     /// The list of series starts again: so do the slots. Everything that was open must have been taken.
     pub fn renew(&mut self) {
         *self = Summarizer::new();
+    }
+
+    /// Hands out the windows of five minutes and longer that have ended since the last time, before their batches are due.
+    pub fn take_ended(&mut self, mut each: impl FnMut(&Ended<'_>)) {
+        for part in self.parts.iter_mut() {
+            for level in &mut part.levels {
+                let (true, Stream::Series(resolution, class)) = (std::mem::take(&mut level.is_fresh), level.stream)
+                else {
+                    continue;
+                };
+                let (Some((began, _, windows)), Some(opened)) = (level.ended.last(), level.opened) else { continue };
+                let (began, covered) = (opened.at(*began), level.span);
+                each(&Ended { resolution, class, began, covered, windows });
+            }
+        }
     }
 
     /// The next batch that is due, if one is: its payload is appended to `out`. It is written and
@@ -179,6 +197,7 @@ impl Part {
             opened: None,
             run: None,
             run_window_count: 0,
+            is_fresh: false,
         };
         Part { class, kinds: Vec::new(), before: Vec::new(), levels: std::array::from_fn(level) }
     }
@@ -264,6 +283,7 @@ impl Level {
         }
         self.opened.get_or_insert(self.began);
         self.run_window_count = self.run_window_count.saturating_add(1);
+        self.is_fresh = true;
         self.tick_count = 0;
         self.windows.fill(Window::default());
     }

@@ -96,9 +96,11 @@ pub(crate) fn csv(events: &[(Stamp, Event)], now: Stamp) -> String {
 /// The event's word, for programs that look for one kind.
 fn kind(event: &Event) -> &'static str {
     match event {
+        Event::Anomaly { .. } => "anomaly",
         Event::BudgetUsed { .. } => "budget_used",
         Event::ClockStepped { .. } => "clock_stepped",
         Event::DataUsed { .. } => "data_used",
+        Event::HostAnomaly { .. } => "host_anomaly",
         Event::LinkChanged { .. } => "link_changed",
         Event::Lost { .. } => "lost",
         Event::Withheld { .. } => "withheld",
@@ -116,6 +118,9 @@ fn kind(event: &Event) -> &'static str {
         Event::StorageFailed { .. } => "storage_failed",
         Event::StorageRecovered => "storage_recovered",
         Event::TicksMissed { .. } => "ticks_missed",
+        Event::Trouble { trouble } => trouble.word(),
+        Event::TroubleOver { .. } => "trouble_over",
+        Event::Unsaid { .. } => "unsaid",
     }
 }
 

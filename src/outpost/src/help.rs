@@ -262,6 +262,9 @@ Settings, in outpost.conf, one `key = value` a line, all optional:
   class_critical, class_bulk
                      metrics that matter most and are sent first, and that matter least and are
                      sent last, as in node_load*, node_up
+  watch              metrics of which an anomaly is told when they do what they never did, as in
+                     node_load15, node_hwmon_temp_celsius (memory that is available, load15, room on
+                     file systems, connections, temperature)
   error_critical, error_normal, error_bulk
                      how far values of a class may be rounded to save bytes, as in 1% (off)
   flash_bytes_per_day  what the journal may write to its flash (45MiB)

@@ -4,6 +4,7 @@
 //!  files of /proc ── kept open ──┐
 //!  folders of /sys ─ attributes ─┼──> probe::Reading ──> the core
 //!  mounts ────────── statfs ─────┤
+//!  /dev/kmsg ─ new records ──────┤
 //!  /proc/<pid>/stat ─ walk ──────┘    only when asked: it has an interval of its own
 //! ```
 //!
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use agent::probe::processes::PROCESS_COUNT_MAX;
 use agent::probe::{Reading, Source, sysctl};
 use hal::linux::kept_file::{Handles, KeptFile, Shape};
+use hal::linux::kernel_log::KernelLog;
 use hal::linux::processes::Walk;
 use hal::linux::sysfs::Attributes;
 
@@ -83,6 +85,7 @@ pub struct Machine {
     sysctl: Attributes,
     devices: Devices,
     mounts: Mounts,
+    log: KernelLog,
     walk: Walk,
     reading_count: u16,
 }
@@ -101,6 +104,7 @@ impl Machine {
             sysctl: Attributes::of(&proc.join("sys"), &[], &sysctl::ATTRIBUTES, &handles),
             devices: Devices::new(root.join("sys"), &handles),
             mounts: Mounts::new(root, &handles),
+            log: KernelLog::new(root.join("dev/kmsg")),
             walk: Walk::new(&proc, PROCESS_COUNT_MAX),
             reading_count: 0,
             handles,
@@ -127,6 +131,10 @@ impl Machine {
         append(Source::Sysctl, "", reading, |out| self.sysctl.read_into(out));
         self.devices.read_into(reading);
         self.mounts.read_into(reading);
+        append(Source::KernelLog, "", reading, |out| {
+            self.log.read_into(out);
+            Ok(())
+        });
         if walk_processes {
             append(Source::Processes, "", reading, |out| self.walk.read_into(out));
         }

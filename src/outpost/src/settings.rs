@@ -7,6 +7,7 @@
 //! | `process_interval` | `60s` | from one walk through all processes to the next, or `off` |
 //! | `batch_age` | `60s to 10m` | how much of the newest a power cut may cost: one span, or as little as the flash's budget allows |
 //! | `class_critical`, `class_bulk` | a list that ships | metrics that matter most and are sent first, and that matter least and are sent last, as in `node_load*, node_up` |
+//! | `watch` | a list that ships | metrics of which an anomaly is told when they do what they never did, as in `node_load15, node_hwmon_temp_celsius` |
 //! | `error_critical`, `error_normal`, `error_bulk` | `off` | how far values of a class may be rounded to save bytes, as in `1%` |
 //! | `flash_bytes_per_day` | `45MiB` | what the journal may write to its flash |
 //! | `journal_bytes_max` | `512MiB` | how much room the journal may take |
@@ -55,7 +56,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// The port at which time servers listen (RFC 5905 section 7.2).
 const TIME_PORT: u16 = 123;
 
-const KEYS: [&str; 37] = [
+const KEYS: [&str; 38] = [
     "batch_age",
     "bearer",
     "budget_day",
@@ -93,6 +94,7 @@ const KEYS: [&str; 37] = [
     "proxy",
     "root",
     "time_server",
+    "watch",
 ];
 
 /// What a person may set.
@@ -105,7 +107,7 @@ pub(crate) struct Settings {
     /// From one walk through all processes to the next; `None` is never.
     pub(crate) process_interval: Option<Span>,
     /// Which series matter how much, and how far they may be rounded.
-    pub(crate) importance: Importance,
+    pub(crate) importance: Box<Importance>,
     /// What the journal may write in a day.
     pub(crate) flash_bytes_per_day: u64,
     /// How much room the journal may take.
@@ -145,7 +147,7 @@ impl Default for Settings {
             hub: None,
             interval: Span::seconds(10),
             process_interval: Some(Span::seconds(60)),
-            importance: Importance::default(),
+            importance: Box::default(),
             flash_bytes_per_day: 45 << 20,
             journal_bytes_max: JournalSettings::DEFAULT.bytes_max,
             journal_shares: JournalSettings::DEFAULT.shares,
@@ -248,6 +250,7 @@ impl Settings {
             }
             "class_bulk" => self.importance.bulk = patterns(value),
             "class_critical" => self.importance.critical = patterns(value),
+            "watch" => self.importance.watched = patterns(value),
             "context" => self.around = around(key, value)?,
             "error_critical" => self.importance.bits[Class::Critical as usize] = error_bits(key, value)?,
             "error_normal" => self.importance.bits[Class::Normal as usize] = error_bits(key, value)?,
@@ -468,6 +471,7 @@ mod tests {
             carrier = datagram
             class_bulk = node_netstat_*, node_x,
             class_critical =
+            watch = node_load15
             error_critical = off
             error_normal = 0.1%
             error_bulk = 1%
@@ -506,11 +510,12 @@ mod tests {
             hub: Some("hub.example.com:7070".parse().unwrap()),
             interval: Span::seconds(1),
             process_interval: None,
-            importance: Importance {
+            importance: Box::new(Importance {
                 critical: Vec::new(),
                 bulk: vec!["node_netstat_*".to_owned(), "node_x".to_owned()],
                 bits: [0, 11, 8],
-            },
+                watched: vec!["node_load15".to_owned()],
+            }),
             flash_bytes_per_day: 1 << 20,
             journal_bytes_max: 64 << 20,
             journal_shares: [5, 15, 80],

@@ -5,16 +5,18 @@
 use core::fmt;
 
 use heapless::{String, Vec};
+use query::series::scaled;
 use query::time::Civil;
-use query::unit::billed;
+use query::unit::{Shown, billed};
 use serde::{Deserialize, Serialize};
 
 use crate::class::CLASS_COUNT;
 use crate::id::JournalId;
-use crate::limits::{BEARER_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
+use crate::limits::{BEARER_BYTES_MAX, BLAMED_COUNT_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::ranges::SeqRange;
 use crate::spent::Spent;
 use crate::stream::{RESOLUTION_COUNT, Stream};
+use crate::trouble::{self, Subject, Trouble};
 
 /// A short text inside an event.
 pub type Text = String<TEXT_BYTES_MAX>;
@@ -147,12 +149,56 @@ pub enum Event {
         /// Why the one before was left, if another one was in use.
         reason: Option<Word>,
     },
+    /// A series does something that it never did.
+    Anomaly {
+        /// The series, `node_load15` or `node_thermal_zone_temp{zone="0"}`.
+        series: Text,
+        /// Whether the numbers are of its growth in a second.
+        is_rate: bool,
+        /// How much of a record it is, in thousandths: see `detect::series`.
+        score_1000: u16,
+        /// What was observed, the mean of a window; it and the expected ones in `10^scale` of the metric's unit.
+        observed: i64,
+        /// Between which values it was expected, by the time of day and all that was seen before.
+        expected: (i64, i64),
+        /// The exponent of ten.
+        scale: i8,
+    },
+    /// The machine as a whole is not itself: small deviations of many metrics at once.
+    HostAnomaly {
+        /// As if so many metrics were off the scale, in tenths: see `detect::host`.
+        score_10: u16,
+        /// The metrics that carry it, the heaviest first.
+        blamed: Vec<Subject, BLAMED_COUNT_MAX>,
+    },
+    /// A trouble that is known by name begins.
+    Trouble {
+        /// Which one.
+        trouble: Trouble,
+    },
+    /// It is over.
+    TroubleOver {
+        /// Which one, as it was when it began.
+        trouble: Trouble,
+    },
+    /// Anomalies and troubles came faster than they are said one by one.
+    Unsaid {
+        /// How many were not said.
+        count: u32,
+    },
 }
 
 impl Event {
     /// Whether the ticks around it are worth their bytes where ticks are not sent: they show what the machine was busy with.
     pub fn wants_context(&self) -> bool {
-        matches!(self, Event::StorageFailed { .. } | Event::TicksMissed { .. })
+        matches!(
+            self,
+            Event::StorageFailed { .. }
+                | Event::TicksMissed { .. }
+                | Event::Anomaly { .. }
+                | Event::HostAnomaly { .. }
+                | Event::Trouble { .. }
+        )
     }
 
     /// The batches of which it says that they will never come, and whether the hub has what they say elsewhere.
@@ -252,6 +298,28 @@ impl fmt::Display for Event {
             Event::LinkChanged { bearer, tier, reason: None } => write!(f, "the link over {bearer} is {tier}"),
             Event::LinkChanged { bearer, tier, reason: Some(reason) } => {
                 write!(f, "the link goes over {bearer}, which is {tier}; the one before {reason}")
+            }
+            Event::Anomaly { series, is_rate, observed, expected: (low, high), scale, .. } => {
+                let name = series.split('{').next().unwrap_or_default();
+                let shown = |value: &i64| Shown::of(name, *is_rate).format(scaled(*value, *scale));
+                write!(
+                    f,
+                    "{series} is {}, and never was like that: {} to {} is usual",
+                    shown(observed),
+                    shown(low),
+                    shown(high)
+                )
+            }
+            Event::HostAnomaly { blamed, .. } => {
+                f.write_str("the machine is not itself")?;
+                let mut blamed = blamed.iter();
+                blamed.next().map_or(Ok(()), |first| write!(f, ", most of all {first}"))?;
+                blamed.try_for_each(|next| write!(f, ", {next}"))
+            }
+            Event::Trouble { trouble } => trouble.fmt(f),
+            Event::TroubleOver { trouble } => trouble::over(trouble, f),
+            Event::Unsaid { count } => {
+                write!(f, "{count} more anomalies and troubles came too fast to be said one by one")
             }
             Event::BudgetUsed { bearer, per_cent: 100 } => {
                 write!(f, "the budget of bearer {bearer} is used up: only events are sent, from what is kept for them")

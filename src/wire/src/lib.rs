@@ -9,7 +9,7 @@
 //! | [`time`], [`id`] | instants and stamps; newtypes of numbers |
 //! | [`class`], [`stream`] | how much a series matters; lanes, shelves and streams |
 //! | [`metric`], [`series`] | the catalogue of host metrics; a metric with its labels |
-//! | [`event`] | what happened, as a value |
+//! | [`event`], [`trouble`] | what happened, as a value; what goes wrong again and again, by name |
 //! | [`spent`] | what bytes on a link were for |
 //! | [`ranges`] | a bounded set of sequence numbers |
 //! | [`record`], [`batch`], [`window`] | one batch: its header and checksum; what its payload holds |
@@ -34,5 +34,6 @@ pub mod series;
 pub mod spent;
 pub mod stream;
 pub mod time;
+pub mod trouble;
 pub mod version;
 pub mod window;

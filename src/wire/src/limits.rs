@@ -69,6 +69,15 @@ pub const VERSION_BYTES_MAX: usize = 64;
 /// Bytes of a free text inside an event or a close.
 pub const TEXT_BYTES_MAX: usize = 200;
 
+/// Bytes of the name of what has a trouble. Mount points of gateways are short; a longer one is cut.
+pub const SUBJECT_BYTES_MAX: usize = 64;
+
+/// Series of a gateway that a detector looks at: 308 bytes each.
+pub const WATCHED_COUNT_MAX: usize = 32;
+
+/// Metrics that are named when a machine as a whole is not itself.
+pub const BLAMED_COUNT_MAX: usize = 5;
+
 // A batch that was closed at its target, with one more tick at its longest, is still a record.
 const _: () = assert!(BATCH_BYTES_TARGET + codec::run::tick_bytes_max(SERIES_COUNT_MAX) + 512 <= RECORD_BYTES_MAX);
 const _: () = assert!(SERIES_COUNT_MAX <= u16::MAX as usize);

@@ -11,10 +11,10 @@ use wire::metric::Metric;
 use wire::stream::{Resolution, Stream};
 use wire::time::{Instant, Span, Stamp};
 
-use super::{Agent, CONTEXT_SLOT, Output, Storage, TIERS_SLOT, offset_ms};
+use super::{Agent, BOOTS_SLOT, CONTEXT_SLOT, Output, Storage, TIERS_SLOT, offset_ms};
 use crate::context::Cut;
 use crate::extract;
-use crate::probe::{self, Reading};
+use crate::probe::Reading;
 use crate::sampler::Batch;
 use crate::shortfall::Shortfall;
 use crate::summary::Sealed;
@@ -83,6 +83,7 @@ impl Agent {
             self.tick_count += 1;
             let (dictionary, values) = self.sampler.latest();
             self.summarizer.tick(self.ticked, dictionary, values);
+            self.watch_windows(now);
             self.close_batch_if_due(now);
             self.close_windows(now);
         }
@@ -91,10 +92,10 @@ impl Agent {
 
     /// Takes every value of a reading. Returns how many processes it has no room for.
     fn take(&mut self, now: Stamp, reading: &Reading) -> u32 {
-        let (sampler, carry) = (&mut self.sampler, &mut *self.carry);
+        let (sampler, carry, watch) = (&mut self.sampler, &mut *self.carry, &mut self.watch);
         let mut skipped_count = 0;
         sampler.begin();
-        probe::parse(reading, carry, &mut |metric, labels, value| {
+        watch.look(now.uptime, reading, carry, &mut |metric, labels, value| {
             if metric == Metric::ProcessesSkipped {
                 skipped_count = u32::try_from(value).unwrap_or(u32::MAX);
             }
@@ -102,6 +103,12 @@ impl Agent {
         });
         self.meter.put(now.uptime, &mut |metric, labels, value| sampler.put(metric, labels, value));
         skipped_count
+    }
+
+    /// Lets the detectors see the windows that have just ended.
+    fn watch_windows(&mut self, now: Stamp) {
+        let (watch, dictionary) = (&mut self.watch, self.sampler.dictionary());
+        self.summarizer.take_ended(|ended| watch.take(now.uptime, dictionary, ended));
     }
 
     /// Says what is there and in no tick, once for as long as it lasts.
@@ -143,10 +150,12 @@ impl Agent {
         self.close_all_windows(now);
         self.summarizer.renew();
         self.sampler.renew();
+        self.watch.renew();
     }
 
     pub(super) fn close_all_windows(&mut self, now: Stamp) {
         self.summarizer.end_all();
+        self.watch_windows(now);
         self.close_windows(now);
     }
 
@@ -224,6 +233,8 @@ impl Agent {
             self.journal.set_slot(TIERS_SLOT, &self.way.memory().encode());
         }
         self.journal.set_slot(CONTEXT_SLOT, &self.context.encode());
+        self.boots.lasts(now.uptime);
+        self.journal.set_slot(BOOTS_SLOT, &self.boots.encode());
         match self.journal.commit(now) {
             Ok(()) => {
                 self.is_urgent = false;

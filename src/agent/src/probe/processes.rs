@@ -15,6 +15,7 @@
 
 use heapless::Vec;
 use wire::metric::Metric;
+use wire::time::{Instant, Span};
 
 use crate::probe::put::Put;
 use crate::probe::text::{fields, lines, signed, unsigned};
@@ -34,6 +35,12 @@ const NAME_BYTES_MAX: usize = 32;
 
 /// `PF_KTHREAD` of `include/linux/sched.h`.
 const KERNEL_THREAD: i64 = 0x0020_0000;
+
+/// The process that services are children of.
+const INIT: i64 = 1;
+
+/// How the kernel counts since boot in `/proc/<pid>/stat`: USER_HZ is 100 on every architecture that we build for.
+const JIFFY: Span = Span(10);
 
 /// States put even when no process is in them, so that a dashboard shows zero and not a gap (`proc_pid_stat(5)`).
 const STATES: [&[u8]; 6] = [b"D", b"I", b"R", b"S", b"T", b"Z"];
@@ -61,7 +68,7 @@ struct Seen {
     is_alive: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Group {
     name: Vec<u8, NAME_BYTES_MAX>,
     /// The walk that met it last; the numbers below but the first are of that walk.
@@ -71,6 +78,17 @@ struct Group {
     used_jiffies: i64,
     rss_pages: i64,
     process_count: i64,
+    /// When a child of init of this name started that this walk was the first to meet.
+    started_jiffies: Option<u32>,
+}
+
+/// A service's process that the last walk was the first to meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started<'a> {
+    /// The name of its group.
+    pub name: &'a [u8],
+    /// When it was started, modulo 497 days.
+    pub at: Instant,
 }
 
 /// One line of the text.
@@ -78,6 +96,7 @@ struct Process<'a> {
     pid: u32,
     name: &'a [u8],
     state: &'a [u8],
+    parent: i64,
     cpu_jiffies: u32,
     threads: i64,
     start_jiffies: u32,
@@ -101,6 +120,14 @@ impl Processes {
         self.put_groups(page_bytes, put);
     }
 
+    /// The services' processes that are new since the walk before: one of each name, and each once.
+    pub fn take_started(&mut self) -> impl Iterator<Item = Started<'_>> {
+        self.groups.iter_mut().filter_map(|group| {
+            let at = Instant(u64::from(group.started_jiffies.take()?) * JIFFY.0);
+            Some(Started { name: &group.name, at })
+        })
+    }
+
     /// Keeps of the last walk's processes those that are in this one, so that the new ones have room.
     fn forget_the_dead(&mut self, text: &[u8]) {
         for process in processes(text).take(PROCESS_COUNT_MAX) {
@@ -116,7 +143,8 @@ impl Processes {
         let known_count = self.seen.len();
         let mut ungrouped_count = 0;
         for process in processes(text).take(PROCESS_COUNT_MAX) {
-            let used_jiffies = match find(&self.seen[..known_count], &process) {
+            let known = find(&self.seen[..known_count], &process);
+            let used_jiffies = match known {
                 Some(index) => {
                     let before = core::mem::replace(&mut self.seen[index].cpu_jiffies, process.cpu_jiffies);
                     process.cpu_jiffies.wrapping_sub(before)
@@ -130,8 +158,14 @@ impl Processes {
             };
             // A step back, which the kernel avoids, is not half of 2^32 jiffies.
             let used_jiffies = if used_jiffies > u32::MAX / 2 { 0 } else { i64::from(used_jiffies) };
+            let is_started = known.is_none() && known_count > 0 && process.parent == INIT;
             match self.group(process.name) {
-                Some(group) => group.add(&process, used_jiffies),
+                Some(group) => {
+                    group.add(&process, used_jiffies);
+                    if is_started {
+                        group.started_jiffies = Some(process.start_jiffies);
+                    }
+                }
                 None => ungrouped_count += 1,
             }
         }
@@ -151,21 +185,15 @@ impl Processes {
                     self.groups.remove(idlest);
                 }
                 let name = Vec::from_slice(name).expect("the name was cut to its bound");
-                let group = Group { name, walk, cpu_jiffies: 0, used_jiffies: 0, rss_pages: 0, process_count: 0 };
+                let group = Group { name, walk, ..Group::default() };
                 self.groups.push(group).expect("room was made above");
                 self.groups.len() - 1
             }
         };
         let group = &mut self.groups[index];
         if group.walk != walk {
-            *group = Group {
-                name: core::mem::take(&mut group.name),
-                walk,
-                cpu_jiffies: group.cpu_jiffies,
-                used_jiffies: 0,
-                rss_pages: 0,
-                process_count: 0,
-            };
+            let (name, cpu_jiffies) = (core::mem::take(&mut group.name), group.cpu_jiffies);
+            *group = Group { name, walk, cpu_jiffies, ..Group::default() };
         }
         Some(group)
     }
@@ -254,7 +282,8 @@ fn process(line: &[u8]) -> Option<Process<'_>> {
     let close = line.iter().rposition(|byte| *byte == b')').filter(|close| *close > open)?;
     let mut after = fields(&line[close + 1..]);
     let state = after.next()?;
-    let flags = after.nth(5).and_then(unsigned)?;
+    let parent = after.next().and_then(signed)?;
+    let flags = after.nth(4).and_then(unsigned)?;
     let (user, system) = (after.nth(4).and_then(unsigned)?, after.next().and_then(unsigned)?);
     let threads = after.nth(4).and_then(unsigned)?;
     let start = after.nth(1).and_then(unsigned)?;
@@ -263,6 +292,7 @@ fn process(line: &[u8]) -> Option<Process<'_>> {
         pid: u32::try_from(unsigned(line[..open].trim_ascii())?).ok()?,
         name: group_name(&line[open + 1..close], flags),
         state,
+        parent,
         cpu_jiffies: user.wrapping_add(system) as u32,
         threads,
         start_jiffies: start as u32,
@@ -332,6 +362,22 @@ mod tests {
         assert_eq!(cpu(&values, "job"), Some(503));
         let values = walk(&mut processes, &[line(10, "job", 5, 900, 1)]);
         assert_eq!(cpu(&values, "job"), Some(505));
+    }
+
+    #[test]
+    fn a_service_that_was_started_between_two_walks_is_told_once() {
+        let mut processes = Processes::new();
+        let started = |processes: &mut Processes, lines: &[String]| -> std::vec::Vec<(String, u64)> {
+            walk(processes, lines);
+            let told = |started: Started<'_>| (String::from_utf8(started.name.to_vec()).unwrap(), started.at.0);
+            processes.take_started().map(told).collect()
+        };
+        let child = |pid: u32, start: i64| line(pid, "job", 0, start, 1).replace(" S 1 ", " S 77 ");
+        assert_eq!(started(&mut processes, &[line(10, "sshd", 1, 100, 1)]), []);
+        let lines = [line(10, "sshd", 1, 100, 1), line(11, "web", 1, 900, 1), child(12, 950)];
+        assert_eq!(started(&mut processes, &lines), [("web".to_owned(), 9_000)]);
+        assert_eq!(processes.take_started().count(), 0);
+        assert_eq!(started(&mut processes, &lines), []);
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub enum Source {
     Filesystems,
     /// `/sys/class/hwmon/<instance>` as attributes: see [`hwmon`](crate::probe::hwmon).
     Hwmon,
+    /// New records of `/dev/kmsg`, which hold no values: see [`trouble`](crate::watch::trouble).
+    KernelLog,
     /// `/proc/loadavg`.
     Loadavg,
     /// `/proc/meminfo`.

@@ -1,0 +1,124 @@
+//! File systems that fill up, and those that take no writes any more.
+
+use wire::metric::Metric;
+use wire::time::{Instant, Span};
+use wire::trouble::Trouble;
+
+use super::{Say, Table};
+use crate::watch::lasting::{Lasting, Patience};
+use crate::watch::trend::{Trend, is_steady};
+
+/// A way to see one coming: so many points of a trend, so little time left, and so many percent.
+struct Outlook {
+    points_min: usize,
+    left_max: Span,
+    percent_max: f32,
+}
+
+/// What fills up within hours, and what within a day. Copies of large files fill up as well, but not what has more room.
+const OUTLOOKS: [(Span, Outlook); 2] = [
+    (Span::minutes(2), Outlook { points_min: 12, left_max: Span::minutes(120), percent_max: 30.0 }),
+    (Span::minutes(30), Outlook { points_min: 12, left_max: Span::minutes(24 * 60), percent_max: 40.0 }),
+];
+
+/// A file system that is emptied and filled, as by a queue, is said once.
+const FILLING: Patience = Patience { hold: Span(0), rest: Span::minutes(120) };
+
+/// What is full no longer fills up, and is no better for it.
+const FULL_PERCENT: f32 = 2.0;
+
+const READ_ONLY: Patience = Patience { hold: Span(0), rest: Span(0) };
+
+/// What is known of file systems.
+#[derive(Debug, Default)]
+pub(super) struct Disks(Table<Disk>);
+
+#[derive(Debug)]
+struct Disk {
+    size: f32,
+    avail: Option<f32>,
+    trends: [Trend; OUTLOOKS.len()],
+    filling: Lasting,
+    /// How long it will take, when it was last looked at.
+    left: Option<Span>,
+    took_writes: bool,
+    is_read_only: bool,
+    read_only: Lasting,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Disk {
+            size: 0.0,
+            avail: None,
+            trends: OUTLOOKS.map(|(step, _)| Trend::every(step)),
+            filling: Lasting::default(),
+            left: None,
+            took_writes: false,
+            is_read_only: false,
+            read_only: Lasting::default(),
+        }
+    }
+}
+
+impl Disks {
+    pub(super) fn put(&mut self, metric: Metric, mountpoint: &[u8], value: i64) {
+        let Some(disk) = self.0.entry(mountpoint) else { return };
+        match metric {
+            Metric::FilesystemAvail => disk.avail = Some(value as f32),
+            Metric::FilesystemSize => disk.size = value as f32,
+            _ => {
+                disk.is_read_only = value != 0;
+                disk.took_writes |= value == 0;
+            }
+        }
+    }
+
+    pub(super) fn end_tick(&mut self, now: Instant, say: &mut Say<'_>) {
+        for (mountpoint, disk) in self.0.iter_mut() {
+            if let Some(avail) = disk.avail.take()
+                && disk.is_looked_at(now, avail)
+            {
+                disk.left = disk.time_left(avail);
+            }
+            if let Some(change) = disk.filling.update(now, disk.left.is_some(), FILLING) {
+                say(
+                    Trouble::DiskFilling { mountpoint: mountpoint.clone(), left: disk.left.unwrap_or_default() },
+                    change,
+                );
+            }
+            // What never took any is meant to be like that.
+            let has_lost = disk.took_writes && disk.is_read_only;
+            if let Some(change) = disk.read_only.update(now, has_lost, READ_ONLY) {
+                say(Trouble::ReadOnly { mountpoint: mountpoint.clone() }, change);
+            }
+        }
+    }
+}
+
+impl Disk {
+    fn is_looked_at(&mut self, now: Instant, avail: f32) -> bool {
+        // Not `any`: each of them takes the value.
+        self.trends.iter_mut().fold(false, |is_due, trend| trend.add(now, avail) | is_due)
+    }
+
+    /// How long until it is full, if that is soon.
+    fn time_left(&self, avail: f32) -> Option<Span> {
+        if self.filling.is_said() && avail * 100.0 < self.size * FULL_PERCENT {
+            return Some(Span(0));
+        }
+        let soon = self.trends.iter().zip(&OUTLOOKS).filter_map(|(trend, (_, outlook))| {
+            let (slope, points) = (trend.slope(), trend.points());
+            // The latest ones must fall, not some before: a copy ends.
+            let latest = &points[points.len().saturating_sub(outlook.points_min)..];
+            let minutes = avail / -slope;
+            let is_soon = slope < 0.0
+                && latest.len() == outlook.points_min
+                && is_steady(latest, |step| step < 0.0)
+                && minutes * 60_000.0 < outlook.left_max.0 as f32
+                && avail * 100.0 < self.size * outlook.percent_max;
+            is_soon.then_some(Span::minutes(minutes as u64))
+        });
+        soon.min()
+    }
+}

@@ -1,0 +1,86 @@
+//! What the kernel's log and its counters say of cards that fail and of memory that ran out.
+//!
+//! ```text
+//!  3,812,98765432,-;mmcblk0: error -110 transferring data, sector 2048, nr 8
+//!  priority and facility, number, microseconds since boot, flags; the message
+//! ```
+//!
+//! Source: `Documentation/ABI/testing/dev-kmsg`; messages of `drivers/mmc`, `block/blk-core.c`, `fs/ext4/super.c` and `mm/oom_kill.c`.
+
+use wire::event::{Text, text};
+use wire::time::{Instant, Span};
+use wire::trouble::{Subject, Trouble, subject};
+
+use super::Say;
+use crate::watch::lasting::{Change, Lasting, Patience};
+
+/// Less important messages, from `notice` on, are no errors (`include/linux/kern_levels.h`).
+const WARNING: u32 = 4;
+
+/// Both words of one pair say that a card or disk has failed.
+const ERRORS: [(&str, &str); 6] = [
+    ("mmc", "error"),
+    ("mmc", "timeout"),
+    ("mmc", "CRC"),
+    ("I/O error", "dev "),
+    ("EXT4-fs error", ""),
+    ("JBD2", "I/O error"),
+];
+
+const CARD: Patience = Patience { hold: Span(0), rest: Span::minutes(60) };
+
+/// What the kernel said since it was last asked.
+#[derive(Debug, Default)]
+pub(super) struct Kernel {
+    error_count: u32,
+    error_line: Text,
+    card: Lasting,
+    killed: Option<i64>,
+    killed_count: u32,
+    victim: Option<Subject>,
+}
+
+impl Kernel {
+    /// Takes records of `/dev/kmsg`.
+    pub(super) fn read(&mut self, records: &[u8]) {
+        for record in records.split(|byte| *byte == b'\n') {
+            let Some((message, level)) = message(record) else { continue };
+            if let Some((_, victim)) = message.split_once("Killed process ") {
+                let name =
+                    victim.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(name, _)| name);
+                self.victim = Some(subject(name.as_bytes()));
+            }
+            let is_error = |(one, other): &(&str, &str)| message.contains(one) && message.contains(other);
+            if level <= WARNING && ERRORS.iter().any(is_error) {
+                if self.error_count == 0 {
+                    self.error_line = text(message);
+                }
+                self.error_count = self.error_count.saturating_add(1);
+            }
+        }
+    }
+
+    /// Takes how many processes the kernel has killed for want of memory.
+    pub(super) fn put_killed(&mut self, count: i64) {
+        let before = self.killed.replace(count).unwrap_or(count);
+        self.killed_count = u32::try_from(count - before.min(count)).unwrap_or(u32::MAX);
+    }
+
+    pub(super) fn end_tick(&mut self, now: Instant, say: &mut Say<'_>) {
+        let count = std::mem::take(&mut self.error_count);
+        if let Some(change) = self.card.update(now, count > 0, CARD) {
+            say(Trouble::CardErrors { count, line: self.error_line.clone() }, change);
+        }
+        let count = std::mem::take(&mut self.killed_count);
+        if count > 0 {
+            say(Trouble::OutOfMemory { count, victim: self.victim.take() }, Change::Begins);
+        }
+    }
+}
+
+/// The message of a record, and its level. Lines that go on with a record before have none.
+fn message(record: &[u8]) -> Option<(&str, u32)> {
+    let (head, message) = str::from_utf8(record).ok()?.split_once(';')?;
+    let priority: u32 = head.split(',').next()?.parse().ok()?;
+    Some((message, priority & 7))
+}
