@@ -23,6 +23,7 @@
 use alloc::vec::Vec;
 
 use crate::envelope::Envelope;
+use crate::habit::Habits;
 use crate::mean::Mean;
 use crate::measured;
 use crate::season::Season;
@@ -66,6 +67,7 @@ const LEAST_BLAME: f32 = 0.01;
 pub struct HostScore {
     metrics: Vec<Metric>,
     quiet_count: u16,
+    habits: Habits,
 }
 
 /// What is known of one of its metrics.
@@ -100,14 +102,14 @@ struct Past {
 pub struct HostVerdict {
     /// As if so many metrics were off the scale.
     pub score: f32,
-    /// Whether it reaches the threshold, and has not done so lately.
+    /// Whether it reaches the threshold, and has not done so lately, nor does so each day or week.
     pub is_alarm: bool,
 }
 
 impl HostScore {
     /// Nothing known of so many metrics.
     pub fn new(metric_count: usize) -> HostScore {
-        HostScore { metrics: alloc::vec![Metric::default(); metric_count], quiet_count: 0 }
+        HostScore { metrics: alloc::vec![Metric::default(); metric_count], quiet_count: 0, habits: Habits::default() }
     }
 
     /// Judges a step by all before it, and learns it. `values` are those of each metric; further ones than were known are
@@ -125,7 +127,11 @@ impl HostScore {
             }
         }
         let score = self.metrics.iter().map(|metric| metric.share).sum();
-        let is_alarm = score >= THRESHOLD && self.quiet_count == 0;
+        let is_high = score >= THRESHOLD;
+        let is_alarm = is_high && self.quiet_count == 0 && !self.habits.is_usual(at_s, score);
+        if is_high {
+            self.habits.learn(at_s, score);
+        }
         self.quiet_count = if is_alarm { QUIET } else { self.quiet_count.saturating_sub(1) };
         HostVerdict { score, is_alarm }
     }
@@ -259,6 +265,17 @@ mod tests {
         values[METRICS] = Some(-1e9);
         assert!(host.update((7 * DAY + 1) * STEP_S, &values).score < 1.0);
         assert!(host.blamed().iter().all(|index| *index < METRICS));
+    }
+
+    #[test]
+    fn a_job_of_each_night_is_noticed_once() {
+        let mut host = HostScore::new(METRICS);
+        let job = |step, metric| {
+            let is_job = (24..32).contains(&(step % DAY)) && metric % 2 == 1;
+            usual(step, metric) + if is_job { 60.0 } else { 0.0 }
+        };
+        let alarms: Vec<i64> = (0..30 * DAY).filter(|step| seen(&mut host, *step, job).is_alarm).collect();
+        assert!(matches!(alarms[..], [] | [_]), "{alarms:?}");
     }
 
     #[test]

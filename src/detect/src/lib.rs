@@ -27,6 +27,7 @@
 //! |---|---|
 //! | [`series`] | one series: records of a seasonal residual, and of rarity |
 //! | [`host`] | a host: squared seasonal deviations of all metrics |
+//! | [`habit`] | what comes again each day or week |
 //! | [`season`] | what the time of day leads to expect |
 //! | [`envelope`] | between which values something has been, slowly forgotten |
 //! | [`rarity`] | how seldom a value was near this one |
@@ -39,6 +40,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod envelope;
+pub mod habit;
 pub mod host;
 pub mod mean;
 pub mod rarity;

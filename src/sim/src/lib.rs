@@ -9,6 +9,7 @@
 //! | [`disk`] | a folder that loses power, tears and garbles blocks, fills up and fails |
 //! | [`net`] | connections that delay, trickle, split, break and hang |
 //! | [`load`] | known signals as the text of `/proc` |
+//! | [`machine`], [`watch`] | a machine with the rhythms of days and what can befall it; what the agent notices of it |
 //! | [`gateway`], [`host`] | the two machines |
 //! | [`agenda`] | what happens when |
 //! | [`fault`] | what can happen, and which of it happens in a run |
@@ -38,6 +39,7 @@ pub mod host;
 pub mod lives;
 pub mod load;
 pub mod losses;
+pub mod machine;
 pub mod net;
 pub mod power;
 pub mod rescue;
@@ -45,4 +47,5 @@ pub mod rest;
 pub mod rng;
 pub mod samples;
 pub mod scenario;
+pub mod watch;
 pub mod world;

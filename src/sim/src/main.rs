@@ -21,7 +21,7 @@ use sim::scenario;
 const HELP: &str = "\
 Runs simulated worlds of random faults and checks that nothing is lost, doubled or changed.
 
-usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill|samples|uplink] [--seeds N] [--first K] [--kinds A,B] [--full]
+usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill|samples|uplink|watch] [--seeds N] [--first K] [--kinds A,B] [--full]
                  [--days N] [--interval SECONDS] [--out PATH] [--only A,B]
                  [--years N]
 
@@ -34,12 +34,13 @@ usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill|samples|uplink]
   fill     a journal of 200 MB in a folder that is made, as a kill leaves it
   uplink   what a bad link costs and carries with that load, each figure beside its bar
   samples  days of that load as node_exporter would export them: comma-separated, kinds and names first
+  watch    what the agent says of machines with the rhythms of days, in normal weeks and when something befalls them
   fit      estimates such a load from a trace on standard input (comma-separated: timestamp_ms, then integers)
 
   --seeds N   how many worlds (default 100)
   --first K   the first seed (default 0)
   --kinds A,B only worlds of these kinds of faults, such as PowerCut,HubRestored
-  --days N    how many days: of block and samples 1 when nobody says, of journal 90
+  --days N    how many days: of block and samples 1 when nobody says, of journal 90, of watch 30
   --interval SECONDS from one tick of samples to the next (default 10)
   --only A,B  of uplink these experiments alone, such as idle,week
   --years N   of uplink so many years of a gateway (default 4)
@@ -93,7 +94,8 @@ fn arguments() -> Result<Arguments, String> {
                 arguments.only = list.split(',').map(str::to_owned).collect();
             }
             "--years" => arguments.years = number("--years")?,
-            "worlds" | "power" | "rest" | "month" | "block" | "fit" | "journal" | "fill" | "samples" | "uplink" => {
+            "worlds" | "power" | "rest" | "month" | "block" | "fit" | "journal" | "fill" | "samples" | "uplink"
+            | "watch" => {
                 arguments.what = word;
             }
             "--help" | "-h" => {
@@ -146,6 +148,7 @@ fn main() -> ExitCode {
         "month" => month(arguments.is_full),
         "samples" => print(samples(&arguments)),
         "uplink" => uplink(&arguments),
+        "watch" => watch(&arguments),
         "power" => every_seed(&arguments, " power", |seed| {
             let cut = Cut::ALL[(seed % Cut::ALL.len() as u64) as usize];
             sim::power::history(seed, cut, 20, 700)
@@ -226,6 +229,38 @@ fn uplink(arguments: &Arguments) -> bool {
     let options = Options { seed, only, years, progress: &progress };
     let done = sim::bench::uplink(&Fit::host(), &options, |figure| println!("{figure}"));
     done.map_err(|error| eprintln!("sim: {error}")).is_ok()
+}
+
+/// A line for each machine that nothing befalls, then one for each trouble.
+fn watch(arguments: &Arguments) -> bool {
+    let Arguments { first, seeds, interval_s, .. } = *arguments;
+    let days = arguments.days.unwrap_or(30);
+    let run = || -> Result<bool, String> {
+        let mut is_good = true;
+        for seed in first..first + seeds {
+            let noticed = sim::watch::normal(seed, days, interval_s)?;
+            let said: Vec<String> =
+                noticed.iter().map(|(at_s, event)| format!("{:?}", format!("{} h: {event}", at_s / 3600))).collect();
+            println!(
+                "{{\"machine\":{seed},\"days\":{days},\"said\":{},\"texts\":[{}]}}",
+                noticed.len(),
+                said.join(",")
+            );
+            for found in sim::watch::troubles(seed, interval_s)? {
+                let delay = found.delay_s.map_or("null".to_owned(), |delay_s| delay_s.to_string());
+                let (trouble, stated_s, said) = (found.trouble, found.stated_s, found.said.len());
+                println!(
+                    "{{\"machine\":{seed},\"trouble\":\"{trouble:?}\",\"delay_s\":{delay},\"stated_s\":{stated_s},\"said\":{said}}}"
+                );
+                is_good &= found.delay_s.is_some_and(|delay_s| delay_s <= stated_s);
+            }
+        }
+        Ok(is_good)
+    };
+    run().unwrap_or_else(|error| {
+        eprintln!("sim: {error}");
+        false
+    })
 }
 
 fn month(is_full: bool) -> bool {

@@ -87,9 +87,7 @@ impl Leaks {
 }
 
 fn is_leak(points: &[f32], total: f32) -> bool {
-    if points.len() < POINTS_MIN {
-        return false;
-    }
+    let Some(points) = points.len().checked_sub(POINTS_MIN).map(|begin| &points[begin..]) else { return false };
     let grown = points[points.len() - 1] - points[0];
     let (early, late) = points.split_at(points.len() / 2);
     grown > points[0] * OWN_SHARE

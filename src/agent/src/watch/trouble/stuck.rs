@@ -11,7 +11,7 @@ use crate::watch::lasting::{Lasting, Patience};
 const LOAD_100: i64 = 150;
 
 /// Of a hundred parts of the processors' time, what may be used.
-const BUSY_MAX: i64 = 25;
+const BUSY_MAX: i64 = 50;
 
 const STUCK: Patience = Patience { hold: Span::minutes(3), rest: Span::minutes(5) };
 
