@@ -33,6 +33,7 @@ pub type Noticed = Vec<(u64, Event)>;
 /// An agent without a hub that watches a machine, a tick every so often.
 struct Watched {
     agent: Box<Agent>,
+    folder: Arc<Memory>,
     machine: Machine,
     reading: Option<Box<Reading>>,
     interval_s: u64,
@@ -42,7 +43,26 @@ struct Watched {
 
 impl Watched {
     fn new(seed: u64, interval_s: u64) -> Result<Watched, String> {
-        let settings = Settings {
+        let folder = Arc::new(Memory::default());
+        Ok(Watched {
+            agent: open(&folder, seed, 0)?,
+            folder,
+            machine: Machine::new(seed),
+            reading: Some(Box::new(Reading::new(4096))),
+            interval_s,
+            now_s: 0,
+            noticed: Vec::new(),
+        })
+    }
+
+    /// The process ends without a word, and another one starts.
+    fn restart(&mut self, seed: u64) -> Result<(), String> {
+        self.agent = open(&self.folder, seed, self.now_s)?;
+        Ok(())
+    }
+
+    fn settings() -> Settings {
+        Settings {
             device: DeviceId(0),
             version: "0.1.0-sim".into(),
             hostname: "gw".into(),
@@ -58,17 +78,7 @@ impl Watched {
             importance: Default::default(),
             around: Default::default(),
             wear_budget_bytes: u64::MAX,
-        };
-        let folder = Arc::new(Memory::default());
-        let agent = Agent::open(folder, settings, seed, stamp(0)).map_err(|error| error.to_string())?;
-        Ok(Watched {
-            agent: Box::new(agent),
-            machine: Machine::new(seed),
-            reading: Some(Box::new(Reading::new(4096))),
-            interval_s,
-            now_s: 0,
-            noticed: Vec::new(),
-        })
+        }
     }
 
     /// Lets the machine live until `end_s`.
@@ -111,6 +121,11 @@ impl Watched {
             }
         }
     }
+}
+
+fn open(folder: &Arc<Memory>, seed: u64, now_s: u64) -> Result<Box<Agent>, String> {
+    let opened = Agent::open(Arc::<Memory>::clone(folder), Watched::settings(), seed, stamp(now_s));
+    opened.map(Box::new).map_err(|error| error.to_string())
 }
 
 fn stamp(now_s: u64) -> Stamp {
@@ -213,6 +228,23 @@ mod tests {
     fn each_trouble_is_noticed_in_its_time() {
         for found in troubles(1, 60).unwrap() {
             assert!(found.delay_s.is_some_and(|delay_s| delay_s <= found.stated_s), "{found:#?}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_starts_anew_knows_what_the_one_before_knew() {
+        for trouble in [Trouble::FanStops, Trouble::Miner] {
+            let mut watched = Watched::new(2, 60).unwrap();
+            // By day much else goes on.
+            watched.live(WARM_DAYS * DAY_S + 20 * HOUR_S);
+            watched.restart(3).unwrap();
+            watched.live(watched.now_s + HOUR_S);
+            let (begin_s, before) = (watched.now_s, watched.noticed.len());
+            watched.machine.befall(Some(trouble));
+            watched.live(begin_s + stated_s(trouble) + HOUR_S);
+            let said = &watched.noticed[before..];
+            let first = said.iter().find(|(_, event)| names(event, trouble));
+            assert!(first.is_some_and(|(at_s, _)| at_s - begin_s <= stated_s(trouble)), "{said:#?}");
         }
     }
 

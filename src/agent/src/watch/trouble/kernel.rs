@@ -63,7 +63,7 @@ impl Kernel {
     /// Takes how many processes the kernel has killed for want of memory.
     pub(super) fn put_killed(&mut self, count: i64) {
         let before = self.killed.replace(count).unwrap_or(count);
-        self.killed_count = u32::try_from(count - before.min(count)).unwrap_or(u32::MAX);
+        self.killed_count = u32::try_from(count.saturating_sub(before).max(0)).unwrap_or(u32::MAX);
     }
 
     pub(super) fn end_tick(&mut self, now: Instant, say: &mut Say<'_>) {
@@ -83,4 +83,35 @@ fn message(record: &[u8]) -> Option<(&str, u32)> {
     let (head, message) = str::from_utf8(record).ok()?.split_once(';')?;
     let priority: u32 = head.split(',').next()?.parse().ok()?;
     Some((message, priority & 7))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_stands_in_a_log_is_borne() {
+        let mut kernel = Kernel::default();
+        let pieces: [&[u8]; 8] = [b"3,1,2,-;", b"mmc", b"error", b"Killed process ", b"(", b")", b"\n", b"\xff\0"];
+        let mut random = 1u64;
+        let mut records = Vec::new();
+        for _ in 0..10_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            records.extend_from_slice(pieces[(random >> 60) as usize % pieces.len()]);
+        }
+        kernel.read(&records);
+        assert!(kernel.error_count > 0 && kernel.victim.is_some());
+        let mut said = 0;
+        kernel.end_tick(Instant(0), &mut |_, _| said += 1);
+        assert_eq!(said, 1);
+    }
+
+    #[test]
+    fn a_counter_that_begins_anew_is_no_kill() {
+        let mut kernel = Kernel::default();
+        for (count, expected) in [(7, 0), (7, 0), (9, 2), (1, 0), (i64::MIN, 0), (i64::MAX, u32::MAX)] {
+            kernel.put_killed(count);
+            assert_eq!(kernel.killed_count, expected);
+        }
+    }
 }
