@@ -6,7 +6,7 @@
 //!             series: name length varint, name, labels length varint, labels, kind u8, scale i8, class u8
 //! ticks       keyframe only: generation varint, series count varint, hash u32 LE, bits u8
 //!             ticks                                            a batch of codec::run
-//! windows     crate::window
+//! windows     crate::window::payload
 //! ```
 //!
 //! A *dictionary* is an append-only list of series, each with its class; the place in the list is the [`SeriesId`]. A stream
