@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// The floors of src/ARCHITECTURE.md, from the ground up.
 const FLOORS: [&[&str]; 5] = [
-    &["codec", "detect", "query"],
+    &["codec", "detect", "query", "stats"],
     &["disk", "wire"],
     &["hal", "identity", "journal", "link", "store"],
     &["agent", "hub"],
