@@ -7,6 +7,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`selector`] | which series are meant: `node_load1{instance="gw-1"}`, `rate(..[5m])` |
+//! | [`counter`] | what a counter grew by although it fell |
 //! | [`duration`], [`time`] | spans and moments as people write them; the calendar in UTC |
 //! | [`series`] | series with values, and an answer made of them |
 //! | [`step`] | samples on a grid of steps, and rates |
@@ -18,6 +19,7 @@
 
 extern crate alloc;
 
+pub mod counter;
 pub mod duration;
 pub mod fuzz;
 pub mod render;

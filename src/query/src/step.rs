@@ -11,11 +11,13 @@
 //! window is divided by the time between those two, and not stretched to the window's edges. A person can check such a
 //! rate with two samples and a division, a counter that went up by 3 is never said to have gone up by 3.27, and a
 //! device that was silent for half of the window shows the rate of the half that is known. A value below the one
-//! before it is a reset: the counter began again at zero.
+//! before it is a reset: the counter began again at zero. Unless it was so near to the end of its 32 bits that it came
+//! to it at about its pace: then it went on from zero (see [`crate::counter`]).
 
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::counter::growth_over_end;
 use crate::series::{Point, Series};
 
 /// Steps of a grid. Prometheus refuses more than 11,000, and so every chart of it is made for less.
@@ -23,6 +25,12 @@ pub const STEP_COUNT_MAX: u64 = 11_000;
 
 /// How old a value may be and still stand for a step, when steps are shorter than this. Prometheus' default.
 pub const LOOKBACK_MS: u64 = 300_000;
+
+/// What counters count in: themselves, and hundredths, thousandths and millionths of seconds.
+const UNITS: [f64; 4] = [1.0, 1e-2, 1e-3, 1e-6];
+
+/// How much faster than in the steps around it a counter may be in the one that takes it over its end.
+const BURST: f64 = 8.0;
 
 /// Moments at equal distances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,11 +146,8 @@ pub fn rate(points: &[Point], grid: &Grid, window_ms: u64) -> Vec<Point> {
     // What the counter had gained up to each point since the first one, resets taken in.
     let mut gained = Vec::with_capacity(points.len());
     let mut total = 0.0;
-    for (index, point) in points.iter().enumerate() {
-        if index > 0 {
-            let before = points[index - 1].value;
-            total += if point.value < before { point.value } else { point.value - before };
-        }
+    for index in 0..points.len() {
+        total += growth(points, index);
         gained.push(total);
     }
     for at_ms in grid.times() {
@@ -160,6 +165,21 @@ pub fn rate(points: &[Point], grid: &Grid, window_ms: u64) -> Vec<Point> {
         }
     }
     found
+}
+
+/// What a counter grew by to one of its points from the one before.
+fn growth(points: &[Point], index: usize) -> f64 {
+    let step = |index: usize| Some((points.get(index.checked_sub(1)?)?, points.get(index)?));
+    let Some((before, point)) = step(index) else { return 0.0 };
+    if point.value >= before.value {
+        return point.value - before.value;
+    }
+    // Whether the machine was booted in between is not known, but how fast the counter is, before or behind.
+    let pace = |(from, to): (&Point, &Point)| (to.value - from.value) / (to.at_ms - from.at_ms).max(1) as f64;
+    let paces = [index.checked_sub(1), index.checked_add(1)].map(|index| index.and_then(step).map_or(0.0, pace));
+    let most = BURST * paces[0].max(paces[1]) * (point.at_ms - before.at_ms) as f64;
+    let over_end = |unit: f64| growth_over_end(before.value, point.value, unit, most);
+    UNITS.into_iter().find_map(over_end).unwrap_or(point.value)
 }
 
 #[cfg(test)]
@@ -210,6 +230,23 @@ mod tests {
         assert_eq!(rate(&samples, &grid(30, 30, 10), 60_000), points(&[(30, 25.0 / 30.0)]));
         // A reset before the window does not reach into it.
         assert_eq!(rate(&samples, &grid(30, 30, 10), 15_000), points(&[(30, 1.0)]));
+    }
+
+    #[test]
+    fn a_counter_that_came_to_the_end_of_its_bits_went_on() {
+        let end = 4_294_967_296.0;
+        let check = |unit: f64, list: &[(u64, f64)], expected: f64| {
+            let list: Vec<_> = list.iter().map(|(at_s, value)| (*at_s, value * unit)).collect();
+            let found = rate(&points(&list), &grid(30, 30, 10), 60_000)[0].value;
+            assert!((found - expected * unit).abs() < 1e-6 * expected * unit, "{found} {expected} {unit}");
+        };
+        for unit in [1.0, 1e-2, 1e-3, 512.0] {
+            check(unit, &[(0, end - 900.0), (10, end - 400.0), (20, 200.0), (30, 900.0)], 60.0);
+            // It was near to its end, but not so near: it was reset.
+            check(unit, &[(0, end * 0.9), (10, end * 0.9 + 500.0), (20, 100.0), (30, 600.0)], 1100.0 / 30.0);
+            // Its end and a boot in one window.
+            check(unit, &[(0, end - 400.0), (10, 200.0), (20, 700.0), (30, 60.0)], 1160.0 / 30.0);
+        }
     }
 
     #[test]
