@@ -18,6 +18,7 @@ use codec::run::Encoder;
 use journal::Journal;
 use sim::disk::SimDisk;
 use sim::rng::Rng;
+use stats::sketch::Sketch;
 use wire::batch;
 use wire::class::Class;
 use wire::event::Event;
@@ -27,7 +28,7 @@ use wire::record::{Header, seal};
 use wire::series::Series;
 use wire::stream::{Lane, Stream};
 use wire::time::{Span, Stamp};
-use wire::window::{Window, WindowWriter};
+use wire::window::{Extent, Window, WindowWriter};
 
 use self::targets::{Target, hello};
 
@@ -88,10 +89,18 @@ fn honest() -> Vec<Vec<u8>> {
     let (mut writer, mut windows, mut window) = (WindowWriter::new(), Vec::new(), Window::default());
     [5, 9, -3].into_iter().for_each(|value| window.gauge(value));
     for minute in 0..4 {
+        let mut sketch = Sketch::new();
+        (0..40).for_each(|value| sketch.add(value * value - 300));
+        writer.push_sketch(1, &sketch);
         let counter =
             Window { count: 2 + minute % 2, last: i64::from(minute) * 100, increase: 90, ..Window::default() };
-        let at = wire::time::Instant(u64::from(minute) * 60_000);
-        writer.push(at, 3, &[wire::series::Kind::Counter, wire::series::Kind::Gauge], &[counter, window]);
+        let began = wire::time::Instant(u64::from(minute) * 60_000);
+        let lacking = Span::seconds(30 * u64::from(minute % 2));
+        writer.push(
+            Extent { began, tick_count: 3, lacking },
+            &[wire::series::Kind::Counter, wire::series::Kind::Gauge],
+            &[counter, window],
+        );
     }
     writer.seal(Some(&batch::DictionaryMark { generation: 1, count: 2, hash: 5 }), &mut windows);
     corpus.push(windows);

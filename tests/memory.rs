@@ -87,6 +87,7 @@ fn a_tick_that_closes_no_batch_allocates_nothing() {
         journal: sim::power::SMALL,
         link: link::client::Timing::default(),
         has_hub: false,
+        interval: Span::seconds(10),
         importance: Default::default(),
         around: Default::default(),
         wear_budget_bytes: u64::MAX,

@@ -22,6 +22,7 @@ pub(super) fn settings(batch_age_s: u64) -> Settings {
         journal: sim::power::SMALL,
         link: link::client::Timing::default(),
         has_hub: false,
+        interval: Span::seconds(10),
         importance: Default::default(),
         around: Default::default(),
         wear_budget_bytes: u64::MAX,

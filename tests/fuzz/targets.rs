@@ -227,6 +227,7 @@ fn history(mut bytes: &[u8]) {
         journal: sim::power::SMALL,
         link: Timing::default(),
         has_hub: false,
+        interval: Span::seconds(10),
         importance: Default::default(),
         around: Default::default(),
         wear_budget_bytes: u64::MAX,

@@ -3,6 +3,7 @@
 use codec::near::EXACT;
 use codec::run::Encoder;
 use link::talk;
+use stats::sketch::Sketch;
 use wire::batch::{self, Dictionary, DictionaryMark, TickReader, put_dictionary, put_event, put_keyframe, put_series};
 use wire::class::Class;
 use wire::event::{self, Event, LossReason};
@@ -15,7 +16,7 @@ use wire::spent::Spent;
 use wire::stream::Stream;
 use wire::time::{Instant, Span, Stamp};
 use wire::trouble::{Trouble, subject};
-use wire::window::{SPANS, Window, WindowReader, WindowWriter};
+use wire::window::{Extent, SPANS, Spread, Window, WindowReader, WindowWriter};
 
 use super::Golden;
 use super::message::NOW;
@@ -89,7 +90,8 @@ fn ticks() -> [Golden; 2] {
     ]
 }
 
-/// Windows of each length: of a counter that is reset in the second, and of a gauge that has fewer ticks than the window.
+/// Windows of each length, the first with a sketch, the last of which lacks some: of a counter that is reset in the second, and of a gauge
+/// that has fewer ticks than the window.
 fn windows() -> impl Iterator<Item = Golden> {
     let kinds = [Kind::Counter, Kind::Gauge];
     SPANS.into_iter().map(move |(resolution, span)| {
@@ -99,9 +101,16 @@ fn windows() -> impl Iterator<Item = Golden> {
             [-5, 40 + number as i64, 12].into_iter().for_each(|value| gauge.gauge(value));
             [Window { count: 6, last: up, increase: 90 + number, ..Window::default() }, gauge]
         };
-        let begun = move |number: u64| Instant(NOW.uptime.0 + number * span.0);
+        let extent = move |number: u64| Extent {
+            began: Instant(NOW.uptime.0 + number * span.0),
+            tick_count: 6,
+            lacking: Span::seconds(20 * (number / 2)),
+        };
         let mut writer = WindowWriter::new();
-        (0..3).for_each(|number| writer.push(begun(number), 6, &kinds, &windows(number)));
+        let mut sketch = Sketch::new();
+        [-5, 40, 40, 12].into_iter().for_each(|value| sketch.add(value));
+        writer.push_sketch(1, &sketch);
+        (0..3).for_each(|number| writer.push(extent(number), &kinds, &windows(number)));
         let mut payload = Vec::new();
         writer.seal(Some(&MARK), &mut payload);
         let header = header(Stream::Series(resolution, Class::Normal), 7, 7);
@@ -109,13 +118,30 @@ fn windows() -> impl Iterator<Item = Golden> {
         Golden::new(name, sealed(&header, &payload), move |bytes| {
             let Some(payload) = opened(bytes, &header) else { return false };
             let (mut reader, mut seen) = (WindowReader::new(), Vec::new());
-            let read = reader.read(&payload, true, &kinds, |at, series, window| seen.push((at, series, *window)));
+            let each = |extent, series, window: &Window, sketch: Option<&Sketch>| {
+                seen.push((extent, series, *window, sketch.cloned()));
+            };
+            let read = reader.read_with_sketches(&payload, true, &kinds, each);
             let expected = (0..3).flat_map(|number| {
-                windows(number).into_iter().enumerate().map(move |(series, window)| (begun(number), series, window))
+                let [counter, gauge] = windows(number);
+                let sketch = (number == 0).then(|| sketch.clone());
+                [(extent(number), 0, counter, None), (extent(number), 1, gauge, sketch)]
             });
-            read.is_ok() && reader.mark() == MARK && seen.into_iter().eq(expected)
+            read.is_ok()
+                && reader.mark() == MARK
+                && seen.into_iter().map(without_spread).eq(expected.map(without_spread))
         })
     })
+}
+
+/// A window as it was read or written, but for how far its values lie from their mean: who reads it has bounds of that, which are those of
+/// the gauge above.
+fn without_spread(
+    (extent, series, window, sketch): (Extent, usize, Window, Option<Sketch>),
+) -> (Extent, usize, Window, Option<Sketch>, bool) {
+    let bounds = window.variance();
+    let is_spread = bounds.most > 0.0 && bounds.most < bounds.least * 1.3;
+    (extent, series, Window { spread: Spread::default(), ..window }, sketch, is_spread)
 }
 
 fn dictionary() -> Golden {

@@ -73,6 +73,8 @@ pub struct Settings {
     pub link: Timing,
     /// Whether there is a hub to dial at all.
     pub has_hub: bool,
+    /// The time between two ticks, where a policy asks for no slower ones.
+    pub interval: Span,
     /// Which series matter how much.
     pub importance: Importance,
     /// What may be written to the journal's flash in a day, in bytes.
@@ -289,7 +291,7 @@ impl Agent {
         let mut agent = Agent {
             client: Client::new(Timing { heartbeat: policy.heartbeat, ..settings.link }, seed, now.uptime),
             sampler: Sampler::new(dictionary, &settings.importance),
-            summarizer: Summarizer::new(),
+            summarizer: Summarizer::new(&settings.importance.sketched),
             carry: Box::new(Carry::new()),
             sent: policy.live,
             context: Context::new(

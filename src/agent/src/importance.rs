@@ -1,4 +1,4 @@
-//! How much a series matters: its class, by the name of its metric.
+//! How much a series matters: its class, by the name of its metric, and whether quantiles of it are kept.
 //!
 //! What is sent first follows from it, and what is kept less exact on a poor link.
 
@@ -49,6 +49,8 @@ pub struct Importance {
     pub critical: Vec<String>,
     /// Patterns of what is bulk.
     pub bulk: Vec<String>,
+    /// Patterns of what quantiles are kept of, as far as there is [room](wire::limits::SKETCHED_COUNT_MAX).
+    pub sketched: Vec<String>,
     /// [Significant bits](codec::near) of each class; all exact unless somebody asks for less.
     pub bits: [u8; CLASS_COUNT],
     /// Patterns of what is [watched](crate::watch::series).
@@ -60,6 +62,7 @@ impl Default for Importance {
         Importance {
             critical: CRITICAL.map(str::to_owned).into(),
             bulk: BULK.map(str::to_owned).into(),
+            sketched: Vec::new(),
             bits: [codec::near::EXACT; CLASS_COUNT],
             watched: WATCHED.map(str::to_owned).into(),
         }

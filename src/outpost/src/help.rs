@@ -267,6 +267,8 @@ Settings, in outpost.conf, one `key = value` a line, all optional:
                      file systems, connections, temperature)
   error_critical, error_normal, error_bulk
                      how far values of a class may be rounded to save bytes, as in 1% (off)
+  sketch             metrics of which windows say quantiles too, as in node_load*, for up to 32
+                     series (none)
   flash_bytes_per_day  what the journal may write to its flash (45MiB)
   journal_bytes_max  how much room the journal may take, from 16MiB on (512MiB)
   journal_shares     what events, windows and ticks may count on of it, in percent (10 30 60)

@@ -108,6 +108,7 @@ impl Process {
             journal: settings.journal(),
             link: Timing::default(),
             has_hub: enrolment.is_some(),
+            interval: settings.interval,
             importance: (*settings.importance).clone(),
             around: settings.around,
             wear_budget_bytes: settings.flash_bytes_per_day,

@@ -7,6 +7,7 @@
 //! | `process_interval` | `60s` | from one walk through all processes to the next, or `off` |
 //! | `batch_age` | `60s to 10m` | how much of the newest a power cut may cost: one span, or as little as the flash's budget allows |
 //! | `class_critical`, `class_bulk` | a list that ships | metrics that matter most and are sent first, and that matter least and are sent last, as in `node_load*, node_up` |
+//! | `sketch` | | metrics of which windows say quantiles, as in `node_load1, node_disk_io_time*`; of the first 32 series |
 //! | `watch` | a list that ships | metrics of which an anomaly is told when they do what they never did, as in `node_load15, node_hwmon_temp_celsius` |
 //! | `error_critical`, `error_normal`, `error_bulk` | `off` | how far values of a class may be rounded to save bytes, as in `1%` |
 //! | `flash_bytes_per_day` | `45MiB` | what the journal may write to its flash |
@@ -56,7 +57,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// The port at which time servers listen (RFC 5905 section 7.2).
 const TIME_PORT: u16 = 123;
 
-const KEYS: [&str; 38] = [
+const KEYS: [&str; 39] = [
     "batch_age",
     "bearer",
     "budget_day",
@@ -93,6 +94,7 @@ const KEYS: [&str; 38] = [
     "process_interval",
     "proxy",
     "root",
+    "sketch",
     "time_server",
     "watch",
 ];
@@ -289,6 +291,7 @@ impl Settings {
             }
             "root" if Path::new(value).is_absolute() => self.root = PathBuf::from(value),
             "root" => return Err("root is the path of a folder from the root on, as in / or /host".to_owned()),
+            "sketch" => self.importance.sketched = patterns(value),
             "time_server" => {
                 let server = Address::parse(value, TIME_PORT);
                 let server = server.map_err(|_| {
@@ -475,6 +478,7 @@ mod tests {
             error_critical = off
             error_normal = 0.1%
             error_bulk = 1%
+            sketch = node_load*
             flash_bytes_per_day = 1MiB
             journal_bytes_max = 64 MiB
             journal_shares = 5 15 80
@@ -513,6 +517,7 @@ mod tests {
             importance: Box::new(Importance {
                 critical: Vec::new(),
                 bulk: vec!["node_netstat_*".to_owned(), "node_x".to_owned()],
+                sketched: vec!["node_load*".to_owned()],
                 bits: [0, 11, 8],
                 watched: vec!["node_load15".to_owned()],
             }),

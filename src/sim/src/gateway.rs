@@ -256,6 +256,7 @@ impl Gateway {
             journal: self.make.journal,
             link: Timing::default(),
             has_hub: true,
+            interval: self.make.interval,
             way: Box::new(self.way()),
             importance: Default::default(),
             around: Default::default(),

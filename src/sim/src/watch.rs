@@ -45,7 +45,7 @@ impl Watched {
     fn new(seed: u64, interval_s: u64) -> Result<Watched, String> {
         let folder = Arc::new(Memory::default());
         Ok(Watched {
-            agent: open(&folder, seed, 0)?,
+            agent: open(&folder, seed, (0, interval_s))?,
             folder,
             machine: Machine::new(seed),
             reading: Some(Box::new(Reading::new(4096))),
@@ -57,11 +57,11 @@ impl Watched {
 
     /// The process ends without a word, and another one starts.
     fn restart(&mut self, seed: u64) -> Result<(), String> {
-        self.agent = open(&self.folder, seed, self.now_s)?;
+        self.agent = open(&self.folder, seed, (self.now_s, self.interval_s))?;
         Ok(())
     }
 
-    fn settings() -> Settings {
+    fn settings(interval_s: u64) -> Settings {
         Settings {
             device: DeviceId(0),
             version: "0.1.0-sim".into(),
@@ -70,6 +70,7 @@ impl Watched {
             journal: journal::journal::Settings { bytes_max: 64 << 20, ..Default::default() },
             link: Timing::default(),
             has_hub: false,
+            interval: Span::seconds(interval_s),
             way: Box::new(way::Settings::simple(
                 (Span::minutes(10), Span::minutes(10)),
                 Span::minutes(1),
@@ -123,8 +124,8 @@ impl Watched {
     }
 }
 
-fn open(folder: &Arc<Memory>, seed: u64, now_s: u64) -> Result<Box<Agent>, String> {
-    let opened = Agent::open(Arc::<Memory>::clone(folder), Watched::settings(), seed, stamp(now_s));
+fn open(folder: &Arc<Memory>, seed: u64, (now_s, interval_s): (u64, u64)) -> Result<Box<Agent>, String> {
+    let opened = Agent::open(Arc::<Memory>::clone(folder), Watched::settings(interval_s), seed, stamp(now_s));
     opened.map(Box::new).map_err(|error| error.to_string())
 }
 

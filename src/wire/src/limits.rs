@@ -7,6 +7,9 @@ use crate::time::Span;
 /// Series in one generation of a gateway's dictionary. A server of 64 cores and 40 disks has some 1,700.
 pub const SERIES_COUNT_MAX: usize = 4096;
 
+/// Series of which quantiles are kept. A sketch takes up to 2 KB, and there are four of each.
+pub const SKETCHED_COUNT_MAX: usize = 32;
+
 /// Bytes of the state that an encoder keeps for a run of [`SERIES_COUNT_MAX`] series; for the 150 of a small machine it is 58 KB.
 /// A decoder keeps less.
 pub const CODEC_BYTES_MAX: usize = 1536 * 1024;

@@ -81,8 +81,9 @@ impl Agent {
             self.ticked = now.at(at.min(now.uptime).max(self.ticked.uptime));
             self.sampler.end(self.ticked);
             self.tick_count += 1;
+            let interval = Span(self.settings.interval.0 * u64::from(self.policy.sampling));
             let (dictionary, values) = self.sampler.latest();
-            self.summarizer.tick(self.ticked, dictionary, values);
+            self.summarizer.tick(self.ticked, interval, dictionary, values);
             self.watch_windows(now);
             self.close_batch_if_due(now);
             self.close_windows(now);

@@ -154,6 +154,7 @@ impl Bench {
             journal: JournalSettings { bytes_max: 32 << 20, tail_bytes_max: 1 << 20, ..JournalSettings::DEFAULT },
             link: Timing::default(),
             has_hub: true,
+            interval: Span::seconds(10),
             importance: Default::default(),
             wear_budget_bytes: u64::MAX,
             around: Default::default(),

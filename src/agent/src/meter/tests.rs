@@ -194,6 +194,7 @@ fn open(folder: &Folder, limit: Limit, now: Stamp) -> Box<Agent> {
         journal: JournalSettings { bytes_max: 32 << 20, tail_bytes_max: 1 << 20, ..JournalSettings::DEFAULT },
         link: Timing::default(),
         has_hub: true,
+        interval: Span::seconds(10),
         importance: Default::default(),
         around: Default::default(),
         wear_budget_bytes: u64::MAX,

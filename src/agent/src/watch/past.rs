@@ -46,8 +46,8 @@ pub(super) fn windows(
             each(&Ended { resolution, class, began: stamp.at(began), covered: span, windows });
             windows.fill(Window::default());
         };
-        let read = reader.read(payload, is_keyframe, &kinds, |at, series, window| {
-            if let Some(before) = began.replace(at).filter(|before| *before != at) {
+        let read = reader.read(payload, is_keyframe, &kinds, |extent, series, window| {
+            if let Some(before) = began.replace(extent.began).filter(|before| *before != extent.began) {
                 hand_out(before, &mut windows);
             }
             windows[series] = *window;

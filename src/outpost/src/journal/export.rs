@@ -20,7 +20,7 @@ use wire::record::{Header, Record};
 use wire::series::{Kind, labels};
 use wire::stream::{Lane, Stream};
 use wire::time::{Instant, Span, Stamp};
-use wire::window::WindowReader;
+use wire::window::{self, WindowReader};
 
 use super::batches;
 use crate::args::Form;
@@ -235,6 +235,9 @@ impl Rows<'_> {
 /// Labels that say which window a row is of, and what of it.
 const WINDOW_LABELS: [&str; 2] = ["window", "statistic"];
 
+/// Quantiles that are exported of windows with a sketch, in thousandths.
+const QUANTILES: [(&str, u32); 3] = [("p50", 500), ("p95", 950), ("p99", 990)];
+
 /// A series without a name that has every label of every list and those of `more`, so that all rows have the same columns.
 fn columns(inspection: &Inspection, more: &[&str]) -> io::Result<Series> {
     let mut names: BTreeSet<String> = more.iter().map(|name| (*name).to_owned()).collect();
@@ -434,21 +437,34 @@ fn windows(
     place: impl Fn(Instant) -> Option<u64>,
 ) -> (Result<(), PayloadError>, Vec<Series>) {
     let mut found: BTreeMap<(usize, &str), Vec<Point>> = BTreeMap::new();
-    let read = reader.read(payload, header.is_keyframe(), &slots.kinds, |at, index, window| {
-        placed.at_ms = place(at);
-        let scale = slots.series[index].1;
-        let mut put = |statistic, value| found.entry((index, statistic)).or_default().extend(placed.point(value));
-        put("count", window.count.into());
-        put("last", scaled(window.last, scale));
-        match slots.kinds[index] {
-            Kind::Counter => put("increase", scaled(window.increase as i64, scale)),
-            Kind::Gauge => {
-                put("min", scaled(window.min, scale));
-                put("max", scaled(window.max, scale));
-                put("mean", window.sum() as f64 / f64::from(window.count) * scaled(1, scale));
+    let span = window::span(header.stream).unwrap_or_default();
+    let read =
+        reader.read_with_sketches(payload, header.is_keyframe(), &slots.kinds, |extent, index, window, sketch| {
+            placed.at_ms = place(extent.began);
+            let scale = slots.series[index].1;
+            let mut put = |statistic, value| found.entry((index, statistic)).or_default().extend(placed.point(value));
+            put("count", window.count.into());
+            put("due", extent.due_count(span).into());
+            put("last", scaled(window.last, scale));
+            match slots.kinds[index] {
+                Kind::Counter => put("increase", scaled(window.increase as i64, scale)),
+                Kind::Gauge => {
+                    put("min", scaled(window.min, scale));
+                    put("max", scaled(window.max, scale));
+                    put("mean", window.sum() as f64 / f64::from(window.count) * scaled(1, scale));
+                    put("stddev_least", window.variance().least.sqrt() * scaled(1, scale));
+                    put("stddev_most", window.variance().most.sqrt() * scaled(1, scale));
+                }
             }
-        }
-    });
+            for (statistic, per_mille) in QUANTILES {
+                if let Some(value) = sketch.and_then(|sketch| sketch.quantile(per_mille)) {
+                    put(statistic, value * scaled(1, scale));
+                }
+            }
+            if let Some(sketch) = sketch {
+                put("quantile_error", f64::from(sketch.error_per_mille()) / 1000.0);
+            }
+        });
     let series = found.into_iter().filter(|(_, points)| !points.is_empty()).map(|((index, statistic), points)| {
         let mut series = Series { points, ..slots.series[index].0.clone() };
         let values = [header.stream.shelf().name(), statistic];
@@ -463,9 +479,10 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use stats::sketch::Sketch;
     use wire::class::Class;
     use wire::stream::Resolution;
-    use wire::window::{Window, WindowWriter};
+    use wire::window::{Extent, Window, WindowWriter};
 
     use super::*;
     use crate::journal::FOLDER;
@@ -515,17 +532,35 @@ mod tests {
         let (_held, mut journal) = opened(folder);
         let mark = put_list(&mut journal, 0, &[("node_load1", "")]);
         let (mut writer, mut window, mut payload) = (WindowWriter::new(), Window::default(), Vec::new());
-        [10, 30, 20].into_iter().for_each(|value| window.gauge(value));
-        writer.push(at(0).uptime, 3, &[Kind::Gauge], &[window]);
+        let mut sketch = Sketch::new();
+        for value in [10, 30, 20] {
+            window.gauge(value);
+            sketch.add(value);
+        }
+        writer.push_sketch(0, &sketch);
+        let extent = Extent { began: at(0).uptime, tick_count: 3, lacking: Span::seconds(30) };
+        writer.push(extent, &[Kind::Gauge], &[window]);
         writer.seal(Some(&mark), &mut payload);
         journal
             .append(at(60), Stream::Series(Resolution::Minute, Class::Normal), None, at(0), &payload, false)
             .unwrap();
         journal.commit(at(60)).unwrap();
+        let rows = [
+            "count,minute,3",
+            "due,minute,6",
+            "last,minute,2",
+            "max,minute,3",
+            "mean,minute,2",
+            "min,minute,1",
+            "p50,minute,2",
+            "p95,minute,3",
+            "p99,minute,3",
+            "quantile_error,minute,0.01",
+            "stddev_least,minute,0.8125",
+            "stddev_most,minute,0.875",
+        ];
         let mut rows: Vec<String> =
-            ["count,minute,3", "last,minute,2", "max,minute,3", "mean,minute,2", "min,minute,1"]
-                .map(|row| format!("2025-12-31T23:58:20Z,1767225500000,node_load1,{row}"))
-                .into();
+            rows.map(|row| format!("2025-12-31T23:58:20Z,1767225500000,node_load1,{row}")).into();
         rows.insert(0, "time,unix_ms,name,statistic,window,value".to_owned());
         let (exported, lacks) = exported(folder, Lane::Summary, None, Form::Csv);
         assert_eq!(

@@ -64,7 +64,7 @@ impl Gateway {
             names,
             values: Vec::new(),
             sampler: Sampler::new(Dictionary::new(1), &Importance::default()),
-            summarizer: Summarizer::new(),
+            summarizer: Summarizer::new(&[]),
             journal: Journal::open(folder, settings, seed, stamp(0)).map_err(|error| error.to_string())?,
             tick_count: 0,
             commit_count: 0,
@@ -87,7 +87,7 @@ impl Gateway {
         }
         self.sampler.end(now);
         let (dictionary, values) = self.sampler.latest();
-        self.summarizer.tick(now, dictionary, values);
+        self.summarizer.tick(now, TICK, dictionary, values);
         loop {
             payload.clear();
             let Some(sealed) = self.summarizer.due(&self.sampler.dictionary().mark(), &mut payload) else { break };

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! keyframe only: what the run counts on, as in crate::batch
-//! oddities  count varint, ( window varint, series << 1 | what varint, value varint )*
-//!           what 0: ticks of the series, when they are not those of the window; 1: what a counter grew by, when that is not
-//!           its last value less the one before: it was reset
+//! oddities  count << 1 | whether there are sketches varint, ( window varint, what varint, value varint )*
+//!           what 0: seconds of the window's span that its ticks do not cover, when there are any
+//!                1 + (series << 1): ticks of the series, when they are not those of the window
+//!                2 + (series << 1): what a counter grew by, when that is not its last value less the one before
+//! sketches  if there are: length varint, as in sketches.rs
 //! ticks     a batch of codec::run, a tick for each window; at: the uptime at which it began
 //!           slot 0    ticks that the window holds
 //!           then, series after series,
 //!           counter   last
-//!           gauge     last, last - min, max - last, sum - ticks * last
+//!           gauge     last, last - min, max - last, sum less what it is likely to be, part of its greatest spread less 8
 //! ```
 //!
 //! A run opens with one tick more than it has windows: each counter's value before the first, so that what it grew by follows
@@ -20,14 +22,17 @@ use alloc::vec::Vec;
 use codec::run::{Decoder, Encoder};
 use codec::varint;
 
-use super::Window;
+use stats::sketch::Sketch;
+
+use super::sketches::{self, Sketches};
+use super::{Extent, Spread, Window};
 use crate::batch::{DictionaryMark, PayloadError, put_mark, take_mark};
 use crate::limits::{RUN_TICKS_MAX, SERIES_COUNT_MAX};
 use crate::series::Kind;
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 
 /// Slots of a gauge, the wider kind.
-const WIDTH_MAX: usize = 4;
+const WIDTH_MAX: usize = 5;
 
 const SLOT_COUNT_MAX: usize = 1 + WIDTH_MAX * SERIES_COUNT_MAX;
 
@@ -38,9 +43,16 @@ fn width(kind: Kind) -> usize {
     }
 }
 
-/// What an oddity says, in the lowest bit.
-const TICKS: u64 = 0;
-const INCREASE: u64 = 1;
+/// What an oddity says.
+const LACKS: u64 = 0;
+
+fn ticks_of(series: usize) -> u64 {
+    1 + ((series as u64) << 1)
+}
+
+fn increase_of(series: usize) -> u64 {
+    2 + ((series as u64) << 1)
+}
 
 /// Turns windows into the payloads of batches.
 #[derive(Debug)]
@@ -52,6 +64,7 @@ pub struct WindowWriter {
     values: Vec<Option<i64>>,
     oddities: Vec<u8>,
     oddity_count: u64,
+    sketches: Vec<u8>,
     ticks: Vec<u8>,
     window_count: u32,
 }
@@ -72,6 +85,7 @@ impl WindowWriter {
             values: Vec::new(),
             oddities: Vec::new(),
             oddity_count: 0,
+            sketches: Vec::new(),
             ticks: Vec::new(),
             window_count: 0,
         }
@@ -84,11 +98,27 @@ impl WindowWriter {
 
     /// Bytes that the open batch has so far.
     pub fn bytes(&self) -> usize {
-        self.oddities.len() + self.ticks.len()
+        self.oddities.len() + self.sketches.len() + self.ticks.len()
     }
 
-    /// Appends the window of every series, that of series `n` at `windows[n]`, which began at `at` and holds `tick_count` ticks.
-    pub fn push(&mut self, at: Instant, tick_count: u32, kinds: &[Kind], windows: &[Window]) {
+    /// Bytes of memory that it takes now.
+    pub fn state_bytes(&self) -> usize {
+        self.encoder.state_bytes()
+            + self.previous.capacity() * size_of::<Option<i64>>()
+            + self.values.capacity() * size_of::<Option<i64>>()
+            + self.oddities.capacity()
+            + self.sketches.capacity()
+            + self.ticks.capacity()
+    }
+
+    /// Adds the sketch of a series' values to the windows that are pushed next; the series in their order.
+    pub fn push_sketch(&mut self, series: usize, sketch: &Sketch) {
+        sketches::put(self.window_count, series, sketch, &mut self.sketches);
+    }
+
+    /// Appends the window of every series, that of series `n` at `windows[n]`.
+    pub fn push(&mut self, extent: Extent, kinds: &[Kind], windows: &[Window]) {
+        let Extent { began: at, tick_count, lacking } = extent;
         if !self.is_opened {
             self.is_opened = true;
             self.values.clear();
@@ -100,9 +130,12 @@ impl WindowWriter {
                 };
                 let before = (window.count > 0).then_some(before);
                 self.previous.push(before);
-                self.put(*kind, before.map(|before| [before, 0, 0, 0]));
+                self.put(*kind, before.map(|before| [before, 0, 0, 0, 0]));
             }
             self.encoder.encode(at.0, &self.values, &mut self.ticks);
+        }
+        if lacking >= Span::seconds(1) {
+            self.put_oddity(LACKS, lacking.0 / 1000);
         }
         self.previous.resize(windows.len().max(self.previous.len()), None);
         self.values.clear();
@@ -113,15 +146,17 @@ impl WindowWriter {
                 continue;
             }
             if window.count != tick_count {
-                self.put_oddity(index, TICKS, window.count.into());
+                self.put_oddity(ticks_of(index), window.count.into());
             }
             let before = self.previous[index].replace(window.last);
             if *kind == Kind::Counter && window.increase != grown(before, window.last) {
-                self.put_oddity(index, INCREASE, window.increase);
+                self.put_oddity(increase_of(index), window.increase);
             }
             let last = window.last;
-            let sum = (window.sum_bits as i64).wrapping_sub(last.wrapping_mul(window.count.into()));
-            self.put(*kind, Some([last, last.wrapping_sub(window.min), window.max.wrapping_sub(last), sum]));
+            let (below, above) = (last.wrapping_sub(window.min), window.max.wrapping_sub(last));
+            let sum = (window.sum_bits as i64).wrapping_sub(likely_sum(window.count, last, below, above));
+            let part = if window.is_settled() { 0 } else { i64::from(window.part()) - LIKELY_PART };
+            self.put(*kind, Some([last, below, above, sum, part]));
         }
         self.encoder.encode(at.0, &self.values, &mut self.ticks);
         self.window_count += 1;
@@ -131,8 +166,8 @@ impl WindowWriter {
         self.values.extend((0..width(kind)).map(|index| values.map(|values| values[index])));
     }
 
-    fn put_oddity(&mut self, series: usize, what: u64, value: u64) {
-        for number in [self.window_count.into(), (series as u64) << 1 | what, value] {
+    fn put_oddity(&mut self, what: u64, value: u64) {
+        for number in [self.window_count.into(), what, value] {
             varint::put(&mut self.oddities, number);
         }
         self.oddity_count += 1;
@@ -145,12 +180,25 @@ impl WindowWriter {
         if let Some(mark) = mark {
             put_mark(mark, out);
         }
-        varint::put(out, self.oddity_count);
+        varint::put(out, self.oddity_count << 1 | u64::from(!self.sketches.is_empty()));
         out.append(&mut self.oddities);
+        if !self.sketches.is_empty() {
+            varint::put(out, self.sketches.len() as u64);
+            out.append(&mut self.sketches);
+        }
         out.append(&mut self.ticks);
         (self.oddity_count, self.window_count) = (0, 0);
     }
 }
+
+/// What the values of a gauge add up to if their mean is in the middle between the least and the greatest.
+fn likely_sum(count: u32, last: i64, below: i64, above: i64) -> i64 {
+    let twice = above.wrapping_sub(below).wrapping_mul(count.into());
+    last.wrapping_mul(count.into()).wrapping_add(twice >> 1)
+}
+
+/// The part of its greatest spread that a gauge is likely to have.
+const LIKELY_PART: i64 = 8;
 
 /// What a counter is taken to have grown by when nothing else is said.
 fn grown(before: Option<i64>, last: i64) -> u64 {
@@ -195,7 +243,8 @@ impl WindowReader {
             self.mark = take_mark(&mut payload)?;
             self.decoder.open_run();
         }
-        Oddities::take(&mut payload)?;
+        let (_, sketches) = Oddities::take(&mut payload)?;
+        Sketches::open(sketches)?;
         let mut batch = self.decoder.batch(payload);
         for _ in 0..=RUN_TICKS_MAX + 1 {
             if batch.next(&mut self.values).map_err(PayloadError::Tick)?.is_none() {
@@ -205,29 +254,46 @@ impl WindowReader {
         Err(PayloadError::Malformed)
     }
 
-    /// Hands each window of one batch to `each`, oldest first: when it began, the series' number, what it did. `kinds` are those
+    /// Hands each window of one batch to `each`, oldest first: its extent, the series' number, what it did. `kinds` are those
     /// of the dictionary that the run's mark names. `keyframe` says that the batch opens a run; without it the batch must be
     /// the successor of the one read before.
     pub fn read(
         &mut self,
+        payload: &[u8],
+        keyframe: bool,
+        kinds: &[Kind],
+        mut each: impl FnMut(Extent, usize, &Window),
+    ) -> Result<(), PayloadError> {
+        self.read_with_sketches(payload, keyframe, kinds, |extent, series, window, _| each(extent, series, window))
+    }
+
+    /// As [`WindowReader::read`], with the sketch of each window that has one.
+    pub fn read_with_sketches(
+        &mut self,
         mut payload: &[u8],
         keyframe: bool,
         kinds: &[Kind],
-        mut each: impl FnMut(Instant, usize, &Window),
+        mut each: impl FnMut(Extent, usize, &Window, Option<&Sketch>),
     ) -> Result<(), PayloadError> {
         if keyframe {
             self.mark = take_mark(&mut payload)?;
             self.decoder.open_run();
             self.previous.clear();
         }
-        let mut oddities = Oddities::take(&mut payload)?;
+        let (mut oddities, sketches) = Oddities::take(&mut payload)?;
+        let mut sketches = Sketches::open(sketches)?;
         let WindowReader { decoder, values, previous, .. } = self;
         let mut batch = decoder.batch(payload);
         let opening_count = u64::from(keyframe);
         for number in 0..=u64::from(RUN_TICKS_MAX) + opening_count {
             let Some(tick) = batch.next(values).map_err(PayloadError::Tick)? else { return Ok(()) };
             let (count, mut rest) = values[..tick.count].split_first().ok_or(PayloadError::Malformed)?;
-            let tick_count = count.ok_or(PayloadError::Malformed)?;
+            let tick_count = count.and_then(|count| u32::try_from(count).ok()).ok_or(PayloadError::Malformed)?;
+            let mut extent = Extent { began: Instant(tick.at_ms), tick_count, lacking: Span(0) };
+            if let Some(window_number) = number.checked_sub(opening_count) {
+                let lacking_s = oddities.take_for(window_number, LACKS).unwrap_or(0);
+                extent.lacking = Span(lacking_s.saturating_mul(1000));
+            }
             for (series, kind) in kinds.iter().enumerate() {
                 let Some((columns, after)) = rest.split_at_checked(width(*kind)) else { break };
                 rest = after;
@@ -239,22 +305,26 @@ impl WindowReader {
                     previous[series] = columns[0];
                     continue;
                 };
-                let mut odd = |what| oddities.take_for(window_number, series, what);
-                let (odd_count, odd_increase) = (odd(TICKS), odd(INCREASE));
+                let odd_count = oddities.take_for(window_number, ticks_of(series));
+                let odd_increase = oddities.take_for(window_number, increase_of(series));
+                let sketch = sketches.take_for(window_number, series)?;
                 let Some(last) = columns[0] else { continue };
                 let before = previous[series].replace(last);
-                let count = odd_count.map_or(u32::try_from(tick_count), u32::try_from);
-                let mut window =
-                    Window { count: count.map_err(|_| PayloadError::Malformed)?, last, ..Window::default() };
+                let count = odd_count.map_or(Ok(tick_count), u32::try_from).map_err(|_| PayloadError::Malformed)?;
+                let mut window = Window { count, last, ..Window::default() };
                 match columns {
-                    [_, below, above, sum] => {
-                        window.min = last.wrapping_sub(below.unwrap_or(0));
-                        window.max = last.wrapping_add(above.unwrap_or(0));
-                        window.sum_bits = sum.unwrap_or(0).wrapping_add(last.wrapping_mul(window.count.into())) as u64;
+                    [_, below, above, sum, part] => {
+                        let (below, above) = (below.unwrap_or(0), above.unwrap_or(0));
+                        window.min = last.wrapping_sub(below);
+                        window.max = last.wrapping_add(above);
+                        let sum = sum.unwrap_or(0).wrapping_add(likely_sum(count, last, below, above));
+                        window.sum_bits = sum as u64;
+                        let part = part.unwrap_or(0).saturating_add(LIKELY_PART);
+                        window.spread = Spread::of_part(part.clamp(0, i64::from(u8::MAX)) as u8, &window);
                     }
                     _ => window.increase = odd_increase.unwrap_or(grown(before, last)),
                 }
-                each(Instant(tick.at_ms), series, &window);
+                each(extent, series, &window, sketch.as_ref());
             }
             if !rest.is_empty() {
                 return Err(PayloadError::Malformed);
@@ -272,10 +342,11 @@ struct Oddities<'a> {
 }
 
 impl<'a> Oddities<'a> {
-    /// Takes them off the front of a payload.
-    fn take(payload: &mut &'a [u8]) -> Result<Oddities<'a>, PayloadError> {
+    /// Takes them off the front of a payload, and the bytes of sketches.
+    fn take(payload: &mut &'a [u8]) -> Result<(Oddities<'a>, &'a [u8]), PayloadError> {
         let number = |payload: &mut &'a [u8]| varint::take(payload).map_err(|_| PayloadError::Malformed);
-        let count = number(payload)?;
+        let front = number(payload)?;
+        let count = front >> 1;
         let rest = *payload;
         for _ in 0..count {
             for _ in 0..3 {
@@ -284,7 +355,11 @@ impl<'a> Oddities<'a> {
         }
         let mut oddities = Oddities { rest, left: count, next: None };
         oddities.advance();
-        Ok(oddities)
+        let length = if front & 1 == 1 { number(payload)? } else { 0 };
+        let length = usize::try_from(length).map_err(|_| PayloadError::Malformed)?;
+        let (sketches, rest) = payload.split_at_checked(length).ok_or(PayloadError::Malformed)?;
+        *payload = rest;
+        Ok((oddities, sketches))
     }
 
     fn advance(&mut self) {
@@ -296,10 +371,10 @@ impl<'a> Oddities<'a> {
         }
     }
 
-    /// What is said of this series in this window, if something is.
-    fn take_for(&mut self, window: u64, series: usize, what: u64) -> Option<u64> {
+    /// What is said of this in this window, if something is.
+    fn take_for(&mut self, window: u64, what: u64) -> Option<u64> {
         let (of, key, value) = self.next?;
-        if (of, key) != (window, (series as u64) << 1 | what) {
+        if (of, key) != (window, what) {
             return None;
         }
         self.advance();
@@ -314,7 +389,16 @@ mod tests {
 
     const MARK: DictionaryMark = DictionaryMark { generation: 3, count: 2, hash: 9 };
 
-    type Row = (Instant, u32, Vec<Window>);
+    type Row = (Extent, Vec<Window>);
+
+    /// As a reader has it.
+    fn read(window: Window) -> Window {
+        Window { spread: Spread::of_part(window.part(), &window), ..window }
+    }
+
+    fn extent(began_ms: u64, tick_count: u32, lacking_s: u64) -> Extent {
+        Extent { began: Instant(began_ms), tick_count, lacking: Span::seconds(lacking_s) }
+    }
 
     fn counter(count: u32, last: i64, increase: u64) -> Window {
         Window { count, last, increase, ..Window::default() }
@@ -331,18 +415,18 @@ mod tests {
         let (mut writer, mut reader, mut batches) = (WindowWriter::new(), WindowReader::new(), Vec::new());
         let mut checked = WindowReader::new();
         for (number, rows) in rows.chunks(per_batch).enumerate() {
-            rows.iter().for_each(|(at, count, windows)| writer.push(*at, *count, kinds, windows));
+            rows.iter().for_each(|(extent, windows)| writer.push(*extent, kinds, windows));
             assert_eq!(writer.window_count() as usize, rows.len());
             let mut payload = Vec::new();
             writer.seal((number == 0).then_some(&MARK), &mut payload);
             let mut seen = Vec::new();
-            let each = |at, series, window: &Window| seen.push((at, series, *window));
+            let each = |extent, series, window: &Window| seen.push((extent, series, *window));
             reader.read(&payload, number == 0, kinds, each).unwrap();
             checked.check(&payload, number == 0).unwrap();
             assert_eq!(reader.mark(), MARK);
             let of = |row: &Row| {
-                let (at, windows) = (row.0, row.2.clone());
-                windows.into_iter().enumerate().map(move |(series, window)| (at, series, window))
+                let (extent, windows) = (row.0, row.1.clone());
+                windows.into_iter().enumerate().map(move |(series, window)| (extent, series, read(window)))
             };
             let expected: Vec<_> = rows.iter().flat_map(of).filter(|(.., window)| window.count > 0).collect();
             assert_eq!(seen, expected);
@@ -356,17 +440,50 @@ mod tests {
         let kinds = [Kind::Counter, Kind::Gauge, Kind::Counter];
         let none = Window::default();
         let rows: Vec<Row> = vec![
-            (Instant(0), 6, vec![counter(6, 700, 60), gauge(&[3, -1, 8])]),
-            (Instant(60_000), 6, vec![counter(6, 900, 200), gauge(&[3; 6])]),
-            (Instant(120_000), 6, vec![counter(4, 20, 120), none]),
-            (Instant(180_000), 5, vec![none, gauge(&[i64::MAX, i64::MIN]), counter(2, 50, 0)]),
-            (Instant(240_000), 6, vec![counter(6, 50, 30), gauge(&[i64::MIN; 6]), counter(6, 51, 1)]),
-            (Instant(300_000), 6, vec![counter(6, -5, 77), gauge(&[0; 6]), counter(6, i64::MAX, u64::MAX)]),
+            (extent(0, 6, 0), vec![counter(6, 700, 60), gauge(&[3, -1, 8])]),
+            (extent(60_000, 6, 0), vec![counter(6, 900, 200), gauge(&[3; 6])]),
+            (extent(120_000, 6, 20), vec![counter(4, 20, 120), none]),
+            (extent(180_000, 5, 3), vec![none, gauge(&[i64::MAX, i64::MIN]), counter(2, 50, 0)]),
+            (extent(240_000, 6, 0), vec![counter(6, 50, 30), gauge(&[i64::MIN; 6]), counter(6, 51, 1)]),
+            (extent(300_000, 6, 60), vec![counter(6, -5, 77), gauge(&[0; 6]), counter(6, i64::MAX, u64::MAX)]),
         ];
         for per_batch in [1, 2, 6] {
             check(&kinds, &rows, per_batch);
         }
-        check(&[], &[(Instant(5), 0, vec![])], 1);
+        check(&[], &[(extent(5, 0, 0), vec![])], 1);
+    }
+
+    #[test]
+    fn sketches_come_with_their_windows_and_cost_nothing_where_there_are_none() {
+        let (kinds, windows) = ([Kind::Gauge; 3], [gauge(&[7; 6]); 3]);
+        let written = |has_sketches: bool| {
+            let (mut writer, mut payload) = (WindowWriter::new(), Vec::new());
+            for minute in 0..4 {
+                for series in [0, 2].into_iter().filter(|series| has_sketches && (minute + series) % 3 > 0) {
+                    let mut sketch = Sketch::new();
+                    (0..6).for_each(|value| sketch.add(value * minute as i64 + series as i64));
+                    writer.push_sketch(series, &sketch);
+                }
+                writer.push(extent(minute as u64 * 60_000, 6, 0), &kinds, &windows);
+            }
+            writer.seal(Some(&MARK), &mut payload);
+            payload
+        };
+        let payload = written(true);
+        let (mut reader, mut seen) = (WindowReader::new(), Vec::new());
+        let each = |extent: Extent, series: usize, _: &Window, sketch: Option<&Sketch>| {
+            seen.extend(sketch.map(|sketch| (extent.began.0 / 60_000, series, sketch.quantile(1000))));
+        };
+        reader.read_with_sketches(&payload, true, &kinds, each).unwrap();
+        let expected = [(0, 2, 2.0), (1, 0, 5.0), (2, 0, 10.0), (2, 2, 12.0), (3, 2, 17.0)];
+        assert_eq!(seen, expected.map(|(minute, series, greatest)| (minute, series, Some(greatest))));
+        WindowReader::new().check(&payload, true).unwrap();
+        let plain = written(false);
+        WindowReader::new()
+            .read_with_sketches(&plain, true, &kinds, |_, _, _, sketch| assert_eq!(sketch, None))
+            .unwrap();
+        // Their length, and 9 bytes each at the most.
+        assert!(payload.len() <= plain.len() + 1 + 5 * 18, "{} {}", payload.len(), plain.len());
     }
 
     #[test]
@@ -374,7 +491,7 @@ mod tests {
         let kinds = [Kind::Counter, Kind::Gauge];
         let row = |minute: i64| {
             let windows = vec![counter(6, minute * minute * 700, 90), gauge(&[minute * 31 % 17, -minute, 5])];
-            (Instant(minute as u64 * 60_000), 6, windows)
+            (extent(minute as u64 * 60_000, 6, 0), windows)
         };
         let rows: Vec<Row> = (0..40).map(row).collect();
         // FNV-1a over all batches: what changes it changes the format.
@@ -382,13 +499,13 @@ mod tests {
         let hash = bytes
             .iter()
             .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
-        assert_eq!(hash, 3_964_449_824_892_956_035);
+        assert_eq!(hash, 4_275_188_020_839_373_248);
     }
 
     #[test]
     fn what_does_not_change_costs_next_to_nothing() {
         let kinds = [Kind::Counter, Kind::Gauge];
-        let row = |minute: u64| (Instant(minute * 60_000), 6, vec![counter(6, 1 << 40, 0), gauge(&[1 << 40; 6])]);
+        let row = |minute: u64| (extent(minute * 60_000, 6, 0), vec![counter(6, 1 << 40, 0), gauge(&[1 << 40; 6])]);
         let rows: Vec<Row> = (0..300).map(row).collect();
         let batches = check(&kinds, &rows, 10);
         assert!(batches[1..].iter().all(|batch| batch.len() <= 8), "{batches:?}");
@@ -397,7 +514,9 @@ mod tests {
     #[test]
     fn bytes_of_no_writer_end_in_an_error_or_in_windows() {
         let kinds = [Kind::Counter, Kind::Gauge];
-        let row = |minute: i64| (Instant(minute as u64), 6, vec![counter(5, minute * 7, 9), gauge(&[minute, 3])]);
+        let row = |minute: i64| {
+            (extent(minute as u64, 6, minute as u64 % 2), vec![counter(5, minute * 7, 9), gauge(&[minute, 3])])
+        };
         let payload = check(&kinds, &(0..9).map(row).collect::<Vec<Row>>(), 9).remove(0);
         for at in 0..payload.len() {
             for bit in 0..8 {

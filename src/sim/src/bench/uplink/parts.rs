@@ -31,6 +31,9 @@ use super::samples::Samples;
 /// How old a batch of ticks becomes.
 const BATCH_AGE: Span = Span::seconds(60);
 
+/// The time between two ticks.
+const TICK: Span = Span::seconds(10);
+
 /// From ticks to a journal.
 #[derive(Debug)]
 pub(super) struct Recorder {
@@ -51,7 +54,7 @@ impl Recorder {
         Ok(Recorder {
             samples,
             sampler: Sampler::new(Dictionary::new(1), &Importance::default()),
-            summarizer: Summarizer::new(),
+            summarizer: Summarizer::new(&[]),
             shelves: shelves.into(),
             journal,
             tick_count: 0,
@@ -74,7 +77,7 @@ impl Recorder {
         }
         self.sampler.end(now);
         let (dictionary, values) = self.sampler.latest();
-        self.summarizer.tick(now, dictionary, values);
+        self.summarizer.tick(now, TICK, dictionary, values);
         loop {
             payload.clear();
             let Some(sealed) = self.summarizer.due(&self.sampler.dictionary().mark(), &mut payload) else { break };

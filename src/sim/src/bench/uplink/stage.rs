@@ -153,6 +153,7 @@ pub(super) fn settings(heartbeat: Span) -> Settings {
         journal: Default::default(),
         link: Timing::default(),
         has_hub: true,
+        interval: Span::seconds(10),
         way: Box::new(way::Settings::simple((BATCH_AGE, BATCH_AGE), heartbeat, Limit::default())),
         importance: Default::default(),
         around: Default::default(),
