@@ -1,7 +1,8 @@
 //! What the fitted load costs: a day of it as the block that a chart reads and as the run that a link carries, months of it in a
-//! journal, and all of it over a bad link.
+//! journal, the windows that are made of it, and all of it over a bad link.
 
 mod journal;
+mod summaries;
 mod uplink;
 
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use crate::fit::Fit;
 use crate::fitted::Fitted;
 
 pub use journal::{fill, journal};
+pub use summaries::summaries;
 pub use uplink::{Bar, Figure, Options, uplink};
 
 /// Ticks of a day, and the time between two.

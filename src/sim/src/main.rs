@@ -21,7 +21,8 @@ use sim::scenario;
 const HELP: &str = "\
 Runs simulated worlds of random faults and checks that nothing is lost, doubled or changed.
 
-usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill|samples|uplink|watch] [--seeds N] [--first K] [--kinds A,B] [--full]
+usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill|samples|summaries|uplink|watch] [--seeds N] [--first K]
+                 [--kinds A,B] [--full]
                  [--days N] [--interval SECONDS] [--out PATH] [--only A,B]
                  [--years N]
 
@@ -33,6 +34,7 @@ usage: cargo sim [worlds|power|rest|month|block|fit|journal|fill|samples|uplink|
   journal  months of that load in a journal, without a link: its bytes, what flash bears, how fast it opens
   fill     a journal of 200 MB in a folder that is made, as a kill leaves it
   uplink   what a bad link costs and carries with that load, each figure beside its bar
+  summaries  time and memory that the windows of that load take
   samples  days of that load as node_exporter would export them: comma-separated, kinds and names first
   watch    what the agent says of machines with the rhythms of days, in normal weeks and when something befalls them
   fit      estimates such a load from a trace on standard input (comma-separated: timestamp_ms, then integers)
@@ -94,8 +96,8 @@ fn arguments() -> Result<Arguments, String> {
                 arguments.only = list.split(',').map(str::to_owned).collect();
             }
             "--years" => arguments.years = number("--years")?,
-            "worlds" | "power" | "rest" | "month" | "block" | "fit" | "journal" | "fill" | "samples" | "uplink"
-            | "watch" => {
+            "worlds" | "power" | "rest" | "month" | "block" | "fit" | "journal" | "fill" | "samples" | "summaries"
+            | "uplink" | "watch" => {
                 arguments.what = word;
             }
             "--help" | "-h" => {
@@ -134,6 +136,10 @@ fn main() -> ExitCode {
         }
     };
     let is_good = match arguments.what.as_str() {
+        "summaries" => {
+            sim::bench::summaries(&Fit::host(), arguments.first).iter().for_each(|line| println!("{line}"));
+            true
+        }
         "block" => print(sim::bench::block(&Fit::host(), arguments.first, arguments.days.unwrap_or(1) as usize)),
         "fit" => print(fit()),
         "fill" => print(fill(&arguments)),
