@@ -155,7 +155,7 @@ mod tests {
         let plan =
             Plan { kinds: vec![Kind::CablePulled, Kind::Stall, Kind::PowerCut], mean_ms: HOUR_MS, ..Plan::calm() };
         let mut batch_count = 0;
-        for seed in 0..4 {
+        for seed in 0..10 {
             let mut world = World::new(seed, &[make], plan.clone(), 36 * HOUR_MS);
             // With the values that were, or it would say which was another.
             world.run().unwrap_or_else(|error| panic!("{seed}: {error}"));
