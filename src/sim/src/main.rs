@@ -16,6 +16,7 @@ use sim::bench::Options;
 use sim::disk::Cut;
 use sim::fault::Kind;
 use sim::fit::Fit;
+use sim::machine::Trouble;
 use sim::scenario;
 
 const HELP: &str = "\
@@ -237,7 +238,7 @@ fn uplink(arguments: &Arguments) -> bool {
     done.map_err(|error| eprintln!("sim: {error}")).is_ok()
 }
 
-/// A line for each machine that nothing befalls, then one for each trouble.
+/// A line for each machine that nothing befalls, then one for each trouble; the last two after a restart.
 fn watch(arguments: &Arguments) -> bool {
     let Arguments { first, seeds, interval_s, .. } = *arguments;
     let days = arguments.days.unwrap_or(30);
@@ -252,13 +253,17 @@ fn watch(arguments: &Arguments) -> bool {
                 noticed.len(),
                 said.join(",")
             );
-            for found in sim::watch::troubles(seed, interval_s)? {
+            let mut all = sim::watch::troubles(seed, interval_s)?;
+            for trouble in [Trouble::FanStops, Trouble::Miner] {
+                all.push(sim::watch::after_restart(seed, interval_s, trouble)?);
+            }
+            for found in all {
                 let delay = found.delay_s.map_or("null".to_owned(), |delay_s| delay_s.to_string());
                 let (trouble, stated_s, said) = (found.trouble, found.stated_s, found.said.len());
                 println!(
                     "{{\"machine\":{seed},\"trouble\":\"{trouble:?}\",\"delay_s\":{delay},\"stated_s\":{stated_s},\"said\":{said}}}"
                 );
-                is_good &= found.delay_s.is_some_and(|delay_s| delay_s <= stated_s);
+                is_good &= found.is_in_time();
             }
         }
         Ok(is_good)

@@ -61,27 +61,6 @@ impl Watched {
         Ok(())
     }
 
-    fn settings(interval_s: u64) -> Settings {
-        Settings {
-            device: DeviceId(0),
-            version: "0.1.0-sim".into(),
-            hostname: "gw".into(),
-            build: UnixTime(0),
-            journal: journal::journal::Settings { bytes_max: 64 << 20, ..Default::default() },
-            link: Timing::default(),
-            has_hub: false,
-            interval: Span::seconds(interval_s),
-            way: Box::new(way::Settings::simple(
-                (Span::minutes(10), Span::minutes(10)),
-                Span::minutes(1),
-                Default::default(),
-            )),
-            importance: Default::default(),
-            around: Default::default(),
-            wear_budget_bytes: u64::MAX,
-        }
-    }
-
     /// Lets the machine live until `end_s`.
     fn live(&mut self, end_s: u64) {
         while self.now_s < end_s {
@@ -104,6 +83,17 @@ impl Watched {
         }
     }
 
+    /// Lets a trouble befall the machine until two hours after it should be noticed.
+    fn befallen(&mut self, trouble: Trouble) -> Found {
+        let (begin_s, said_before, stated_s) = (self.now_s, self.noticed.len(), stated_s(trouble));
+        self.machine.befall(Some(trouble));
+        self.live(begin_s + stated_s + 2 * HOUR_S);
+        self.machine.befall(None);
+        let said = self.noticed[said_before..].to_vec();
+        let first = said.iter().find(|(at_s, event)| *at_s >= begin_s && names(event, trouble));
+        Found { trouble, delay_s: first.map(|(at_s, _)| at_s - begin_s), stated_s, said }
+    }
+
     /// Keeps what is new of the last events.
     fn note(&mut self, events: Vec<(Stamp, Event)>) {
         let since_s = self.now_s - HOUR_S;
@@ -124,8 +114,29 @@ impl Watched {
     }
 }
 
+fn settings(interval_s: u64) -> Settings {
+    Settings {
+        device: DeviceId(0),
+        version: "0.1.0-sim".into(),
+        hostname: "gw".into(),
+        build: UnixTime(0),
+        journal: journal::journal::Settings { bytes_max: 64 << 20, ..Default::default() },
+        link: Timing::default(),
+        has_hub: false,
+        interval: Span::seconds(interval_s),
+        way: Box::new(way::Settings::simple(
+            (Span::minutes(10), Span::minutes(10)),
+            Span::minutes(1),
+            Default::default(),
+        )),
+        importance: Default::default(),
+        around: Default::default(),
+        wear_budget_bytes: u64::MAX,
+    }
+}
+
 fn open(folder: &Arc<Memory>, seed: u64, (now_s, interval_s): (u64, u64)) -> Result<Box<Agent>, String> {
-    let opened = Agent::open(Arc::<Memory>::clone(folder), Watched::settings(interval_s), seed, stamp(now_s));
+    let opened = Agent::open(Arc::<Memory>::clone(folder), settings(interval_s), seed, stamp(now_s));
     opened.map(Box::new).map_err(|error| error.to_string())
 }
 
@@ -156,6 +167,13 @@ pub struct Found {
     pub said: Noticed,
 }
 
+impl Found {
+    /// Whether it was noticed within its time.
+    pub fn is_in_time(&self) -> bool {
+        self.delay_s.is_some_and(|delay_s| delay_s <= self.stated_s)
+    }
+}
+
 /// One trouble after another, each on a day of its own, after [`WARM_DAYS`] of nothing.
 ///
 /// Errors: the journal does not open.
@@ -167,18 +185,22 @@ pub fn troubles(seed: u64, interval_s: u64) -> Result<Vec<Found>, String> {
         // At different times of the day.
         let begin_s = watched.now_s + HOUR_S * (seed + found.len() as u64 * 5) % (12 * HOUR_S) / HOUR_S * HOUR_S + 600;
         watched.live(begin_s);
-        let said_before = watched.noticed.len();
-        watched.machine.befall(Some(trouble));
-        watched.live(begin_s + stated_s(trouble) + 2 * HOUR_S);
-        watched.machine.befall(None);
-        let said = watched.noticed[said_before..].to_vec();
-        let first = said.iter().find(|(at_s, event)| *at_s >= begin_s && names(event, trouble));
-        let delay_s = first.map(|(at_s, _)| at_s - begin_s);
-        found.push(Found { trouble, delay_s, stated_s: stated_s(trouble), said });
+        found.push(watched.befallen(trouble));
         // What is left of it is over by the next noon.
         watched.live((watched.now_s / DAY_S + 2) * DAY_S);
     }
     Ok(found)
+}
+
+/// A trouble on an evening after [`WARM_DAYS`] of nothing, an hour after the process was killed and another one started.
+///
+/// Errors: the journal does not open.
+pub fn after_restart(seed: u64, interval_s: u64, trouble: Trouble) -> Result<Found, String> {
+    let mut watched = Watched::new(seed, interval_s)?;
+    watched.live(WARM_DAYS * DAY_S + 20 * HOUR_S);
+    watched.restart(seed + 1)?;
+    watched.live(watched.now_s + HOUR_S);
+    Ok(watched.befallen(trouble))
 }
 
 /// Within how many seconds a trouble is to be noticed: what `agent::watch` states, and of what has no name three windows.
@@ -228,24 +250,15 @@ mod tests {
     #[test]
     fn each_trouble_is_noticed_in_its_time() {
         for found in troubles(1, 60).unwrap() {
-            assert!(found.delay_s.is_some_and(|delay_s| delay_s <= found.stated_s), "{found:#?}");
+            assert!(found.is_in_time(), "{found:#?}");
         }
     }
 
     #[test]
     fn a_process_that_starts_anew_knows_what_the_one_before_knew() {
         for trouble in [Trouble::FanStops, Trouble::Miner] {
-            let mut watched = Watched::new(2, 60).unwrap();
-            // By day much else goes on.
-            watched.live(WARM_DAYS * DAY_S + 20 * HOUR_S);
-            watched.restart(3).unwrap();
-            watched.live(watched.now_s + HOUR_S);
-            let (begin_s, before) = (watched.now_s, watched.noticed.len());
-            watched.machine.befall(Some(trouble));
-            watched.live(begin_s + stated_s(trouble) + HOUR_S);
-            let said = &watched.noticed[before..];
-            let first = said.iter().find(|(_, event)| names(event, trouble));
-            assert!(first.is_some_and(|(at_s, _)| at_s - begin_s <= stated_s(trouble)), "{said:#?}");
+            let found = after_restart(2, 60, trouble).unwrap();
+            assert!(found.is_in_time(), "{found:#?}");
         }
     }
 

@@ -52,7 +52,7 @@ impl Stuck {
     pub(super) fn end_tick(&mut self, now: Instant, say: &mut Say<'_>) {
         let (busy, all) = (std::mem::take(&mut self.busy), std::mem::take(&mut self.all));
         let (busy_before, all_before) = std::mem::replace(&mut self.before, (busy, all));
-        let is_idle = (busy - busy_before) * 100 <= (all - all_before) * BUSY_MAX;
+        let is_idle = all > all_before && (busy - busy_before) * 100 <= (all - all_before) * BUSY_MAX;
         let cpu_count = std::mem::take(&mut self.cpu_count).max(1);
         let blocked_count = self.blocked_count.max(self.sleeping_count);
         let is_stuck = is_idle && self.load_100 >= LOAD_100 * cpu_count && blocked_count * 200 >= self.load_100;
