@@ -79,6 +79,11 @@ impl Calendar {
         self.boots.get(&boot).and_then(began)
     }
 
+    /// When the next boot began, after one that began at `began`: by then it was over.
+    pub(crate) fn next(&self, began: UnixTime) -> Option<UnixTime> {
+        self.boots.values().filter_map(self::began).filter(|other| *other > began).min()
+    }
+
     /// When the first batch of `boot` arrived at the hub.
     pub(crate) fn received(&self, boot: BootId) -> UnixTime {
         self.boots.get(&boot).map_or(UnixTime(0), |row| row.received)

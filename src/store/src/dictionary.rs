@@ -13,6 +13,7 @@ use wire::class::{CLASS_COUNT, Class};
 use wire::id::{DeviceId, JournalId};
 use wire::limits::SERIES_COUNT_MAX;
 use wire::series::Series;
+use wire::window::SPANS;
 
 use crate::Store;
 use crate::error::StoreError;
@@ -36,7 +37,11 @@ impl Store {
         let view = self.view()?;
         let mut missing = BTreeSet::new();
         let mut dictionary = Dictionaries::new(device);
-        for (journal, stream, class) in run::journals_of_ticks(&view, device)? {
+        let mut streams = run::journals_of_ticks(&view, device)?;
+        for (resolution, _) in SPANS {
+            streams.extend(run::journals_of_windows(&view, device, resolution)?);
+        }
+        for (journal, stream, class) in streams {
             for run in run::runs(&view, device, journal, stream)? {
                 let row = run?.row;
                 let Some(mark) = row.mark() else { continue };

@@ -11,9 +11,10 @@ use wire::event::Event;
 use wire::id::{DeviceId, JournalId, Seq, SeriesId};
 use wire::limits::SERIES_COUNT_MAX;
 use wire::record::{Header, Record, seal};
-use wire::series::Series;
-use wire::stream::{Lane, STREAM_COUNT, Stream};
+use wire::series::{Kind, Series};
+use wire::stream::{Lane, Resolution, STREAM_COUNT, Stream};
 use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
+use wire::window::{SPANS, Window, WindowWriter};
 
 use crate::Store;
 use crate::change::Change;
@@ -90,7 +91,7 @@ impl Gateway {
         self.next[stream.index()] += count;
     }
 
-    /// Names series of the normal class, scale -2, and seals the batch that says so.
+    /// Names series of the normal class, scale -2, counters if the name ends in `_total`, and seals the batch that says so.
     pub(crate) fn names(&mut self, series: &[(&str, &str)]) -> Change {
         self.names_of(Class::Normal, series)
     }
@@ -100,7 +101,7 @@ impl Gateway {
         let mut payload = Vec::new();
         put_dictionary(self.generation, SeriesId(self.series.len() as u16), &mut payload);
         for (name, labels) in series {
-            put_series(&Series { name, labels, kind: 1, scale: -2 }, class, &mut payload);
+            put_series(&Series { name, labels, kind: kind(name) as u8, scale: -2 }, class, &mut payload);
             self.series.push((class, name.to_string(), labels.to_string()));
         }
         self.change(Stream::Dictionary, None, Instant(0), &payload)
@@ -110,7 +111,7 @@ impl Gateway {
         let mut hash = DictionaryHash::default();
         for (class, name, labels) in &self.series {
             let mut entry = Vec::new();
-            put_series(&Series { name, labels, kind: 1, scale: -2 }, *class, &mut entry);
+            put_series(&Series { name, labels, kind: kind(name) as u8, scale: -2 }, *class, &mut entry);
             hash.update(&entry);
         }
         DictionaryMark { generation: self.generation, count: self.series.len() as u16, hash: hash.value() }
@@ -148,11 +149,57 @@ impl Gateway {
         batches
     }
 
+    /// A run of so many windows of the normal class, three to a batch, from `start_ms` of uptime on, of ticks every ten seconds that
+    /// show `value`.
+    pub(crate) fn windows(
+        &mut self,
+        resolution: Resolution,
+        start_ms: u64,
+        count: u64,
+        value: impl Fn(usize, u64) -> i64,
+    ) -> Vec<Change> {
+        let stream = Stream::Series(resolution, Class::Normal);
+        let run = self.next[stream.index()];
+        let names = self.series.iter().filter(|(class, ..)| *class == Class::Normal);
+        let kinds: Vec<Kind> = names.map(|(_, name, _)| kind(name)).collect();
+        let (_, span) = SPANS.into_iter().find(|(of, _)| *of == resolution).unwrap();
+        let (mut writer, mut batches, mut opened) = (WindowWriter::new(), Vec::new(), start_ms);
+        for number in 1..=count {
+            let (from_ms, to_ms) = (start_ms + (number - 1) * span.0, start_ms + number * span.0);
+            let of_ticks = |slot: usize| {
+                let mut window = Window::default();
+                for at_ms in (from_ms..to_ms).step_by(10_000) {
+                    match kinds[slot] {
+                        Kind::Counter => {
+                            let before = at_ms.checked_sub(10_000).map(|before_ms| value(slot, before_ms));
+                            window.count_up(before, value(slot, at_ms));
+                        }
+                        Kind::Gauge => window.gauge(value(slot, at_ms)),
+                    }
+                }
+                window
+            };
+            let windows: Vec<Window> = (0..kinds.len()).map(of_ticks).collect();
+            writer.push(Instant(from_ms), (span.0 / 10_000) as u32, &kinds, &windows);
+            if number % 3 == 0 || number == count {
+                let mut payload = Vec::new();
+                writer.seal(batches.is_empty().then_some(&self.mark()), &mut payload);
+                batches.push(self.change(stream, Some(run), Instant(opened), &payload));
+                opened = to_ms;
+            }
+        }
+        batches
+    }
+
     pub(crate) fn event(&mut self, uptime_ms: u64, event: &Event) -> Change {
         let mut payload = Vec::new();
         put_event(Span(0), event, &mut payload);
         self.change(Stream::Event, None, Instant(uptime_ms), &payload)
     }
+}
+
+fn kind(name: &str) -> Kind {
+    if name.ends_with("_total") { Kind::Counter } else { Kind::Gauge }
 }
 
 /// The same record with another payload under a checksum that matches.

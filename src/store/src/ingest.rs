@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use redb::ReadableTable;
-use wire::batch::{Dictionary, PayloadError, TickReader, events};
+use wire::batch::{Dictionary, PayloadError, TickReader, events, take_mark};
 use wire::id::{DeviceId, JournalId};
 use wire::ranges::SeqRange;
 use wire::record::{Header, Record};
@@ -209,7 +209,13 @@ impl Draft<'_, '_> {
                 }
             }
             // Kept as they are until somebody asks: which columns they have says the dictionary, which may come later.
-            Stream::Series(..) => {}
+            Stream::Series(..) => {
+                if header.is_keyframe() {
+                    let mark = take_mark(&mut &*payload);
+                    content.is_readable = mark.is_ok();
+                    content.mark = mark.ok().map(|mark| (mark.generation, mark.count, mark.hash));
+                }
+            }
         }
         Ok(content)
     }

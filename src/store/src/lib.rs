@@ -33,6 +33,7 @@ pub mod change;
 pub mod dictionary;
 pub mod error;
 pub mod events;
+mod fill;
 pub mod fuzz;
 #[cfg(test)]
 mod gateway;

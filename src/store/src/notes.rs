@@ -1,13 +1,13 @@
-//! What an answer lacks although it is held.
+//! What an answer lacks.
 
 use wire::id::{DeviceId, JournalId, Seq};
-use wire::stream::Stream;
-use wire::time::BootId;
+use wire::stream::{Resolution, Stream};
+use wire::time::{BootId, UnixTime};
 
 /// Records that an answer names one by one.
 pub const UNREADABLE_COUNT_MAX: usize = 16;
 
-/// What an answer lacks although it is held. All zero and empty when it lacks nothing.
+/// What an answer lacks. All zero and empty when it lacks nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes {
     /// Runs whose dictionary has not come or does not match its hash.
@@ -20,6 +20,21 @@ pub struct Notes {
     pub unreadable_count: u64,
     /// Batches that wait for the batch before them.
     pub waiting_count: u64,
+    /// Where windows stand for ticks that have not come, one for each device and length, the short ones first.
+    pub windowed: Vec<Windowed>,
+}
+
+/// Where windows of one length stand for ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windowed {
+    /// Whose.
+    pub device: DeviceId,
+    /// Of which length.
+    pub resolution: Resolution,
+    /// The first moment that is one of them.
+    pub from: UnixTime,
+    /// The last.
+    pub to: UnixTime,
 }
 
 /// A boot that cannot be placed on the calendar yet.

@@ -6,15 +6,18 @@ use std::fmt;
 use query::selector::Selector;
 use wire::class::CLASS_COUNT;
 use wire::id::DeviceId;
-use wire::series::{Series, labels};
-use wire::time::{BootId, Instant, UnixTime};
+use wire::series::{Kind, Series, labels};
+use wire::stream::Resolution;
+use wire::time::{BootId, Instant, Span, UnixTime};
+use wire::window::SPANS;
 
 use crate::Store;
 use crate::boot::{Calendar, place};
 use crate::dictionary::Dictionaries;
 use crate::error::StoreError;
-use crate::notes::{Notes, Unplaced};
-use crate::run::{self, Run, Walker};
+use crate::fill::{self, HOLE_MIN, Held, Placed};
+use crate::notes::{Notes, Unplaced, Windowed};
+use crate::run::{self, Run, SeriesStream, Walker};
 use crate::table::View;
 
 /// A device that is asked, with the labels that its series bear beside their own.
@@ -98,7 +101,11 @@ impl<E: Into<StoreError>> From<E> for QueryError {
 }
 
 impl Store {
-    /// The samples of every series that is meant, oldest first.
+    /// The samples of every series that is meant, oldest first: ticks where they are, and elsewhere the finest windows that are there. The
+    /// notes say where.
+    ///
+    /// A window is a sample at its end: of a gauge its mean, of a counter the last value. A counter that fell in one has another in the
+    /// middle, so that no growth is lost.
     ///
     /// A series whose scale changed (the agent was upgraded) comes once for each scale.
     ///
@@ -149,50 +156,109 @@ struct Answer<'q> {
 /// Where the meant slots of one list go: slot, and place in [`Range::series`].
 type Wanted = Vec<(usize, usize)>;
 
+/// What a question knows of one device.
+struct Asked<'a> {
+    view: &'a View,
+    target: &'a Target,
+    calendar: Calendar,
+    dictionaries: Dictionaries,
+    places: BTreeMap<Series<String>, usize>,
+    unplaced: BTreeMap<BootId, [u64; CLASS_COUNT]>,
+}
+
+/// What is meant of one list.
+struct Meant {
+    generation: u32,
+    slots: Wanted,
+    kinds: Vec<Kind>,
+}
+
+/// A run that has a part in the answer.
+struct Part<'a> {
+    run: &'a Run,
+    /// When its boot began, and the one after that.
+    began: UnixTime,
+    ended: Option<UnixTime>,
+    meant: &'a Meant,
+}
+
 impl Answer<'_> {
     fn ask(&mut self, view: &View, target: &Target, walker: &mut Walker) -> Result<(), QueryError> {
         let device = target.device;
-        let calendar = Calendar::of(view, device)?;
-        let mut dictionaries = Dictionaries::new(device);
-        let mut places = BTreeMap::new();
-        let mut unplaced: BTreeMap<BootId, [u64; CLASS_COUNT]> = BTreeMap::new();
-        for (journal, stream, class) in run::journals_of_ticks(view, device)? {
-            let mut wanted: Option<(u32, Wanted)> = None;
-            for run in run::runs(view, device, journal, stream)? {
-                let run = run?;
-                let Some(began) = calendar.began(run.row.boot) else {
-                    // What was copied counts with the ticks that it was copied from.
-                    let tick_count = if stream.is_copy() { 0 } else { run.row.tick_count };
-                    unplaced.entry(run.row.boot).or_default()[class.index()] += tick_count;
-                    continue;
-                };
-                if !run.overlaps(began, self.question.from, self.question.to) {
-                    continue;
-                }
-                let Some(mark) = run.row.mark() else {
-                    // Without its keyframe nothing of it reads; the walk counts what waits.
-                    walker.ticks(view, &run, &mut self.range.notes, |_, _| true)?;
-                    continue;
-                };
-                let Some(names) = dictionaries.of(view, journal, mark.generation)?.named(&mark, class) else {
-                    self.range.notes.nameless_run_count += 1;
-                    continue;
-                };
-                if wanted.as_ref().is_none_or(|(generation, _)| *generation != mark.generation) {
-                    wanted = Some((mark.generation, self.wanted(target, names, &mut places)));
-                }
-                let (_, slots) = wanted.as_ref().expect("it was set above");
-                if !slots.is_empty() {
-                    self.read(view, &run, began, slots, walker)?;
-                }
-            }
+        let mut asked = Asked {
+            view,
+            target,
+            calendar: Calendar::of(view, device)?,
+            dictionaries: Dictionaries::new(device),
+            places: BTreeMap::new(),
+            unplaced: BTreeMap::new(),
+        };
+        let mut of_windows = Vec::new();
+        for (resolution, span) in SPANS {
+            of_windows.push((resolution, span, run::journals_of_windows(view, device, resolution)?));
+        }
+        let has_windows = of_windows.iter().any(|(.., streams)| !streams.is_empty());
+        let Question { from, to, .. } = *self.question;
+        // Whether there is a hole at the beginning depends on what is held before it.
+        let from = if has_windows { fill::before(from, HOLE_MIN) } else { from };
+        for stream in run::journals_of_ticks(view, device)? {
+            self.each_run(&mut asked, stream, (from, to), walker, |answer, part, walker| {
+                answer.read_ticks(view, part, from, walker)
+            })?;
+        }
+        if has_windows {
+            self.fill(&mut asked, from, of_windows, walker)?;
         }
         // A tick has a part in each class.
-        let boots = unplaced.into_iter().map(|(boot, of_classes)| {
+        let boots = asked.unplaced.into_iter().map(|(boot, of_classes)| {
             let tick_count = of_classes.into_iter().max().unwrap_or(0);
             Unplaced { device, boot, tick_count }
         });
         self.range.notes.unplaced.extend(boots);
+        Ok(())
+    }
+
+    /// Hands each run of a stream that has a part in the answer to `each`.
+    fn each_run(
+        &mut self,
+        asked: &mut Asked<'_>,
+        (journal, stream, class): SeriesStream,
+        (from, to): (UnixTime, UnixTime),
+        walker: &mut Walker,
+        mut each: impl FnMut(&mut Self, &Part<'_>, &mut Walker) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        let Asked { view, target, calendar, dictionaries, places, unplaced } = asked;
+        let mut meant: Option<Meant> = None;
+        for run in run::runs(view, target.device, journal, stream)? {
+            let run = run?;
+            let Some(began) = calendar.began(run.row.boot) else {
+                // What was copied counts with the ticks that it was copied from.
+                let tick_count = if stream.is_copy() { 0 } else { run.row.tick_count };
+                unplaced.entry(run.row.boot).or_default()[class.index()] += tick_count;
+                continue;
+            };
+            if !run.overlaps(began, from, to) {
+                continue;
+            }
+            let Some(mark) = run.row.mark() else {
+                // Without its keyframe nothing of it reads; the walk counts what waits.
+                walker.ticks(view, &run, &mut self.range.notes, |_, _| true)?;
+                continue;
+            };
+            let Some(names) = dictionaries.of(view, journal, mark.generation)?.named(&mark, class) else {
+                self.range.notes.nameless_run_count += 1;
+                continue;
+            };
+            if meant.as_ref().is_none_or(|meant| meant.generation != mark.generation) {
+                let slots = self.wanted(target, names, places);
+                let kinds = names.iter().map(Series::kind).collect();
+                meant = Some(Meant { generation: mark.generation, slots, kinds });
+            }
+            let meant = meant.as_ref().expect("it was set above");
+            if !meant.slots.is_empty() {
+                each(self, &Part { run: &run, began, ended: calendar.next(began), meant }, walker)?;
+            }
+        }
         Ok(())
     }
 
@@ -219,26 +285,25 @@ impl Answer<'_> {
         wanted
     }
 
-    fn read(
+    fn read_ticks(
         &mut self,
         view: &View,
-        run: &Run,
-        began: UnixTime,
-        wanted: &Wanted,
+        part: &Part<'_>,
+        from: UnixTime,
         walker: &mut Walker,
     ) -> Result<(), QueryError> {
-        let Question { from, to, samples_max, .. } = *self.question;
+        let Question { to, samples_max, .. } = *self.question;
         let Range { series, notes } = &mut self.range;
         let count = &mut self.sample_count;
-        walker.ticks(view, run, notes, |tick, values| {
-            let at = place(began, Instant(tick.at_ms));
+        walker.ticks(view, part.run, notes, |tick, values| {
+            let at = place(part.began, Instant(tick.at_ms));
             if at < from {
                 return true;
             }
             if at > to {
                 return false;
             }
-            for (slot, index) in wanted {
+            for (slot, index) in &part.meant.slots {
                 if let Some(Some(value)) = values.get(*slot) {
                     *count += 1;
                     if *count > samples_max {
@@ -249,14 +314,89 @@ impl Answer<'_> {
             }
             true
         })?;
-        if *count > samples_max {
-            return Err(QueryError::TooManySamples { max: samples_max });
+        self.check_room()
+    }
+
+    /// Puts windows where no ticks are, the finest first.
+    fn fill(
+        &mut self,
+        asked: &mut Asked<'_>,
+        from: UnixTime,
+        of_windows: Vec<(Resolution, Span, Vec<SeriesStream>)>,
+        walker: &mut Walker,
+    ) -> Result<(), QueryError> {
+        let (view, device, question) = (asked.view, asked.target.device, self.question);
+        let mut held: BTreeMap<usize, Held> = BTreeMap::new();
+        for (resolution, span, streams) in of_windows {
+            let mut placed: BTreeMap<usize, Vec<Placed>> = BTreeMap::new();
+            let sample_count = self.sample_count;
+            for stream in streams {
+                // A window may end after the next run begins.
+                let around = (fill::before(from, span), question.to);
+                self.each_run(asked, stream, around, walker, |answer, part, walker| {
+                    answer.read_windows(view, part, span, &mut placed, walker)
+                })?;
+            }
+            self.sample_count = sample_count;
+            let mut range: Option<(UnixTime, UnixTime)> = None;
+            for (index, placed) in placed {
+                let SeriesSamples { series, samples, .. } = &mut self.range.series[index];
+                let held =
+                    held.entry(index).or_insert_with(|| Held::new(series.kind(), samples, question.from, question.to));
+                let before = samples.len();
+                if let Some((from, to)) = held.fill(samples, placed) {
+                    range = Some(range.map_or((from, to), |(first, last)| (first.min(from), last.max(to))));
+                }
+                self.sample_count += samples.len() - before;
+            }
+            self.check_room()?;
+            let windowed = range.map(|(from, to)| Windowed { device, resolution, from, to });
+            self.range.notes.windowed.extend(windowed);
         }
         Ok(())
     }
 
+    fn read_windows(
+        &mut self,
+        view: &View,
+        part: &Part<'_>,
+        span: Span,
+        placed: &mut BTreeMap<usize, Vec<Placed>>,
+        walker: &mut Walker,
+    ) -> Result<(), QueryError> {
+        let Question { to, samples_max, .. } = *self.question;
+        let Part { run, began, ended, meant } = part;
+        let mut places = vec![None; meant.kinds.len()];
+        meant.slots.iter().for_each(|(slot, index)| places[*slot] = Some(*index));
+        let count = &mut self.sample_count;
+        walker.windows(view, run, &meant.kinds, &mut self.range.notes, |at, slot, window| {
+            let from = place(*began, at);
+            let Some(index) = places[slot].filter(|_| window.count > 0) else { return true };
+            if from > to {
+                return false;
+            }
+            let end = UnixTime(from.0.saturating_add(span.0));
+            let end = ended.filter(|ended| *ended > from).map_or(end, |ended| ended.min(end));
+            *count += size_of::<Placed>().div_ceil(size_of::<(UnixTime, i64)>());
+            let next = Placed { boot: run.row.boot, from, to: end, window: *window };
+            fill::push(placed.entry(index).or_default(), next, span);
+            *count <= samples_max
+        })?;
+        self.check_room()
+    }
+
+    fn check_room(&self) -> Result<(), QueryError> {
+        let max = self.question.samples_max;
+        if self.sample_count > max { Err(QueryError::TooManySamples { max }) } else { Ok(()) }
+    }
+
     fn finish(self) -> Range {
         let mut range = self.range;
+        let Question { from, to, .. } = *self.question;
+        for series in &mut range.series {
+            // Some more was read, to tell where holes are, and a window may end later.
+            series.samples.retain(|(at, _)| (from..=to).contains(at));
+        }
         range.series.retain(|series| !series.samples.is_empty());
         for series in &mut range.series {
             // Journals and boots are read in the order of their numbers. What is in order already costs one pass.

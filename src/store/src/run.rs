@@ -8,13 +8,15 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use wire::batch::TickReader;
+use wire::batch::{PayloadError, TickReader};
 use wire::class::Class;
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::limits::EXTRACT_SPAN_MAX;
 use wire::record::{Header, Record};
-use wire::stream::Stream;
+use wire::series::Kind;
+use wire::stream::{Resolution, Stream};
 use wire::time::{Instant, UnixTime};
+use wire::window::{Window, WindowReader};
 
 use codec::run::Tick;
 
@@ -64,13 +66,36 @@ pub(crate) fn journals(view: &View, device: DeviceId, stream: Stream) -> Result<
     Ok(journals)
 }
 
+/// A journal's stream with values of the series of a class.
+pub(crate) type SeriesStream = (JournalId, Stream, Class);
+
 /// The journals of which any ticks are held or lost, with the streams of those and their classes. Extracts of a journal come last.
-pub(crate) fn journals_of_ticks(view: &View, device: DeviceId) -> Result<Vec<(JournalId, Stream, Class)>, StoreError> {
+pub(crate) fn journals_of_ticks(view: &View, device: DeviceId) -> Result<Vec<SeriesStream>, StoreError> {
+    journals_of(view, device, Stream::ticks_of)
+}
+
+/// The journals of which any windows of this resolution are held or lost, with the streams of those and their classes.
+pub(crate) fn journals_of_windows(
+    view: &View,
+    device: DeviceId,
+    resolution: Resolution,
+) -> Result<Vec<SeriesStream>, StoreError> {
+    journals_of(view, device, |stream| match stream {
+        Stream::Series(of, class) => (of == resolution).then_some(class),
+        _ => None,
+    })
+}
+
+fn journals_of(
+    view: &View,
+    device: DeviceId,
+    class_of: impl Fn(Stream) -> Option<Class>,
+) -> Result<Vec<SeriesStream>, StoreError> {
     let mut found = Vec::new();
     for entry in view.progress.range(streams_of(device.0))? {
         let (_, journal, number) = entry?.0.value();
         if let Ok(stream) = Stream::try_from(number)
-            && let Some(class) = stream.ticks_of()
+            && let Some(class) = class_of(stream)
         {
             found.push((JournalId(journal), stream, class));
         }
@@ -165,10 +190,12 @@ pub(crate) fn runs_backwards(
     Ok(all.filter_map(move |run: Result<Run, StoreError>| run.and_then(|run| join(view, &others, run)).transpose()))
 }
 
-/// Reads records, and runs of them. Made once for a question: it holds two tables of a whole dictionary's size.
+/// Reads records, and runs of them. Made once for a question: it holds some tables of a whole dictionary's size.
 #[derive(Default)]
 pub(crate) struct Walker {
     reader: TickReader,
+    /// Made for the first window: most questions see none.
+    windows: Option<Box<WindowReader>>,
     scratch: Vec<u8>,
 }
 
@@ -184,27 +211,29 @@ impl Walker {
         notes: &mut Notes,
         mut each: impl FnMut(Tick, &[Option<i64>]) -> bool,
     ) -> Result<(), StoreError> {
-        let mut next = Some(run.first);
-        let mut enough = false;
-        for_each_record(view, run, notes, |notes, seq, record| {
-            let header = record.header;
-            let follows = next == Some(seq) && header.run == run.first && header.stamp.boot == run.row.boot;
-            if !follows {
-                next = None;
-                notes.waiting_count += 1;
-                return true;
-            }
-            let read = record.payload(&mut self.scratch).is_ok_and(|payload| {
-                let read = self.reader.read(payload, header.is_keyframe(), |tick, values| {
-                    enough = enough || !each(tick, values);
-                });
-                read.is_ok()
-            });
-            next = read.then_some(Seq(seq.0.saturating_add(1)));
-            if !read {
-                notes.add_unreadable(run.unreadable(seq));
-            }
-            !enough
+        let Walker { reader, scratch, .. } = self;
+        for_each_payload(view, run, notes, scratch, |payload, is_keyframe| {
+            let mut enough = false;
+            reader.read(payload, is_keyframe, |tick, values| enough = enough || !each(tick, values))?;
+            Ok(!enough)
+        })
+    }
+
+    /// As [`Walker::ticks`], but hands every window of a run to `each`: when it began, the slot of its series, what it did.
+    pub(crate) fn windows(
+        &mut self,
+        view: &View,
+        run: &Run,
+        kinds: &[Kind],
+        notes: &mut Notes,
+        mut each: impl FnMut(Instant, usize, &Window) -> bool,
+    ) -> Result<(), StoreError> {
+        let Walker { windows, scratch, .. } = self;
+        let reader = windows.get_or_insert_default();
+        for_each_payload(view, run, notes, scratch, |payload, is_keyframe| {
+            let mut enough = false;
+            reader.read(payload, is_keyframe, kinds, |at, slot, window| enough = enough || !each(at, slot, window))?;
+            Ok(!enough)
         })
     }
 
@@ -224,6 +253,35 @@ impl Walker {
             true
         })
     }
+}
+
+/// Hands the payload of each record of a run to `each`, as long as each follows the one before it, and whether it is the keyframe. `each`
+/// says whether it wants more.
+fn for_each_payload(
+    view: &View,
+    run: &Run,
+    notes: &mut Notes,
+    scratch: &mut Vec<u8>,
+    mut each: impl FnMut(&[u8], bool) -> Result<bool, PayloadError>,
+) -> Result<(), StoreError> {
+    let mut next = Some(run.first);
+    for_each_record(view, run, notes, |notes, seq, record| {
+        let header = record.header;
+        let follows = next == Some(seq) && header.run == run.first && header.stamp.boot == run.row.boot;
+        if !follows {
+            next = None;
+            notes.waiting_count += 1;
+            return true;
+        }
+        let read = record.payload(scratch).ok().map(|payload| each(payload, header.is_keyframe()));
+        let Some(Ok(wants_more)) = read else {
+            next = None;
+            notes.add_unreadable(run.unreadable(seq));
+            return true;
+        };
+        next = Some(Seq(seq.0.saturating_add(1)));
+        wants_more
+    })
 }
 
 /// Hands every record of a run that passes its checksum to `each`, in order, while `each` says that it wants more.
