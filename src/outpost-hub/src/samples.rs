@@ -10,7 +10,7 @@ use hub::request::Member;
 use query::selector::Expression;
 use query::series::{Point, Series, scaled};
 use query::step::{self, Grid};
-use query::suggest;
+use query::{duration, suggest};
 use store::Store;
 use store::notes::Notes;
 use store::range::{QueryError, Question, Target};
@@ -91,6 +91,12 @@ fn samples_within(
     found
         .notes
         .extend(gauges.iter().map(|name| format!("{name} goes up and down: rate() says something of counters only")));
+    if let (Some(window_ms), Some(span)) = (expression.rate_window_ms, notes::longest_window(&notes))
+        && window_ms < 2 * span.0
+    {
+        let span = duration::format(2 * span.0);
+        found.notes.push(format!("a rate needs two values in its window: those of all windows take [{span}] at least"));
+    }
     for ((name, labels), points) in values {
         let points = points.into_iter().map(|point| (point.at_ms, point.value)).collect();
         found.series.push(SeriesFound { name, labels, points });
