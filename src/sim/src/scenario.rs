@@ -88,9 +88,12 @@ pub fn month(is_full: bool) -> Result<Tally, String> {
 
 #[cfg(test)]
 mod tests {
+    use query::selector::Selector;
+    use store::notes::{Notes, Windowed};
+    use store::range::{Question, Target};
     use wire::class::Class;
-    use wire::stream::Stream;
-    use wire::time::UnixTime;
+    use wire::stream::{Resolution, Stream};
+    use wire::time::{Instant, UnixTime};
 
     use super::*;
 
@@ -163,6 +166,42 @@ mod tests {
             batch_count += Class::ALL.map(|class| journal.next(Stream::Extract(class)).0).iter().sum::<u64>();
         }
         assert!(batch_count > 20, "{batch_count}");
+    }
+
+    #[test]
+    fn where_a_modem_carries_no_ticks_the_hub_answers_with_windows_of_them() {
+        let modem = Quality { bytes_per_second: 5000, carrier: Carrier::Datagram, ..SLOW };
+        let quality = Quality { delay_ms: 5, bytes_per_second: 250_000, ..SLOW };
+        let (interval, budget) = (Span::seconds(10), Limit::default());
+        let make = Make { size: Size::Small, interval, journal: SMALL, quality, modem: Some(modem), budget };
+        let mut world = World::new(5, &[make], Plan::calm(), 9 * HOUR_MS).unplugging(0, 2 * HOUR_MS);
+        world.run_until(4 * HOUR_MS).unwrap();
+        let gateway = &world.gateways()[0];
+        let running = world.host().running.as_ref().unwrap();
+        let ask = |name: &str, from_ms: u64, to_ms: u64| {
+            let selector = Selector::parse(name).unwrap();
+            let targets = [Target { device: gateway.device, labels: Vec::new(), default_labels: Vec::new() }];
+            let [from, to] = [from_ms, to_ms].map(|at_ms| UnixTime(gateway.unix_start.0 + at_ms));
+            running.store.range(&Question { selector: &selector, targets: &targets, from, to, samples_max: 100_000 })
+        };
+        for name in ["node_memory_MemFree_bytes", "node_forks_total"] {
+            let ticks = ask(name, HOUR_MS, 2 * HOUR_MS - 60_000).unwrap();
+            assert_eq!((ticks.notes, ticks.series[0].samples.len() / 10), (Notes::default(), 35), "{name}");
+            let windows = ask(name, 2 * HOUR_MS + 600_000, 3 * HOUR_MS + 599_999).unwrap();
+            let [Windowed { resolution: Resolution::Minute, from, to, .. }] = windows.notes.windowed[..] else {
+                panic!("{:?}", windows.notes)
+            };
+            assert!(to.0 - from.0 > 58 * 60_000, "{:?}", windows.notes);
+            assert_eq!(windows.series[0].samples.len(), 60, "{name}");
+        }
+        // A counter's values are values that it had.
+        let began_ms = gateway.world_ms(Instant(0));
+        let forks = ask("node_forks_total", 3 * HOUR_MS, 3 * HOUR_MS + 900_000).unwrap();
+        for (at, value) in &forks.series[0].samples {
+            let at_ms = at.0 - gateway.unix_start.0 - began_ms;
+            let taken = gateway.taken.iter().rev().map(|(_, at)| *at).find(|at| at.0 < at_ms).unwrap();
+            assert_eq!(gateway.load.expected("node_forks_total", "", gateway.boot, taken), Some(*value));
+        }
     }
 
     #[test]

@@ -58,8 +58,8 @@ enum Happening {
     Fault(Fault),
     /// A gateway's link is back.
     LinkUp { gateway: usize },
-    /// A gateway's cable is plugged in again.
-    Plugged { gateway: usize },
+    /// A gateway's cable is plugged in again, or pulled.
+    Plugged { gateway: usize, has_cable: bool },
     /// A gateway goes on with a copy of another's card.
     CardCloned { from: usize, to: usize },
     /// A gateway's disk is well again.
@@ -143,6 +143,12 @@ impl World {
         self
     }
 
+    /// The same world, in which the cable of a gateway is pulled until the last fault is over.
+    pub fn unplugging(mut self, gateway: usize, at_ms: u64) -> World {
+        self.agenda.after(at_ms, Happening::Plugged { gateway, has_cable: false });
+        self
+    }
+
     /// The gateways.
     pub fn gateways(&self) -> &[Gateway] {
         &self.gateways
@@ -176,6 +182,18 @@ impl World {
         let disks = self.gateways.iter().map(|gateway| gateway.disk.trace());
         tally.trace = disks.fold(self.trace, |trace, disk| trace.rotate_left(7) ^ disk);
         Ok(tally)
+    }
+
+    /// Lets everything happen until then, and checks nothing: for those who look at what is there meanwhile.
+    ///
+    /// Errors: what was seen to be wrong, in words.
+    pub fn run_until(&mut self, at_ms: u64) -> Result<(), String> {
+        while self.now_ms() < at_ms
+            && let Some(what) = self.agenda.advance()
+        {
+            self.happen(what)?;
+        }
+        self.problem.take().map_or(Ok(()), Err)
     }
 
     fn now_ms(&self) -> u64 {
@@ -250,7 +268,7 @@ impl World {
                 }
             }
             Happening::LinkUp { gateway } => self.link_up(gateway),
-            Happening::Plugged { gateway } => self.plug(gateway, true),
+            Happening::Plugged { gateway, has_cable } => self.plug(gateway, has_cable),
             Happening::DiskWell { gateway } => self.mend_disk(gateway),
             Happening::CardCloned { from, to } => self.clone_card(from, to),
             Happening::Quiet => {

@@ -43,7 +43,7 @@ impl World {
             }
             Fault::CablePulled { gateway, lasts_ms } => {
                 self.plug(gateway, false);
-                self.agenda.after(lasts_ms, Happening::Plugged { gateway });
+                self.agenda.after(lasts_ms, Happening::Plugged { gateway, has_cable: true });
             }
             Fault::ClockStep { gateway, by_ms } => {
                 if let Some(error_ms) = &mut self.gateways[gateway].clock_error_ms {
