@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `now`, `-1h`, `-1d12h` | now, or that long before it |
 //! | `1767225600`, `1767225600.5` | seconds since 1970 |
+//! | `14:00Z`, `14:00:15+02:00` | the last time that it was this time of the day |
 //! | `2026-01-01` | midnight UTC |
 //! | `2026-01-01T12:30Z`, `2026-01-01 12:30:15.250+02:00` | RFC 3339; seconds may be left out, the zone may not |
 //!
@@ -37,7 +38,9 @@ impl fmt::Display for TimeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TimeError::Duration(error) => error.fmt(f),
-            TimeError::Form => f.write_str("expected a time such as 2026-01-31T12:00:00Z, 1767225600, -1h or now"),
+            TimeError::Form => {
+                f.write_str("expected a time such as 2026-01-31T12:00:00Z, 14:00Z, 1767225600, -1h or now")
+            }
             TimeError::Range => f.write_str("there is no such day or time between 1970 and 9999"),
             TimeError::Zone => f.write_str("expected Z or an offset such as +02:00 after the time"),
         }
@@ -58,8 +61,17 @@ pub fn parse(text: &str, now_ms: u64) -> Result<u64, TimeError> {
         None if text.len() == 4 => Err(TimeError::Form),
         None => unix_seconds(text, "0"),
         Some(end) if text[end..].starts_with('.') => unix_seconds(&text[..end], &text[end + 1..]),
+        Some(2) if text[2..].starts_with(':') => of_day(text, now_ms),
         Some(_) => rfc3339(text),
     }
+}
+
+/// The last time that it was this time of the day.
+fn of_day(text: &str, now_ms: u64) -> Result<u64, TimeError> {
+    let at_ms = rfc3339(&format!("{}T{text}", Civil::of(now_ms).date()))?;
+    // A zone moves it by a day at the most.
+    let ago_ms = (now_ms + 2 * DAY_MS).saturating_sub(at_ms) % DAY_MS;
+    Ok(now_ms.saturating_sub(ago_ms))
 }
 
 /// Writes a moment as RFC 3339 in UTC; with milliseconds when there are any. A moment past 9999 is its end.
@@ -266,6 +278,13 @@ mod tests {
         ] {
             check(text, Ok(NOW));
         }
+        check("00:00Z", Ok(NOW));
+        check("00:01Z", Ok(NOW - 86_340_000));
+        check("23:30:30Z", Ok(NOW - 1_770_000));
+        check("02:00+02:00", Ok(NOW));
+        check("22:00:00.000-03:00", Ok(NOW - 23 * 3_600_000));
+        check("14:00", Err(TimeError::Zone));
+        check("24:00Z", Err(TimeError::Range));
         check("-1h30m", Ok(NOW - 5_400_000));
         check("-9999y", Ok(0));
         check("1.5", Ok(1500));
