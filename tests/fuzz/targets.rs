@@ -315,6 +315,7 @@ fn messages(bytes: &[u8]) {
         Kind::Close => check::<message::Close>(kind, bytes),
         Kind::Enroll => check::<message::Enroll>(kind, bytes),
         Kind::Enrolled => check::<message::Enrolled>(kind, bytes),
+        Kind::Fetch => check::<message::Fetch>(kind, bytes),
         Kind::Heartbeat => check::<Span>(kind, bytes),
         Kind::Hello => check::<Hello>(kind, bytes),
         Kind::Ping => check::<message::Ping>(kind, bytes),

@@ -9,8 +9,8 @@ use wire::class::Class;
 use wire::frame::{self, Frame, Head, Part};
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::message::{
-    About, Ack, Backlog, Checksum, Close, CloseReason, DatagramKey, Enroll, Enrolled, Fingerprint, Head as StreamHead,
-    Hello, HubTime, Kind, Ping, Pong, Progress, Rotate, Want, Welcome,
+    About, Ack, Backlog, Checksum, Close, CloseReason, DatagramKey, Enroll, Enrolled, Fetch, Fingerprint,
+    Head as StreamHead, Hello, HubTime, Kind, Ping, Pong, Progress, Rotate, Want, Welcome,
 };
 use wire::ranges::{RangeSet, SeqRange};
 use wire::record;
@@ -119,7 +119,14 @@ fn of_kind(kind: Kind) -> Vec<Golden> {
         Kind::Receipt => receipts(),
         Kind::About => of_one(message("about", about())),
         Kind::Heartbeat => of_one(message("heartbeat", Span::minutes(15))),
+        Kind::Fetch => of_one(message("fetch", fetch())),
     }
+}
+
+fn fetch() -> Fetch {
+    let selector = "{__name__=~\"node_cpu.*\"}".try_into().expect("it is short");
+    let (from, to) = (UnixTime(1_767_276_000_000), UnixTime(1_767_277_200_000));
+    Fetch { number: 300, selector, from, to }
 }
 
 fn message<T: Serialize + DeserializeOwned + PartialEq + 'static>(name: &str, value: T) -> Golden {

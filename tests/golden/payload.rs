@@ -253,6 +253,7 @@ fn events() -> Vec<Event> {
         Event::Trouble { trouble: troubles().remove(0) },
         Event::TroubleOver { trouble: troubles().remove(4) },
         Event::Unsaid { count: 92 },
+        Event::Fetched { number: 300, batch_count: Some(12) },
     ];
     let numbers = events.iter().map(|event| talk::body(event)[0]);
     assert!(numbers.eq(0..events.len() as u8), "a kind is missing");

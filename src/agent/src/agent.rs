@@ -17,7 +17,7 @@ use link::client::{Client, DownReason, Input as LinkInput, Timing};
 use link::receipt::Number;
 use wire::event::{self, Event};
 use wire::id::DeviceId;
-use wire::message::Fingerprint;
+use wire::message::{Fetch, Fingerprint};
 use wire::stream::Stream;
 use wire::time::{Instant, Span, Stamp, UnixTime};
 
@@ -40,6 +40,7 @@ use crate::way::{self, Way};
 use crate::{history, uplink};
 
 mod answer;
+mod fetch;
 mod record;
 mod session;
 
@@ -225,6 +226,10 @@ pub struct Agent {
     missed_count: u64,
     /// Of series, of parts of readings, and of processes.
     shortfalls: [Shortfall; 3],
+    /// What the hub asked for last, until it is answered.
+    fetch: Option<Box<Fetch>>,
+    /// The requests of this process that are answered, the newest last.
+    fetched: heapless::Vec<u64, 8>,
     /// Whether something was appended that must not wait for the next batch of ticks.
     is_urgent: bool,
     /// Ticks that were missed and are in no event yet.
@@ -321,6 +326,8 @@ impl Agent {
             ticked: Stamp { uptime: Instant(0), ..now },
             missed_count: 0,
             shortfalls: Default::default(),
+            fetch: None,
+            fetched: heapless::Vec::new(),
             is_urgent: false,
             unsaid_missed_count: 0,
             storage: Storage::Works,
@@ -408,7 +415,7 @@ impl Agent {
             self.close_batch(now);
             self.close_all_windows(now);
             self.say(now, &Event::Stopped);
-        } else if self.is_context_due(now) {
+        } else if self.is_context_due(now) || self.is_fetch_due(now) {
             self.close_batch(now);
             self.is_urgent = true;
         } else {
@@ -416,6 +423,7 @@ impl Agent {
         }
         self.commit(now, is_asked_to_stop);
         self.copy_context(now);
+        self.answer_fetch(now);
         self.send(now);
         for (id, question) in questions {
             let answer = self.answer(now, &question);

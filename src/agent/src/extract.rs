@@ -2,19 +2,20 @@
 //! what came before them.
 //!
 //! A run that is copied was encoded once and stays as it is. Its ticks are decoded from its beginning on, and those that are meant are
-//! encoded again, under the names and with the rounding of their run.
+//! encoded again, under the names and with the rounding of their run. What happened is told by all series, what the hub asked for by those
+//! that it named: the slots of the others are empty, and cost nothing.
 
 use std::io;
 
 use codec::run::Encoder;
 use journal::Journal;
-use wire::batch::{TickReader, put_keyframe};
+use wire::batch::{TickReader, put_keyframe, take_mark};
 use wire::class::Class;
 use wire::id::Seq;
 use wire::limits::{BATCH_BYTES_TARGET, SERIES_COUNT_MAX};
 use wire::record::Record;
 use wire::stream::Stream;
-use wire::time::{Instant, Stamp};
+use wire::time::{Instant, Stamp, UnixTime};
 
 use crate::context::Cut;
 
@@ -25,11 +26,58 @@ const RUN_COUNT_MAX: usize = 48;
 ///
 /// Errors: the journal has no room. What was appended by then stays.
 pub fn copy(journal: &mut Journal, now: Stamp, class: Class, cut: &Cut) -> io::Result<usize> {
+    let runs = runs(journal, now, class, &|_, (_, end)| end, &|_| Some(*cut));
+    append(journal, now, class, runs, None)
+}
+
+/// As [`copy`], but of the series whose places in their class are `meant`, from one moment of the calendar to another. Of a run that counts
+/// on another generation of the list than this one all series are copied: what they are called is not known here.
+///
+/// The span is looked for as if clocks had only gone forward.
+pub fn fetch(
+    journal: &mut Journal,
+    now: Stamp,
+    class: Class,
+    (from, to): (UnixTime, UnixTime),
+    generation: u32,
+    meant: &[bool],
+) -> io::Result<usize> {
+    let dated = |stamp: Stamp| if stamp.boot == now.boot { now.at(stamp.uptime) } else { stamp };
+    let cut = |stamp: Stamp| {
+        let Stamp { boot, uptime, unix } = dated(stamp);
+        let at = |moment: UnixTime| moment.0.saturating_add(uptime.0).checked_sub(unix?.0).map(Instant);
+        Some(Cut { boot, to: at(to)?, from: at(from).unwrap_or_default() })
+    };
+    let stream = Stream::raw(class);
+    let end_of = |journal: &mut Journal, (mut first, mut end): (Seq, Seq)| {
+        let mut record = Vec::new();
+        while first < end {
+            let middle = Seq(first.0 + (end.0 - first.0) / 2);
+            let stamp = stamp_of(journal, now, stream, middle, &mut record);
+            let is_later = stamp.and_then(|stamp| dated(stamp).unix).is_some_and(|unix| unix > to);
+            if is_later { end = middle } else { first = Seq(middle.0 + 1) }
+        }
+        end
+    };
+    let runs = runs(journal, now, class, &end_of, &cut);
+    append(journal, now, class, runs, Some((generation, meant)))
+}
+
+/// One that may have ticks to copy: its first number, the one after its last, and what of it is meant.
+type Run = (Seq, Seq, Cut);
+
+fn append(
+    journal: &mut Journal,
+    now: Stamp,
+    class: Class,
+    runs: Vec<Run>,
+    meant: Option<(u32, &[bool])>,
+) -> io::Result<usize> {
     let (mut reader, mut encoder) = (TickReader::new(), Encoder::new(SERIES_COUNT_MAX));
     let mut batch_count = 0;
-    for (first, end) in runs(journal, now, class, cut).into_iter().rev() {
+    for of_run in runs.into_iter().rev() {
         let mut run = None;
-        for Piece { stamp, payload } in pieces(journal, now, class, (first, end), cut, &mut reader, &mut encoder) {
+        for Piece { stamp, payload } in pieces(journal, now, class, &of_run, meant, &mut reader, &mut encoder) {
             let seq = journal.append(now, Stream::Extract(class), run, stamp, &payload, false)?;
             run = run.or(Some(seq));
             batch_count += 1;
@@ -39,23 +87,37 @@ pub fn copy(journal: &mut Journal, now: Stamp, class: Class, cut: &Cut) -> io::R
     Ok(batch_count)
 }
 
-/// The runs that may have ticks of the cut, newest first: their first numbers, and those after their last. What cannot be read is passed
-/// over.
-fn runs(journal: &mut Journal, now: Stamp, class: Class, cut: &Cut) -> Vec<(Seq, Seq)> {
+/// When a batch was begun, if it can be read.
+fn stamp_of(journal: &mut Journal, now: Stamp, stream: Stream, seq: Seq, record: &mut Vec<u8>) -> Option<Stamp> {
+    let is_read = journal.read(now, stream, seq, record).unwrap_or(false);
+    is_read.then(|| Record::open(record).ok()).flatten().map(|opened| opened.header.stamp)
+}
+
+/// The runs that may have ticks to copy, newest first; `end_of` says where to begin in numbers that are held without a hole, and `cut` what
+/// is meant of a run that began then. What cannot be read is passed over.
+fn runs(
+    journal: &mut Journal,
+    now: Stamp,
+    class: Class,
+    end_of: &dyn Fn(&mut Journal, (Seq, Seq)) -> Seq,
+    cut: &dyn Fn(Stamp) -> Option<Cut>,
+) -> Vec<Run> {
     let stream = Stream::raw(class);
     let (mut runs, mut record, mut run_count) = (Vec::new(), Vec::new(), 0);
     for range in journal.held(stream).into_iter().rev() {
-        let mut end = Seq(range.last.0.saturating_add(1)).min(journal.durable(stream));
+        let end = Seq(range.last.0.saturating_add(1)).min(journal.durable(stream));
+        let mut end = end_of(journal, (range.first, end));
         while range.first < end && run_count < RUN_COUNT_MAX {
             run_count += 1;
             let Ok(Some(first)) = journal.run_of(now, stream, Seq(end.0 - 1)) else { break };
-            if first < range.first || !journal.read(now, stream, first, &mut record).unwrap_or(false) {
-                break;
-            }
-            let Ok(opened) = Record::open(&record) else { break };
-            let Stamp { boot, uptime, .. } = opened.header.stamp;
+            let stamp = stamp_of(journal, now, stream, first, &mut record).filter(|_| first >= range.first);
+            let Some(stamp @ Stamp { boot, uptime, .. }) = stamp else { break };
+            let Some(cut) = cut(stamp) else {
+                end = first;
+                continue;
+            };
             if boot == cut.boot && uptime <= cut.to {
-                runs.push((first, end));
+                runs.push((first, end, cut));
             }
             // Of an earlier boot nothing is meant, once one of its own was found.
             let is_before = if boot == cut.boot { uptime <= cut.from } else { !runs.is_empty() };
@@ -79,14 +141,14 @@ fn pieces(
     journal: &mut Journal,
     now: Stamp,
     class: Class,
-    (first, end): (Seq, Seq),
-    cut: &Cut,
+    (first, end, cut): &Run,
+    meant: Option<(u32, &[bool])>,
     reader: &mut TickReader,
     encoder: &mut Encoder,
 ) -> Vec<Piece> {
     let (mut record, mut scratch) = (Vec::new(), Vec::new());
     let mut pieces: Vec<Piece> = Vec::new();
-    let mut is_open = false;
+    let (mut is_open, mut is_named) = (false, false);
     for seq in first.0..end.0 {
         // What follows a hole cannot be decoded.
         if !journal.read(now, Stream::raw(class), Seq(seq), &mut record).unwrap_or(false) {
@@ -99,9 +161,19 @@ fn pieces(
         }
         let Ok(payload) = opened.payload(&mut scratch) else { break };
         let mut ticks = Vec::new();
+        if is_keyframe {
+            is_named = take_mark(&mut &*payload).is_ok_and(|mark| meant.is_some_and(|(of, _)| of == mark.generation));
+        }
         let read = reader.read(payload, is_keyframe, |tick, values| {
             if (cut.from..=cut.to).contains(&Instant(tick.at_ms)) {
-                ticks.push((tick.at_ms, values.to_vec()));
+                let mut values = values.to_vec();
+                if let Some((_, meant)) = meant.filter(|_| is_named) {
+                    let others = values.iter_mut().enumerate().filter(|(slot, _)| !meant.get(*slot).unwrap_or(&false));
+                    others.for_each(|(_, value)| *value = None);
+                }
+                if values.iter().any(Option::is_some) {
+                    ticks.push((tick.at_ms, values));
+                }
             }
         });
         for (at_ms, values) in ticks {
@@ -138,7 +210,7 @@ mod tests {
     use disk::memory::Memory;
     use journal::journal::Settings;
     use wire::metric::Metric;
-    use wire::time::{BootId, UnixTime};
+    use wire::time::BootId;
 
     use super::*;
     use crate::dictionary::Dictionary;
@@ -222,6 +294,75 @@ mod tests {
         record(&mut journal, 2, 3..20, 300);
         copy(&mut journal, now, CLASS, &cut(1, 90..=150)).unwrap();
         assert_eq!(extracted(&mut journal, now), [(100_090..100_100).collect::<Vec<_>>()]);
+    }
+
+    /// As [`at`], on a calendar on which each boot began a million seconds after the one before.
+    fn dated(boot: u32, tick: u64) -> Stamp {
+        Stamp { unix: Some(unix(boot, tick)), ..at(boot, tick) }
+    }
+
+    fn unix(boot: u32, tick: u64) -> UnixTime {
+        UnixTime(u64::from(boot) * 1_000_000_000 + tick * 10_000)
+    }
+
+    /// What a request for a span gets, of the second of two series alone.
+    fn fetched(journal: &mut Journal, now: Stamp, from: UnixTime, to: UnixTime) -> Vec<Vec<i64>> {
+        let before = journal.next(Stream::Extract(CLASS)).0;
+        fetch(journal, now, CLASS, (from, to), 1, &[false, true]).unwrap();
+        journal.commit(now).unwrap();
+        let (mut reader, mut record, mut scratch) = (TickReader::new(), Vec::new(), Vec::new());
+        let mut runs: Vec<Vec<i64>> = Vec::new();
+        for seq in before..journal.durable(Stream::Extract(CLASS)).0 {
+            assert!(journal.read(now, Stream::Extract(CLASS), Seq(seq), &mut record).unwrap());
+            let opened = Record::open(&record).unwrap();
+            if opened.header.is_keyframe() {
+                runs.push(Vec::new());
+            }
+            let is_keyframe = opened.header.is_keyframe();
+            let each = |_, values: &[Option<i64>]| {
+                assert_eq!(values[0], None);
+                runs.last_mut().unwrap().push(values[1].unwrap());
+            };
+            reader.read(opened.payload(&mut scratch).unwrap(), is_keyframe, each).unwrap();
+        }
+        runs
+    }
+
+    #[test]
+    fn of_a_span_of_the_calendar_the_series_that_are_meant_are_found_in_any_boot() {
+        let mut journal = journal();
+        for boot in 1..=4 {
+            let mut sampler = Sampler::new(Dictionary::new(1), &Importance::default());
+            for tick in 0..2000 {
+                sampler.begin();
+                sampler.put(Metric::Load1, &[("n", b"0")], 7);
+                sampler.put(Metric::Load1, &[("n", b"1")], i64::from(boot) * 100_000 + tick as i64);
+                sampler.end(dated(boot, tick));
+                if tick % 6 == 5 {
+                    let append = |Batch { stream, run, stamp, payload }: Batch<&[u8]>| {
+                        journal.append(stamp, stream, run, stamp, payload, false)
+                    };
+                    sampler.close(append).unwrap();
+                }
+                if tick % 300 == 299 {
+                    sampler.end_run();
+                }
+            }
+            journal.commit(dated(boot, 2000)).unwrap();
+        }
+        let now = dated(4, 2000);
+        for boot in 1..=4 {
+            let base = i64::from(boot) * 100_000;
+            let runs = fetched(&mut journal, now, unix(boot, 250), unix(boot, 310));
+            let expected = [(base + 250..base + 300).collect::<Vec<_>>(), (base + 300..=base + 310).collect()];
+            assert_eq!(runs, expected, "{boot}");
+            let runs = fetched(&mut journal, now, unix(boot, 1990), UnixTime(unix(boot, 3000).0));
+            assert_eq!(runs.concat().first(), Some(&(base + 1990)), "{boot}");
+        }
+        // Between two boots, before all of them, and at the end of time.
+        for (from, to) in [(unix(2, 5000), unix(2, 6000)), (UnixTime(0), UnixTime(5)), (UnixTime(!0), UnixTime(!0))] {
+            assert_eq!(fetched(&mut journal, now, from, to), [[0; 0]; 0], "{from:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,9 @@ use heapless::Deque;
 use wire::frame::{FrameError, Framed};
 use wire::id::Seq;
 use wire::limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_COUNT_MAX};
-use wire::message::{About, Ack, Close, CloseReason, Hello, HubTime, Kind, Ping, Pong, SKIPPABLE_MIN, Want, Welcome};
+use wire::message::{
+    About, Ack, Close, CloseReason, Fetch, Hello, HubTime, Kind, Ping, Pong, SKIPPABLE_MIN, Want, Welcome,
+};
 use wire::record;
 use wire::spent::Use;
 use wire::stream::{Lane, Stream};
@@ -92,6 +94,8 @@ pub enum Output {
     Up(Box<Welcome>),
     /// The hub holds these batches.
     Acked(Box<Ack>),
+    /// The hub asks for ticks.
+    Asked(Box<Fetch>),
     /// The hub wants a generation of the dictionary again.
     Wanted(Want),
     /// A ping is due: say how things stand with [`Client::ping`].
@@ -206,7 +210,7 @@ pub struct Client {
     answered_at: Instant,
     /// Bytes that had arrived by then.
     arrived_bytes: u64,
-    /// Messages of kinds that this version does not know.
+    /// Messages that this version does not understand.
     skipped_count: u64,
     outputs: Deque<Output, 48>,
 }
@@ -304,7 +308,7 @@ impl Client {
         self.is_online().then_some(self.version)
     }
 
-    /// Messages of kinds that this version does not know and passed over, on all links.
+    /// Messages that this version does not understand and passed over, on all links.
     pub fn skipped_count(&self) -> u64 {
         self.skipped_count
     }
@@ -511,6 +515,14 @@ impl Client {
             (State::Online { .. }, Some(Kind::Want)) => {
                 let want = talk::read(bytes).ok_or(unexpected)?;
                 self.tell(Output::Wanted(want));
+                Ok(())
+            }
+            // It may overtake the welcome. Of one that cannot be read nothing else depends.
+            (State::Greeting { .. } | State::Online { .. }, Some(Kind::Fetch)) => {
+                match talk::read(bytes) {
+                    Some(fetch) => self.tell(Output::Asked(Box::new(fetch))),
+                    None => self.skipped_count += 1,
+                }
                 Ok(())
             }
             (_, None) if framed.kind >= SKIPPABLE_MIN => {

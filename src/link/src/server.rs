@@ -9,7 +9,8 @@ use core::fmt;
 use serde::Serialize;
 use wire::frame::{FrameError, Framed};
 use wire::message::{
-    About, Ack, Close, CloseReason, Enroll, Enrolled, Hello, Kind, Ping, Pong, Rotate, SKIPPABLE_MIN, Want, Welcome,
+    About, Ack, Close, CloseReason, Enroll, Enrolled, Fetch, Hello, Kind, Ping, Pong, Rotate, SKIPPABLE_MIN, Want,
+    Welcome,
 };
 use wire::record;
 use wire::stream::Lane;
@@ -232,6 +233,11 @@ impl Server {
     /// Asks for a generation of the dictionary.
     pub fn want(&mut self, want: &Want) {
         self.say(Kind::Want, want);
+    }
+
+    /// Asks for ticks.
+    pub fn fetch(&mut self, fetch: &Fetch) {
+        self.say(Kind::Fetch, fetch);
     }
 
     /// Answers an enrolment.

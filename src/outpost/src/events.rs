@@ -100,6 +100,7 @@ fn kind(event: &Event) -> &'static str {
         Event::BudgetUsed { .. } => "budget_used",
         Event::ClockStepped { .. } => "clock_stepped",
         Event::DataUsed { .. } => "data_used",
+        Event::Fetched { .. } => "fetched",
         Event::HostAnomaly { .. } => "host_anomaly",
         Event::LinkChanged { .. } => "link_changed",
         Event::Lost { .. } => "lost",

@@ -186,6 +186,13 @@ pub enum Event {
         /// How many were not said.
         count: u32,
     },
+    /// What the hub [asked for](crate::message::Fetch) is in the journal for it.
+    Fetched {
+        /// The request's number.
+        number: u64,
+        /// Batches of extracts, none when nothing of it is held; `None` when the request makes no sense here.
+        batch_count: Option<u32>,
+    },
 }
 
 impl Event {
@@ -320,6 +327,15 @@ impl fmt::Display for Event {
             Event::TroubleOver { trouble } => trouble::over(trouble, f),
             Event::Unsaid { count } => {
                 write!(f, "{count} more anomalies and troubles came too fast to be said one by one")
+            }
+            Event::Fetched { number, batch_count: None } => {
+                write!(f, "request {number} of the hub makes no sense here")
+            }
+            Event::Fetched { number, batch_count: Some(0) } => {
+                write!(f, "request {number} of the hub: nothing of it is held")
+            }
+            Event::Fetched { number, batch_count: Some(count) } => {
+                write!(f, "request {number} of the hub: {count} batches of ticks are copied for it")
             }
             Event::BudgetUsed { bearer, per_cent: 100 } => {
                 write!(f, "the budget of bearer {bearer} is used up: only events are sent, from what is kept for them")

@@ -24,6 +24,9 @@ pub const LABELS_BYTES_MAX: usize = 320;
 /// Time that an [extract](crate::stream::Stream::Extract) covers: a question about later ticks need not look at it.
 pub const EXTRACT_SPAN_MAX: Span = Span::minutes(180);
 
+/// Bytes of the selector by which the hub asks for series: with what stands beside it, it fits a frame.
+pub const SELECTOR_BYTES_MAX: usize = 512;
+
 /// Bytes of a metric's name.
 pub const NAME_BYTES_MAX: usize = 96;
 

@@ -10,6 +10,7 @@
 //!   Ping    backlog                      ->
 //!                                        <-   Pong     the time
 //!                                        <-   Want     send that generation of the dictionary again
+//!                                        <-   Fetch    copy the ticks of a span: an event says what came of it
 //!   Enroll / Rotate / Leave              ->
 //!                                        <-   Enrolled / Rotated / Left
 //! ```
@@ -23,7 +24,9 @@ use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{DeviceId, JournalId, Seq};
-use crate::limits::{ACK_RANGES_MAX, HOSTNAME_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
+use crate::limits::{
+    ACK_RANGES_MAX, EXTRACT_SPAN_MAX, HOSTNAME_BYTES_MAX, SELECTOR_BYTES_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX,
+};
 use crate::ranges::{RangeSet, SeqRange};
 use crate::stream::{STREAM_COUNT, Stream};
 use crate::time::{Span, Stamp, UnixTime};
@@ -71,6 +74,8 @@ pub enum Kind {
     About = 16,
     /// The longest pause of the gateway from here on, a [`Span`].
     Heartbeat = 17,
+    /// [`Fetch`]
+    Fetch = 18,
 }
 
 impl Kind {
@@ -79,7 +84,7 @@ impl Kind {
         use Kind::*;
         [
             Hello, Welcome, Batch, Ack, Ping, Pong, Want, Enroll, Enrolled, Rotate, Rotated, Leave, Left, Close,
-            Receipt, About, Heartbeat,
+            Receipt, About, Heartbeat, Fetch,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == number)
@@ -87,7 +92,10 @@ impl Kind {
 
     /// Whether its sender must hear that it arrived. What is an answer, or gets one, is asked for again by whoever misses it.
     pub fn wants_receipt(self) -> bool {
-        matches!(self, Kind::About | Kind::Heartbeat | Kind::Hello | Kind::Batch | Kind::Ping | Kind::Want)
+        matches!(
+            self,
+            Kind::About | Kind::Fetch | Kind::Heartbeat | Kind::Hello | Kind::Batch | Kind::Ping | Kind::Want
+        )
     }
 }
 
@@ -270,6 +278,27 @@ pub struct Pong {
 pub struct Want {
     /// Which generation.
     pub generation: u32,
+}
+
+/// The hub asks for ticks that were not sent and that the gateway may still hold. An [event](crate::event::Event::Fetched) answers, behind
+/// copies of them in the streams of extracts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    /// The request's number. Asked again under the same, it is the same request.
+    pub number: u64,
+    /// Which series: a selector of [`query::selector`].
+    pub selector: String<SELECTOR_BYTES_MAX>,
+    /// The first moment that is meant.
+    pub from: UnixTime,
+    /// The last, at most [`EXTRACT_SPAN_MAX`] later.
+    pub to: UnixTime,
+}
+
+impl Fetch {
+    /// Whether there can be such a span.
+    pub fn is_valid(&self) -> bool {
+        self.to.0.checked_sub(self.from.0).is_some_and(|span_ms| span_ms <= EXTRACT_SPAN_MAX.0)
+    }
 }
 
 /// The first words of a machine that holds a token. The key that speaks them becomes the device's.

@@ -246,7 +246,7 @@ impl Agent {
         }
     }
 
-    fn storage_failed(&mut self, now: Stamp, error: &io::Error) {
+    pub(super) fn storage_failed(&mut self, now: Stamp, error: &io::Error) {
         let failed = Storage::Fails { error: error.to_string(), retry_at: now.uptime + STORAGE_RETRY };
         if let Storage::Works = std::mem::replace(&mut self.storage, failed) {
             self.outputs.push_back(Output::Storage(Some(error.to_string())));

@@ -172,6 +172,7 @@ impl Agent {
                         self.journal.adopt(now, Stream::Dictionary, &RangeSet::new());
                     }
                 }
+                LinkOutput::Asked(fetch) => self.fetch = Some(fetch),
                 LinkOutput::PingDue => {
                     // What has waited for a packet that leaves anyway.
                     self.is_urgent |= self.journal.has_uncommitted_batches();

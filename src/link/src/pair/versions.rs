@@ -1,6 +1,7 @@
 //! Ends of other versions, and words that this one does not know.
 
 use wire::frame::Head;
+use wire::message::Fetch;
 use wire::stream::Lane;
 use wire::version::Versions;
 
@@ -102,8 +103,23 @@ fn words_of_a_later_version_are_passed_over_and_counted() {
 }
 
 #[test]
+fn a_request_that_cannot_be_read_is_counted_and_changes_nothing() {
+    let mut pair = Pair::online();
+    let fetch = Fetch { number: 7, selector: "up".try_into().unwrap(), from: UnixTime(5), to: UnixTime(9) };
+    let whole = talk::body(&fetch);
+    for end in 0..whole.len() {
+        pair.client.handle_input(pair.now, Input::Received(&frame(Kind::Fetch as u8, &whole[..end])));
+    }
+    assert_eq!((pair.client.skipped_count(), pair.client.poll_output()), (whole.len() as u64, None));
+    pair.server.fetch(&fetch);
+    let packet = pair.server.poll_packet(pair.now).unwrap();
+    pair.client.handle_input(pair.now, Input::Received(&packet));
+    assert_eq!(pair.client.poll_output(), Some(Output::Asked(alloc::boxed::Box::new(fetch))));
+}
+
+#[test]
 fn words_that_must_not_be_passed_over_end_the_link() {
-    for kind in [0, 18, 127] {
+    for kind in [0, 19, 127] {
         let mut pair = Pair::online();
         let words = frame(kind, b"more");
         let problem = pair.server.receive(pair.now, None, &words, |_| {}).unwrap_err();

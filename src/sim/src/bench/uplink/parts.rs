@@ -197,7 +197,7 @@ impl Parts {
                     self.client.ping(now.uptime, &Ping { backlog, ..Ping::default() });
                 }
                 // Nothing here outlives its link.
-                LinkOutput::Up(_) | LinkOutput::Wanted(_) | LinkOutput::HubTime(..) => {}
+                LinkOutput::Up(_) | LinkOutput::Asked(_) | LinkOutput::Wanted(_) | LinkOutput::HubTime(..) => {}
             }
         }
     }
