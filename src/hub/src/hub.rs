@@ -23,6 +23,7 @@ use wire::message::{CloseReason, DatagramKey, Fingerprint, Progress};
 use wire::time::{Instant, Span, Stamp};
 
 use self::commit::Commits;
+use crate::fetches::Fetches;
 use crate::fleet::Fleet;
 use crate::request::{Reply, Request};
 use crate::session::{PeerId, Session};
@@ -211,6 +212,7 @@ pub struct Hub {
     /// When the present step is.
     now: Stamp,
     fleet: Fleet,
+    fetches: Fetches,
     sessions: BTreeMap<PeerId, Session>,
     /// Whoever may have something to be told.
     touched: BTreeSet<PeerId>,
@@ -230,10 +232,15 @@ impl Hub {
     pub fn open(rows: Vec<store::StateRow>, now: Stamp) -> (Hub, Vec<Vec<u8>>) {
         let (key_rows, fleet_rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(key, _)| key == NEXT_KEY);
         let next_key = key_rows.first().and_then(|(_, value)| postcard::from_bytes(value).ok());
-        let (fleet, unread) = Fleet::load(fleet_rows);
+        let (fetch_rows, fleet_rows): (Vec<_>, Vec<_>) =
+            fleet_rows.into_iter().partition(|(key, _)| Fetches::owns(key));
+        let (fetches, unread_fetches) = Fetches::load(fetch_rows);
+        let (fleet, mut unread) = Fleet::load(fleet_rows);
+        unread.extend(unread_fetches);
         let hub = Hub {
             now,
             fleet,
+            fetches,
             sessions: BTreeMap::new(),
             touched: BTreeSet::new(),
             commits: Commits::default(),
@@ -256,6 +263,11 @@ impl Hub {
     /// The fleet, for those who only look.
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
+    }
+
+    /// What devices are asked for, for those who only look.
+    pub fn fetches(&self) -> &Fetches {
+        &self.fetches
     }
 
     /// Takes inputs, lets time pass, commits. Drain [`Hub::poll_output`] afterwards.
@@ -329,6 +341,7 @@ impl Hub {
             let online = self.sessions.values().filter_map(|session| Some(session.who.as_ref()?.device));
             self.commits.add(online.filter_map(|device| self.fleet.row(device)));
             self.commits.add(now.unix.map(|now| self.fleet.delete_old_tokens(now)).unwrap_or_default());
+            self.commits.add(now.unix.map(|now| self.fetches.delete_old(now)).unwrap_or_default());
         }
     }
 }

@@ -11,10 +11,12 @@
 //! |---|---|
 //! | [`hub`] | the core itself: one `step` |
 //! | [`fleet`] | devices, their keys and names; enrolment tokens |
+//! | [`fetches`] | what devices are asked for |
 //! | [`session`] | one gateway's link and what of its journal is held |
 //! | [`request`] | what an administrator may ask for, and the answers |
 #![forbid(unsafe_code)]
 
+pub mod fetches;
 pub mod fleet;
 pub mod hub;
 pub mod request;

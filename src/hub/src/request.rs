@@ -9,6 +9,7 @@ use wire::id::DeviceId;
 use wire::message::Fingerprint;
 use wire::time::{Span, UnixTime};
 
+use crate::fetches::Asked;
 use crate::fleet::{Device, Token};
 
 /// Something to do or to tell. Devices are named by name or number.
@@ -74,6 +75,24 @@ pub enum Request {
         /// Which.
         device: String,
     },
+    /// Ask a device for ticks that it has not sent.
+    Fetch {
+        /// Which device.
+        device: String,
+        /// Which series, as a selector.
+        selector: String,
+        /// The first moment that is meant.
+        from: UnixTime,
+        /// The last.
+        to: UnixTime,
+    },
+    /// What devices were asked for.
+    Fetches,
+    /// Ask a device for something no more.
+    FetchWithdraw {
+        /// The request's number.
+        number: u64,
+    },
     /// Announce the key that the hub will change to; none takes the announcement back.
     AnnounceKey(Option<Fingerprint>),
 }
@@ -83,6 +102,15 @@ pub enum Request {
 pub enum Reply {
     /// It is done and durable.
     Done,
+    /// To [`Request::Fetch`]: it is durable.
+    Fetch {
+        /// Its number.
+        number: u64,
+        /// Whether the device is connected.
+        is_online: bool,
+    },
+    /// To [`Request::Fetches`]: oldest first, with the names of the devices.
+    Fetches(Vec<(Asked, String)>),
     /// To [`Request::Fleet`]: by name.
     Fleet(Vec<Member>),
     /// To [`Request::Tokens`].

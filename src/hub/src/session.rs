@@ -31,6 +31,8 @@ pub struct Session {
     pub owes_welcome: bool,
     /// What is asked for after the welcome.
     pub wants: Vec<Want>,
+    /// The number of the last request that it heard on this link.
+    pub fetched: Option<u64>,
     /// Whether it asked for the one thing that a link is good for beside a hello: what it says after that is not heard.
     pub has_asked: bool,
 }
@@ -74,6 +76,7 @@ impl Session {
             has_taken_over: false,
             owes_welcome: false,
             wants: Vec::new(),
+            fetched: None,
             has_asked: false,
         }
     }

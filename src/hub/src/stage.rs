@@ -6,7 +6,9 @@ use identity::token::secret_hash;
 use link::channel::Carrier;
 use link::talk::{self, Listener};
 use store::change::Change;
+use wire::batch::put_event;
 use wire::class::Class;
+use wire::event::Event;
 use wire::id::{DeviceId, JournalId, Seq};
 use wire::message::{Checksum, Enroll, Enrolled, Fingerprint, Hello, Kind};
 use wire::record::{Header, plain, seal};
@@ -23,12 +25,13 @@ pub(crate) struct Stage {
     pub(crate) now: Stamp,
     /// What is durable of the hub's state.
     pub(crate) rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    peer_count: u64,
 }
 
 impl Stage {
     pub(crate) fn new() -> Stage {
         let now = Stamp { uptime: Instant(0), unix: Some(UnixTime(1_767_225_600_000)), ..Stamp::default() };
-        Stage { hub: Hub::open(Vec::new(), now).0, now, rows: BTreeMap::new() }
+        Stage { hub: Hub::open(Vec::new(), now).0, now, rows: BTreeMap::new(), peer_count: 100 }
     }
 
     pub(crate) fn pass(&mut self, span: Span) {
@@ -91,7 +94,15 @@ impl Stage {
     /// The link of a device of which nothing is held, once it is online.
     pub(crate) fn greet(&mut self, key: u8) -> PeerId {
         self.enroll(key);
-        let peer = PeerId(100 + u64::from(key));
+        let (peer, outputs) = self.connect(key);
+        assert!(matches!(told(&outputs, peer)[..], [(Kind::Welcome, _)]), "{outputs:?}");
+        peer
+    }
+
+    /// The link of a device of which nothing is held, and what follows from its welcome.
+    pub(crate) fn connect(&mut self, key: u8) -> (PeerId, Vec<Output>) {
+        self.peer_count += 1;
+        let peer = PeerId(self.peer_count);
         let hello = Hello {
             versions: Versions::AGENT,
             journal: JournalId(7),
@@ -109,9 +120,16 @@ impl Stage {
         });
         let rows = Rows::Progress { progress: Vec::new(), missing_generations: Vec::new() };
         let ticket = ticket.expect("the core asks what is held");
-        let outputs = self.settle([Input::Rows { ticket, rows: Some(rows) }]);
-        assert!(matches!(told(&outputs, peer)[..], [(Kind::Welcome, _)]), "{outputs:?}");
-        peer
+        (peer, self.settle([Input::Rows { ticket, rows: Some(rows) }]))
+    }
+
+    /// A batch of one event of a peer arrives.
+    pub(crate) fn event(peer: PeerId, seq: u64, event: &Event) -> Input {
+        let header = Header { stream: Stream::Event, seq: Seq(seq), run: Seq(seq), stamp: Stamp::default() };
+        let (mut payload, mut record) = (Vec::new(), Vec::new());
+        put_event(Span(0), event, &mut payload);
+        seal(&header, &payload, false, &mut record);
+        received(peer, talk::raw_frames(Lane::Urgent, Kind::Batch, &plain(&record), seq as u32))
     }
 
     /// A batch of a peer arrives.

@@ -2,19 +2,29 @@
 
 use std::collections::BTreeSet;
 
+use query::duration;
+use query::selector::Selector;
 use store::change::Change;
 use wire::id::DeviceId;
-use wire::message::CloseReason;
+use wire::limits::{EXTRACT_SPAN_MAX, SELECTOR_BYTES_MAX};
+use wire::message::{CloseReason, Fetch};
 use wire::time::{Stamp, UnixTime};
 
 use super::commit::Then;
 use super::{Hub, NEXT_KEY, Output};
+use crate::fetches::{Asked, FETCH_COUNT_MAX};
 use crate::fleet::{Device, LABEL_BYTES_MAX, Standing, TAG_COUNT_MAX, TOKEN_COUNT_MAX, Token};
 use crate::request::{Member, Reply, Request, no_device};
 use crate::session::PeerId;
 
 impl Hub {
     pub(super) fn ask(&mut self, now: Stamp, id: u64, request: Request) {
+        if let Request::Fetch { device, selector, from, to } = request {
+            return match self.fetch(now, &device, &selector, (from, to)) {
+                Ok((number, changes)) => self.commits.add_then(changes, Then::Fetch { id, number }),
+                Err(reply) => self.outputs.push_back(Output::Reply { id, reply }),
+            };
+        }
         let reply = match self.carry_out(now, request) {
             Ok(changes) if !changes.is_empty() => {
                 return self.commits.add_then(changes, Then::Reply { id });
@@ -97,8 +107,18 @@ impl Hub {
                 let id = self.find(&device)?;
                 self.close_device(id, CloseReason::UnknownKey);
                 self.skipped_counts.remove(&id);
-                Ok(vec![self.fleet.delete(id), Change::Forget { device: id }])
+                let mut changes = self.fetches.forget(id);
+                changes.extend([self.fleet.delete(id), Change::Forget { device: id }]);
+                Ok(changes)
             }
+            Request::Fetch { .. } => unreachable!("its reply has a number"),
+            Request::Fetches => Err(Reply::Fetches(self.fetches.all().map(|asked| self.named(asked)).collect())),
+            Request::FetchWithdraw { number } => match self.fetches.withdraw(number, unix) {
+                Some(change) => Ok(vec![change]),
+                None => Err(Reply::Refused(format!(
+                    "no open request has the number {number}: `outpost-hub fetch` lists them"
+                ))),
+            },
             Request::AnnounceKey(key) => {
                 self.next_key = key;
                 // A welcome carries the announcement: everyone comes back for it.
@@ -113,6 +133,36 @@ impl Hub {
                 }])
             }
         }
+    }
+
+    /// Makes a request to a device. Nobody is asked before it is durable.
+    fn fetch(
+        &mut self,
+        now: Stamp,
+        device: &str,
+        selector: &str,
+        (from, to): (UnixTime, UnixTime),
+    ) -> Result<(u64, Vec<Change>), Reply> {
+        let device = self.find(device)?;
+        Selector::parse(selector)
+            .map_err(|error| Reply::Refused(format!("this is no selector:\n{}", error.pointed(selector))))?;
+        let too_long = |_| Reply::Refused(format!("a selector has {SELECTOR_BYTES_MAX} bytes at the most"));
+        let fetch = Fetch { number: 0, selector: selector.try_into().map_err(too_long)?, from, to };
+        if !fetch.is_valid() {
+            let span = duration::format(EXTRACT_SPAN_MAX.0);
+            return Err(Reply::Refused(format!("a request has a span of {span} at the most: ask for its parts")));
+        }
+        let added = self.fetches.add(device, fetch, now.unix.unwrap_or_default());
+        added.ok_or_else(|| {
+            Reply::Refused(format!(
+                "{FETCH_COUNT_MAX} requests are open: withdraw one with `outpost-hub fetch --withdraw`"
+            ))
+        })
+    }
+
+    fn named(&self, asked: &Asked) -> (Asked, String) {
+        let name = self.fleet.device(asked.device).map_or_else(|| asked.device.to_string(), |it| it.name.clone());
+        (asked.clone(), name)
     }
 
     fn find(&self, name: &str) -> Result<DeviceId, Reply> {

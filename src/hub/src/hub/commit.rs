@@ -31,6 +31,8 @@ const _: () = assert!(size_of::<Change>() + size_of::<Then>() <= AROUND_BYTES);
 pub(super) enum Then {
     /// A peer gets its answer, and the link ends.
     Answer { peer: PeerId, answer: ErrandAnswer },
+    /// A device is asked for something, and an administrator gets its number.
+    Fetch { id: u64, number: u64 },
     /// An administrator gets the reply.
     Reply { id: u64 },
     /// Numbers become part of what is held; `index` is that of their change.
@@ -118,6 +120,10 @@ impl Hub {
                     self.outputs.push_back(Output::Close { peer });
                     self.forget(peer);
                 }
+                Then::Fetch { id, number } => {
+                    let is_online = self.ask_of(number);
+                    self.outputs.push_back(Output::Reply { id, reply: Reply::Fetch { number, is_online } });
+                }
                 Then::Reply { id } => self.outputs.push_back(Output::Reply { id, reply: Reply::Done }),
                 Then::Settle { index, peer, stream, range } => {
                     let place = refused.binary_search_by_key(&index, |refused| refused.index);
@@ -146,6 +152,7 @@ impl Hub {
         for peer in peers {
             self.welcome(peer);
             self.send_acks(peer);
+            self.ask_device(peer);
         }
     }
 
@@ -156,6 +163,10 @@ impl Hub {
             match then {
                 Then::Answer { peer, .. } | Then::Settle { peer, .. } => {
                     self.close(peer, CloseReason::Busy, WRITE_FAILED);
+                }
+                Then::Fetch { id, number } => {
+                    self.fetches.delete(number);
+                    self.outputs.push_back(Output::Reply { id, reply: not_done(&error) });
                 }
                 Then::Reply { id } => {
                     self.outputs.push_back(Output::Reply { id, reply: not_done(&error) });

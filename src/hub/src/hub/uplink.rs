@@ -165,6 +165,28 @@ impl Hub {
         self.outputs.push_back(Output::Note(Note::Online { name }));
         self.touched.insert(peer);
         self.send_acks(peer);
+        self.ask_device(peer);
+    }
+
+    /// Asks a device for the oldest of what is open, unless it was asked for it on this link.
+    pub(super) fn ask_device(&mut self, peer: PeerId) {
+        let Some(session) = self.sessions.get_mut(&peer).filter(|session| session.server.is_online()) else { return };
+        let Some(who) = &session.who else { return };
+        let next = self.fetches.next(who.device, self.now.unix.unwrap_or_default());
+        if let Some(fetch) = next.filter(|fetch| session.fetched != Some(fetch.number)) {
+            session.fetched = Some(fetch.number);
+            session.server.fetch(fetch);
+            self.touched.insert(peer);
+        }
+    }
+
+    /// A request is durable: asks its device, and says whether that is connected.
+    pub(super) fn ask_of(&mut self, number: u64) -> bool {
+        let Some(device) = self.fetches.durable(number) else { return false };
+        let is_theirs = |session: &Session| session.who.as_ref().is_some_and(|who| who.device == device);
+        let peers: Vec<PeerId> = self.sessions.iter().filter(|(_, s)| is_theirs(s)).map(|(peer, _)| *peer).collect();
+        peers.iter().for_each(|peer| self.ask_device(*peer));
+        !peers.is_empty()
     }
 
     fn batch(&mut self, now: Stamp, peer: PeerId, bytes: Vec<u8>) {
@@ -178,6 +200,7 @@ impl Hub {
         let Some(who) = self.sessions.get_mut(&peer).and_then(|session| session.who.as_mut()) else { return };
         let (stream, seq) = (record.header.stream, record.header.seq);
         let lost = if stream == Stream::Event { lost_ranges(&record) } else { Vec::new() };
+        let answers = if stream == Stream::Event { answers(&record) } else { Vec::new() };
         who.waiting_count += 1 + lost.len();
         let (device, journal) = (who.device, who.journal);
         let received = now.unix.unwrap_or_default();
@@ -185,6 +208,9 @@ impl Hub {
         self.commits.settle(change, peer, stream, SeqRange { first: seq, last: seq });
         for (stream, range, is_elsewhere) in lost {
             self.commits.settle(Change::Lost { device, journal, stream, range, is_elsewhere }, peer, stream, range);
+        }
+        for (number, batch_count) in answers {
+            self.commits.add(self.fetches.answer(device, number, batch_count, received));
         }
     }
 
@@ -329,6 +355,18 @@ fn lost_ranges(record: &Record<'_>) -> Vec<(Stream, SeqRange, bool)> {
         lost[usize::from(is_elsewhere)][stream.index()].iter().map(move |range| (stream, range, is_elsewhere))
     };
     [false, true].into_iter().flat_map(|of| Stream::ALL.map(|stream| (of, stream))).flat_map(of).collect()
+}
+
+/// What the device's events say of the hub's requests: their numbers, and how many batches are copied.
+fn answers(record: &Record<'_>) -> Vec<(u64, Option<u32>)> {
+    let mut scratch = Vec::new();
+    let Ok(payload) = record.payload(&mut scratch) else { return Vec::new() };
+    let events = batch::events(payload).filter_map(|event| event.ok()?.1);
+    let answer = |event| match event {
+        Event::Fetched { number, batch_count } => Some((number, batch_count)),
+        _ => None,
+    };
+    events.filter_map(answer).collect()
 }
 
 #[cfg(test)]
