@@ -9,8 +9,9 @@ use std::path::PathBuf;
 
 use hub::request::Request;
 use query::duration;
-use query::selector::Expression;
+use query::selector::{Expression, Selector};
 use query::step::Grid;
+use wire::limits::EXTRACT_SPAN_MAX;
 use wire::time::{Span, UnixTime};
 
 use crate::call::{EventsCall, SamplesCall, UsageCall};
@@ -53,6 +54,8 @@ pub enum Command {
         /// How.
         is_json: bool,
     },
+    /// Ask a device for ticks, or tell what was asked for.
+    Fetch(Fetch),
     /// Tell who is in the fleet.
     Fleet {
         /// Those included that left.
@@ -106,6 +109,32 @@ pub enum Command {
     Version,
 }
 
+/// What is asked of a device, or about what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// Ask a device.
+    Ask {
+        /// Which.
+        device: String,
+        /// For which series, as a selector.
+        selector: String,
+        /// The first moment that is meant.
+        from: UnixTime,
+        /// The last.
+        to: UnixTime,
+    },
+    /// Tell what was asked for.
+    List {
+        /// How.
+        is_json: bool,
+    },
+    /// Ask no more.
+    Withdraw {
+        /// The request's number.
+        number: u64,
+    },
+}
+
 /// How samples are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -156,6 +185,8 @@ pub enum Topic {
     Device,
     /// `events`
     Events,
+    /// `fetch`
+    Fetch,
     /// `fleet`
     Fleet,
     /// `init`
@@ -174,10 +205,11 @@ pub enum Topic {
 
 impl Topic {
     /// What has a help of its own, by the name of its command.
-    pub const NAMED: [(&str, Topic); 10] = [
+    pub const NAMED: [(&str, Topic); 11] = [
         ("data", Topic::Data),
         ("device", Topic::Device),
         ("events", Topic::Events),
+        ("fetch", Topic::Fetch),
         ("fleet", Topic::Fleet),
         ("init", Topic::Init),
         ("key", Topic::Key),
@@ -239,6 +271,7 @@ fn command(words: &mut Words, now: UnixTime, topic: &mut Topic) -> Result<Comman
         Topic::Data => data(words, now),
         Topic::Device => device(words),
         Topic::Events => events(words, now),
+        Topic::Fetch => fetch(words, now).map(Command::Fetch),
         Topic::Fleet => {
             let rest = words.rest(&["all", "json"])?.without_words()?;
             Ok(Command::Fleet { is_all: rest.has("all"), is_json: rest.has("json") })
@@ -318,6 +351,36 @@ fn events(words: &mut Words, now: UnixTime) -> Result<Command, String> {
     }
     let call = EventsCall { device: rest.value("device").map(str::to_owned), from, to, count_max };
     Ok(Command::Events { call, is_json: rest.has("json") })
+}
+
+fn fetch(words: &mut Words, now: UnixTime) -> Result<Fetch, String> {
+    let rest = words.rest(&["from=", "json", "since=", "to=", "withdraw="])?;
+    if let Some(number) = rest.number("withdraw")? {
+        return rest.without_words().map(|_| Fetch::Withdraw { number: number.into() });
+    }
+    let (device, series) = match &rest.plain[..] {
+        [] => return Ok(Fetch::List { is_json: rest.has("json") }),
+        [_] => return Err("which series? as in node_load1 or 'node_cpu.*'".into()),
+        [device, series] => (device.clone(), series),
+        [_, _, word, ..] => return Err(format!("{} (quote the series: '..')", too_many(word))),
+    };
+    let (from, to) = rest.span(now, SINCE_DEFAULT_MS)?;
+    if to.0 - from.0 > EXTRACT_SPAN_MAX.0 {
+        let span = duration::format(EXTRACT_SPAN_MAX.0);
+        return Err(format!("a device is asked for {span} at the most: ask for a part after the other"));
+    }
+    Ok(Fetch::Ask { device, selector: selector(series)?, from, to })
+}
+
+/// A selector, or one that means the metrics whose names are of a pattern.
+fn selector(text: &str) -> Result<String, String> {
+    let error = match Selector::parse(text) {
+        Ok(_) => return Ok(text.to_owned()),
+        Err(error) => format!("this means no series:\n{}", error.pointed(text)),
+    };
+    let is_pattern = text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_:.*+?|[]^-".contains(letter));
+    let selector = format!("{{__name__=~\"{text}\"}}");
+    if is_pattern && Selector::parse(&selector).is_ok() { Ok(selector) } else { Err(error) }
 }
 
 fn key(words: &mut Words) -> Result<Command, String> {
@@ -463,6 +526,27 @@ mod tests {
         check_error("device retire", "which device?");
         check_error("device retire gw-1 gw-2", "one word too many");
         check_error("device retrie gw-1", "did you mean retire?");
+    }
+
+    #[test]
+    fn a_device_is_asked_for_a_span_of_some_series() {
+        let ask = |selector: &str, ago_s: [u64; 2]| {
+            let [from, to] = ago_s.map(|ago_s| UnixTime(NOW.0 - ago_s * 1000));
+            Command::Fetch(Fetch::Ask { device: "gw-1".into(), selector: selector.into(), from, to })
+        };
+        check("fetch gw-1 node_load1", ask("node_load1", [3600, 0]));
+        check("fetch gw-1 node_cpu.* --from 14:00Z --to 14:20Z", ask("{__name__=~\"node_cpu.*\"}", [36_000, 34_800]));
+        check("fetch gw-1 up{a=\"b\"} --since 20m", ask("up{a=\"b\"}", [1200, 0]));
+        check("fetch", Command::Fetch(Fetch::List { is_json: false }));
+        check("fetch --json", Command::Fetch(Fetch::List { is_json: true }));
+        check("fetch --withdraw 7", Command::Fetch(Fetch::Withdraw { number: 7 }));
+        check_error("fetch gw-1", "which series?");
+        check_error("fetch gw-1 up 14:00", "one word too many");
+        check_error("fetch gw-1 up{", "this means no series");
+        check_error("fetch gw-1 rate(up[5m])", "this means no series");
+        check_error("fetch gw-1 up --since 4h", "3h at the most");
+        check_error("fetch --withdraw all", "takes a number");
+        check_error("fetch gw-1 up --from 14:00", "expected Z");
     }
 
     #[test]

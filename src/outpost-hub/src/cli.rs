@@ -7,6 +7,7 @@
 //! | 2 | the command line was not understood |
 
 pub mod answers;
+pub mod fetches;
 pub mod members;
 pub mod secrets;
 pub mod serve;
@@ -65,6 +66,7 @@ fn carry_out(command: Command, folder: &Path, now: UnixTime) -> Result<(), Strin
             _ => Err(nonsense()),
         },
         Command::Events { call, is_json } => answers::events(folder, call, is_json),
+        Command::Fetch(fetch) => fetches::fetch(folder, now, fetch),
         Command::Fleet { is_all, is_json } => members::fleet(folder, now, is_all, is_json),
         Command::Init => secrets::init(folder),
         Command::KeyActivate { is_forced } => secrets::activate(folder, is_forced),

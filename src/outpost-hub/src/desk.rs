@@ -81,7 +81,9 @@ impl Desk {
         match self.ask(Request::Fleet).await? {
             Reply::Fleet(members) => Ok(members),
             Reply::Refused(refusal) => Err(refusal),
-            Reply::Done | Reply::Tokens(_) => unreachable!("the core answers what it was asked"),
+            Reply::Done | Reply::Fetch { .. } | Reply::Fetches(_) | Reply::Tokens(_) => {
+                unreachable!("the core answers what it was asked")
+            }
         }
     }
 

@@ -9,6 +9,7 @@ pub fn page(topic: Topic) -> &'static str {
         Topic::Data => DATA,
         Topic::Device => DEVICE,
         Topic::Events => EVENTS,
+        Topic::Fetch => FETCH,
         Topic::Fleet => FLEET,
         Topic::Init => INIT,
         Topic::Key => KEY,
@@ -31,6 +32,7 @@ usage: outpost-hub [--dir DIR] COMMAND ..
   device    rename, group, tag, retire, revoke or delete a device
   query     what was measured: node_load1, rate(node_cpu_seconds_total[5m])
   events    what happened
+  fetch     ask a device for ticks that it has not sent
   data      what a device's links carried, by day and by what it was for
   stat      how much is held, and whether all of it is accounted for
   key       the hub's key, and changing it
@@ -93,6 +95,27 @@ usage: outpost-hub events [--device NAME] [--since SPAN | --from TIME] [--to TIM
 
 example:
   outpost-hub events --device gw-1 --since 7d
+";
+
+const FETCH: &str = "\
+usage: outpost-hub fetch NAME SERIES [--since SPAN | --from TIME] [--to TIME]
+       outpost-hub fetch [--json]
+       outpost-hub fetch --withdraw NUMBER
+
+Where bytes cost, a device sends windows and keeps its ticks. This asks it for those of a span; without a device it
+lists what was asked for. The device copies what it still holds and says how much that is. The copies go after what is
+urgent and what is critical, within its budget, and `query` shows them in the place of windows. A device that is not
+connected is asked when it comes, for 7 days. What was asked for twice counts once.
+
+  SERIES           a selector of PromQL, or a pattern of metrics' names: 'node_cpu.*', node_load1, 'up{job=\"a\"}'
+  --since SPAN     from so long ago (20m), or from a moment, to now; one hour when nothing is said
+  --from, --to     moments: 14:00Z, 2026-01-31T12:00Z, -2h, now; 3 hours apart at the most
+  --withdraw       ask no more
+  --json           one line: [{\"number\":..,\"device\":..,\"state\":..},..]
+
+example:
+  outpost-hub fetch gw-1 'node_cpu.*' --from 14:00Z --to 14:20Z
+  outpost-hub fetch
 ";
 
 const FLEET: &str = "\
