@@ -1,5 +1,7 @@
 //! What can happen, and which of it happens in a run: so that runs differ in kind, not only in degree.
 
+use wire::limits::EXTRACT_SPAN_MAX;
+
 use crate::disk::{Cut, Errors};
 use crate::rng::Rng;
 
@@ -77,6 +79,15 @@ pub enum Fault {
         /// How many it misses.
         tick_count: u32,
     },
+    /// Somebody at the hub asks a gateway for ticks that it may not have sent.
+    Asked {
+        /// Which.
+        gateway: usize,
+        /// How long before now they begin.
+        ago_ms: u64,
+        /// For how long.
+        lasts_ms: u64,
+    },
     /// The hub's process is killed and started again.
     HubKill,
     /// The hub's disk is copied, or put back to the copy.
@@ -104,11 +115,12 @@ pub enum Kind {
     CablePulled,
     CardPutBack,
     Stall,
+    Asked,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 16] = [
         Kind::PowerCut,
         Kind::Kill,
         Kind::Outage,
@@ -124,6 +136,7 @@ impl Kind {
         Kind::CablePulled,
         Kind::CardPutBack,
         Kind::Stall,
+        Kind::Asked,
     ];
 
     /// The kinds that may cost durable batches, which are then said to be lost as damaged.
@@ -208,6 +221,10 @@ impl Plan {
             Kind::BadSector => Fault::BadSector { gateway },
             Kind::CardPutBack => Fault::CardPutBack { gateway },
             Kind::TailsLost => Fault::TailsLost { gateway },
+            Kind::Asked => {
+                let lasts_ms = rng.between(1, EXTRACT_SPAN_MAX.0);
+                Fault::Asked { gateway, ago_ms: lasts_ms + rng.between(0, 2 * EXTRACT_SPAN_MAX.0), lasts_ms }
+            }
             Kind::Stall => Fault::Stall { gateway, tick_count: rng.between(1, 20) as u32 },
         };
         Some((pause_ms, fault))

@@ -458,6 +458,11 @@ impl Gateway {
         if kept_count > 0 {
             return Some(format!("{kept_count} batches are kept: {}", agent.link_words()));
         }
+        let now = host.unix_start;
+        let hub = host.running.as_ref().map(|running| &running.hub);
+        if let Some(fetch) = hub.and_then(|hub| hub.fetches().next(self.device, now)) {
+            return Some(format!("it has not answered request {}", fetch.number));
+        }
         let held = host.held(self.device, journal.id());
         let disputed = Stream::ALL.into_iter().find(|stream| held[stream.index()] != *journal.done(*stream))?;
         let (held, done) = (&held[disputed.index()], journal.done(disputed));

@@ -212,7 +212,9 @@ fn check(group: &mut Group, count: usize, refused: Option<CloseReason>) -> Resul
     let store = &group.host.running.as_ref().ok_or("the hub does not run")?.store;
     for machine in &group.machines[..count] {
         let mut seen: [Vec<_>; CLASS_COUNT] = Default::default();
-        let notes = store.ticks(machine.device, |class, boot, at, _, _| seen[class.index()].push((boot, at)));
+        let notes = store.ticks(machine.device, |stream, boot, at, _, _| {
+            seen[stream.ticks_of().expect("it has ticks").index()].push((boot, at));
+        });
         let Notes { waiting_count, unreadable_count, nameless_run_count, .. } =
             notes.map_err(|error| error.to_string())?;
         let owed: Vec<_> = machine.committed.iter().flat_map(|committed| committed.ticks.clone()).collect();

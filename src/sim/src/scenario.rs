@@ -88,6 +88,7 @@ pub fn month(is_full: bool) -> Result<Tally, String> {
 
 #[cfg(test)]
 mod tests {
+    use hub::fetches::Standing;
     use query::selector::Selector;
     use store::notes::{Notes, Windowed};
     use store::range::{Question, Target};
@@ -201,6 +202,39 @@ mod tests {
             let at_ms = at.0 - gateway.unix_start.0 - began_ms;
             let taken = gateway.taken.iter().rev().map(|(_, at)| *at).find(|at| at.0 < at_ms).unwrap();
             assert_eq!(gateway.load.expected("node_forks_total", "", gateway.boot, taken), Some(*value));
+        }
+    }
+
+    #[test]
+    fn what_the_hub_asks_for_comes_over_a_modem_through_broken_links_and_power_cuts() {
+        let modem = Quality { bytes_per_second: 5000, carrier: Carrier::Datagram, ..SLOW };
+        let quality = Quality { delay_ms: 5, bytes_per_second: 250_000, ..SLOW };
+        let (interval, budget) = (Span::seconds(10), Limit::default());
+        let make = Make { size: Size::Small, interval, journal: SMALL, quality, modem: Some(modem), budget };
+        let kinds = vec![Kind::Outage, Kind::PowerCut, Kind::Kill, Kind::HubKill];
+        let plan = Plan { kinds, mean_ms: HOUR_MS / 3, ..Plan::calm() };
+        let asked_ms = (4 * HOUR_MS, 4 * HOUR_MS + 20 * 60_000);
+        for seed in 0..4 {
+            let mut world = World::new(seed, &[make], plan.clone(), 14 * HOUR_MS)
+                .unplugging(0, HOUR_MS)
+                .asking(0, 6 * HOUR_MS, "node_load1", asked_ms)
+                .asking(0, 6 * HOUR_MS + 1, "node_forks_total", asked_ms);
+            world.run_until(13 * HOUR_MS).unwrap_or_else(|error| panic!("{seed}: {error}"));
+            let (gateway, running) = (&world.gateways()[0], world.host().running.as_ref().unwrap());
+            let standings: Vec<Standing> = running.hub.fetches().all().map(|asked| asked.standing).collect();
+            assert!(standings.iter().all(|it| matches!(it, Standing::Answered(Some(1..)))), "{seed}: {standings:?}");
+            let mut found = std::collections::BTreeSet::new();
+            let notes = running.store.ticks(gateway.device, |stream, boot, at, series, values| {
+                let named = |name: &str| series.iter().zip(values).any(|(one, it)| one.name == name && it.is_some());
+                if stream.is_copy() && (named("node_load1") || named("node_forks_total")) {
+                    found.insert((boot, at));
+                }
+            });
+            notes.unwrap();
+            // Of what was durable then nothing is missing; a power cut may have cost a batch, and some minutes off.
+            assert!(found.len() > 60, "{seed}: {}", found.len());
+            // With the values that were, or it would say which was another.
+            world.run().unwrap_or_else(|error| panic!("{seed}: {error}"));
         }
     }
 

@@ -60,6 +60,8 @@ enum Happening {
     LinkUp { gateway: usize },
     /// A gateway's cable is plugged in again, or pulled.
     Plugged { gateway: usize, has_cable: bool },
+    /// Somebody at the hub asks a gateway for ticks between two moments.
+    Asked { gateway: usize, selector: &'static str, span_ms: (u64, u64) },
     /// A gateway goes on with a copy of another's card.
     CardCloned { from: usize, to: usize },
     /// A gateway's disk is well again.
@@ -146,6 +148,12 @@ impl World {
     /// The same world, in which the cable of a gateway is pulled until the last fault is over.
     pub fn unplugging(mut self, gateway: usize, at_ms: u64) -> World {
         self.agenda.after(at_ms, Happening::Plugged { gateway, has_cable: false });
+        self
+    }
+
+    /// The same world, in which the hub asks a gateway for the ticks between two moments.
+    pub fn asking(mut self, gateway: usize, at_ms: u64, selector: &'static str, span_ms: (u64, u64)) -> World {
+        self.agenda.after(at_ms, Happening::Asked { gateway, selector, span_ms });
         self
     }
 
@@ -267,6 +275,7 @@ impl World {
                     self.plan_fault();
                 }
             }
+            Happening::Asked { gateway, selector, span_ms } => self.ask(gateway, selector, span_ms),
             Happening::LinkUp { gateway } => self.link_up(gateway),
             Happening::Plugged { gateway, has_cable } => self.plug(gateway, has_cable),
             Happening::DiskWell { gateway } => self.mend_disk(gateway),

@@ -135,18 +135,18 @@ impl Store {
         Ok(lost)
     }
 
-    /// Hands every tick of `device` that reads and whose names can be trusted to `each`, class by class: its class, its boot, its
+    /// Hands every tick of `device` that reads and whose names can be trusted to `each`, class by class: its stream, its boot, its
     /// instant, the series of its slots, their values. In the order of journals, classes and runs.
     pub fn ticks(
         &self,
         device: DeviceId,
-        mut each: impl FnMut(Class, BootId, Instant, &[Series<String>], &[Option<i64>]),
+        mut each: impl FnMut(Stream, BootId, Instant, &[Series<String>], &[Option<i64>]),
     ) -> Result<Notes, StoreError> {
         let view = self.view()?;
         let mut auditor = Auditor { view: &view, device, walker: Walker::default(), audit: Audit::default() };
-        auditor.each_tick(|class, run, names, tick, values| {
+        auditor.each_tick(|_, run, names, tick, values| {
             if let Some(names) = names {
-                each(class, run.row.boot, Instant(tick.at_ms), names, values);
+                each(run.stream, run.row.boot, Instant(tick.at_ms), names, values);
             }
         })
     }
@@ -403,7 +403,9 @@ mod tests {
         let audit = store.audit(gateway.device).unwrap();
         assert_eq!((audit.sample_count, audit.duplicate_count, audit.unplaced_tick_count), (120, 30, 30));
         let mut seen = [0; CLASS_COUNT];
-        store.ticks(gateway.device, |class, _, _, series, _| seen[class.index()] += series.len()).unwrap();
+        let count =
+            |stream: Stream, _, _, series: &[_], _: &[_]| seen[stream.ticks_of().unwrap().index()] += series.len();
+        store.ticks(gateway.device, count).unwrap();
         assert_eq!(seen, [30, 30, 60]);
     }
 

@@ -28,6 +28,11 @@ impl World {
                     self.gateways[gateway].disk.cut_after(calls);
                 }
             }
+            Fault::Asked { gateway, ago_ms, lasts_ms } => {
+                let selector = *self.rng.choose(&["node_load1", "{__name__=~\"node_.*_total\"}", "{__name__=~\".+\"}"]);
+                let from_ms = self.now_ms().saturating_sub(ago_ms);
+                self.ask(gateway, selector, (from_ms, from_ms + lasts_ms));
+            }
             Fault::Kill { gateway } => self.gateway_killed(gateway),
             Fault::Outage { gateway, lasts_ms, is_silent } => {
                 self.gateways[gateway].is_link_up = false;

@@ -2,7 +2,9 @@
 
 use hub::fleet::{Device, Fleet};
 use hub::hub::{Input, Note, Output};
+use hub::request::Request;
 use store::change::{Change, RefusedReason};
+use wire::time::UnixTime;
 
 use crate::checker;
 use crate::disk::Cut;
@@ -51,6 +53,14 @@ impl World {
         if let Some(at) = self.host.running.as_ref().and_then(|running| running.hub.poll_timeout()) {
             self.agenda.after(at.0.saturating_sub(self.now_ms()).max(1), Happening::WakeHub { version });
         }
+    }
+
+    /// Somebody at the hub asks a gateway for ticks, from one moment of the world to another.
+    pub(super) fn ask(&mut self, gateway: usize, selector: &str, (from_ms, to_ms): (u64, u64)) {
+        let [from, to] = [from_ms, to_ms].map(|at_ms| UnixTime(self.host.unix_start.0 + at_ms));
+        let device = self.gateways[gateway].device.to_string();
+        let request = Request::Fetch { device, selector: selector.into(), from, to };
+        self.step_hub(vec![Input::Ask { id: 0, request }]);
     }
 
     pub(super) fn hub_on(&mut self) -> Result<(), String> {
