@@ -7,6 +7,7 @@ mod copied;
 mod datagram;
 mod door;
 mod exhaustion;
+mod fetch;
 mod flood;
 mod garbage;
 mod kill;
