@@ -160,8 +160,8 @@ struct Batch {
 struct Volume {
     name: Name,
     bytes: u64,
-    /// Since when the disk refuses to read it.
-    failing_since: Option<Instant>,
+    /// Since when the disk refuses to read it, and when it last did.
+    failing_since: Option<(Instant, Instant)>,
 }
 
 impl Volume {
@@ -170,7 +170,15 @@ impl Volume {
     }
 
     fn is_given_up(&self, now: Stamp) -> bool {
-        self.failing_since.is_some_and(|since| now.uptime - since >= READ_PATIENCE)
+        self.failing_since.is_some_and(|(since, _)| now.uptime - since >= READ_PATIENCE)
+    }
+
+    /// The disk refuses to read it. Of two refusals that lie far apart nobody knows what was between them: whoever looks at what is old
+    /// looks at it seldom.
+    fn fail(&mut self, now: Stamp) {
+        let goes_on = |(_, last): &(Instant, Instant)| now.uptime - *last < Span(READ_PATIENCE.0 / 2);
+        let since = self.failing_since.filter(goes_on).map_or(now.uptime, |(since, _)| since);
+        self.failing_since = Some((since, now.uptime));
     }
 }
 
@@ -585,7 +593,7 @@ impl Journal {
             Err(VolumeError::Io(error)) => {
                 // redb refuses everything after one failed read: the next attempt opens the volume anew.
                 self.reader = None;
-                self.volumes[index].failing_since.get_or_insert(now.uptime);
+                self.volumes[index].fail(now);
                 if !self.volumes[index].is_given_up(now) {
                     return Err(error);
                 }

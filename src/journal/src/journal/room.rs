@@ -166,7 +166,7 @@ impl Journal {
             && !is_given_up
         {
             if let Some(volume) = &mut volume {
-                volume.failing_since.get_or_insert(now.uptime);
+                volume.fail(now);
             }
             return Err(error);
         }
