@@ -14,7 +14,7 @@ use wire::record::{Header, Record, seal};
 use wire::series::{Kind, Series};
 use wire::stream::{Lane, Resolution, STREAM_COUNT, Stream};
 use wire::time::{BootId, Instant, Span, Stamp, UnixTime};
-use wire::window::{SPANS, Window, WindowWriter};
+use wire::window::{Extent, SPANS, Window, WindowWriter};
 
 use crate::Store;
 use crate::change::Change;
@@ -180,7 +180,8 @@ impl Gateway {
                 window
             };
             let windows: Vec<Window> = (0..kinds.len()).map(of_ticks).collect();
-            writer.push(Instant(from_ms), (span.0 / 10_000) as u32, &kinds, &windows);
+            let extent = Extent { began: Instant(from_ms), tick_count: (span.0 / 10_000) as u32, lacking: Span(0) };
+            writer.push(extent, &kinds, &windows);
             if number % 3 == 0 || number == count {
                 let mut payload = Vec::new();
                 writer.seal(batches.is_empty().then_some(&self.mark()), &mut payload);

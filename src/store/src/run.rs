@@ -232,7 +232,9 @@ impl Walker {
         let reader = windows.get_or_insert_default();
         for_each_payload(view, run, notes, scratch, |payload, is_keyframe| {
             let mut enough = false;
-            reader.read(payload, is_keyframe, kinds, |at, slot, window| enough = enough || !each(at, slot, window))?;
+            reader.read(payload, is_keyframe, kinds, |extent, slot, window| {
+                enough = enough || !each(extent.began, slot, window);
+            })?;
             Ok(!enough)
         })
     }
