@@ -9,12 +9,15 @@ use wire::class::{CLASS_COUNT, Class};
 use wire::id::Seq;
 use wire::record::Record;
 use wire::stream::Stream;
-use wire::time::{Instant, Stamp};
+use wire::time::{Instant, Span, Stamp};
 
 use crate::disk::SimDisk;
 use crate::losses::Losses;
 use crate::power::SMALL;
 use crate::rng::Rng;
+
+/// How long after a refusal it is tried again.
+const TRY_AGAIN: Span = Span::minutes(2);
 
 /// What became of the batches of one journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,9 +76,13 @@ pub fn history(seed: u64) -> Result<Tally, String> {
     let mut tally = Tally { written_count: written.len() as u64, ..Tally::default() };
     let (mut record, mut gone) = (Vec::new(), BTreeSet::new());
     for ((stream, seq), payload) in &written {
-        // A place that cannot be read counts as damaged when it has refused for long enough.
-        let read = journal.read(now, *stream, *seq, &mut record);
-        let read = read.or_else(|_| journal.read(later, *stream, *seq, &mut record));
+        // A place that cannot be read counts as damaged when it has refused for long enough, each time that it was tried.
+        let mut at = now;
+        let mut read = journal.read(at, *stream, *seq, &mut record);
+        while read.is_err() && at.uptime < later.uptime {
+            at = now.at((at.uptime + TRY_AGAIN).min(later.uptime));
+            read = journal.read(at, *stream, *seq, &mut record);
+        }
         if !read.map_err(|error| error.to_string())? {
             gone.insert((*stream, *seq));
             continue;
