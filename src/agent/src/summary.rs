@@ -152,8 +152,10 @@ impl Summarizer {
                     continue;
                 };
                 let (Some((extent, windows, _)), Some(opened)) = (level.ended.last(), level.opened) else { continue };
-                let (began, covered) = (opened.at(extent.began), level.span);
-                each(&Ended { resolution, class, began, covered, windows });
+                let (began, span) = (opened.at(extent.began), level.span);
+                if !Ended::is_cut(*extent, span) {
+                    each(&Ended { resolution, class, began, span, windows });
+                }
             }
         }
     }

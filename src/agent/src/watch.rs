@@ -18,7 +18,7 @@ use wire::event::Event;
 use wire::stream::Resolution;
 use wire::time::{Instant, Span, Stamp};
 use wire::trouble::Trouble;
-use wire::window::Window;
+use wire::window::{Extent, Window};
 
 use crate::dictionary::Dictionary;
 use crate::importance::Importance;
@@ -49,16 +49,24 @@ const EVENT_COUNT_MAX: usize = 16;
 /// Windows of one class that have just ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended<'a> {
-    /// How long they are.
+    /// Of which resolution they are.
     pub resolution: Resolution,
     /// The class.
     pub class: Class,
     /// When they began.
     pub began: Stamp,
-    /// How much of their span is covered by ticks.
-    pub covered: Span,
+    /// How long that is.
+    pub span: Span,
     /// The window of each series, by its slot.
     pub windows: &'a [Window],
+}
+
+impl Ended<'_> {
+    /// Whether windows lack so much of their span that they are not to be held against others: means are of another time of day then, and
+    /// growth is of less time or, over a gap, of more.
+    pub fn is_cut(extent: Extent, span: Span) -> bool {
+        extent.lacking.0 > span.0 / 5
+    }
 }
 
 /// Everything that is watched.

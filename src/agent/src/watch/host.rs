@@ -74,7 +74,7 @@ impl HostWatch {
         for (window, mark) in ended.windows.iter().zip(marks) {
             let Some((metric, _)) = NUMBERS.get(usize::from(*mark)) else { continue };
             let is_counter = metric.definition().kind == Kind::Counter;
-            if let Some(value) = level(window, is_counter, ended.covered) {
+            if let Some(value) = level(window, is_counter, ended.span) {
                 let number = &mut numbers[usize::from(*mark)];
                 *number = value as f32 + if number.is_nan() { 0.0 } else { *number };
             }

@@ -6,8 +6,8 @@ use wire::id::Seq;
 use wire::record::Record;
 use wire::series::Kind;
 use wire::stream::{Resolution, Stream};
-use wire::time::{Instant, Stamp};
-use wire::window::{SPANS, Window, WindowReader};
+use wire::time::Stamp;
+use wire::window::{self, Extent, Window, WindowReader};
 
 use super::Ended;
 use crate::dictionary::Dictionary;
@@ -24,7 +24,7 @@ pub(super) fn windows(
 ) {
     let stream = Stream::Series(resolution, class);
     let kinds: Vec<Kind> = dictionary.of(class).map(|series| series.kind()).collect();
-    let Some((_, span)) = SPANS.into_iter().find(|(of, _)| *of == resolution) else { return };
+    let Some(span) = window::span(stream) else { return };
     let generation = dictionary.mark().generation;
     let mut reader = WindowReader::new();
     let mut windows = vec![Window::default(); kinds.len()];
@@ -41,19 +41,21 @@ pub(super) fn windows(
         if !is_named {
             continue;
         }
-        let mut began: Option<Instant> = None;
-        let mut hand_out = |began: Instant, windows: &mut [Window]| {
-            each(&Ended { resolution, class, began: stamp.at(began), covered: span, windows });
+        let mut open: Option<Extent> = None;
+        let mut hand_out = |extent: Extent, windows: &mut [Window]| {
+            if !Ended::is_cut(extent, span) {
+                each(&Ended { resolution, class, began: stamp.at(extent.began), span, windows });
+            }
             windows.fill(Window::default());
         };
         let read = reader.read(payload, is_keyframe, &kinds, |extent, series, window| {
-            if let Some(before) = began.replace(extent.began).filter(|before| *before != extent.began) {
+            if let Some(before) = open.replace(extent).filter(|before| before.began != extent.began) {
                 hand_out(before, &mut windows);
             }
             windows[series] = *window;
         });
-        if let (Ok(()), Some(began)) = (read, began) {
-            hand_out(began, &mut windows);
+        if let (Ok(()), Some(extent)) = (read, open) {
+            hand_out(extent, &mut windows);
         }
     }
 }

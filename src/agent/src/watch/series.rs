@@ -49,7 +49,7 @@ impl SeriesWatch {
             let Some(watched) = watched.get_mut(usize::from(*mark)) else { continue };
             let series = dictionary.series(Slot { class: ended.class, index });
             let is_rate = series.kind() == Kind::Counter;
-            let value = level(window, is_rate, ended.covered);
+            let value = level(window, is_rate, ended.span);
             let verdict = watched.detector.update(at_s(ended.began), value);
             if let (Some(value), Some(_)) = (value, verdict.alarm) {
                 say(anomaly(&series, is_rate, value, &verdict));
