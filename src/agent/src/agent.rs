@@ -35,6 +35,7 @@ use crate::summary::Summarizer;
 use crate::tier::memory::Memory;
 use crate::tier::{Technology, Tier};
 use crate::watch::Watch;
+use crate::watch::lasting::Change;
 use crate::watch::trouble::Boots;
 use crate::way::{self, Way};
 use crate::{history, uplink};
@@ -229,7 +230,7 @@ pub struct Agent {
     /// What the hub asked for last, until it is answered.
     fetch: Option<Box<Fetch>>,
     /// The requests of this process that are answered, the newest last.
-    fetched: heapless::Vec<u64, 8>,
+    fetched: heapless::Vec<(u64, Option<u32>), 8>,
     /// Whether something was appended that must not wait for the next batch of ticks.
     is_urgent: bool,
     /// Ticks that were missed and are in no event yet.
@@ -291,7 +292,7 @@ impl Agent {
         watch.learn_from(&mut journal, now, &dictionary);
         let mut boots = Boots::decode(journal.slot(BOOTS_SLOT));
         if let Some(trouble) = boots.start(now.boot) {
-            watch.note(now.uptime, trouble);
+            watch.note(now.uptime, trouble, Change::Begins);
         }
         let mut agent = Agent {
             client: Client::new(Timing { heartbeat: policy.heartbeat, ..settings.link }, seed, now.uptime),

@@ -19,8 +19,11 @@ use wire::time::{Instant, Stamp, UnixTime};
 
 use crate::context::Cut;
 
-/// Runs that are looked through, newest first: those of two days, at ten seconds from tick to tick.
-const RUN_COUNT_MAX: usize = 48;
+/// Runs that are looked through, newest first: on a link that comes and goes they are short.
+const RUN_COUNT_MAX: usize = 4096;
+
+/// Runs that are copied: those of three hours on a link that comes and goes each minute.
+const COPIED_COUNT_MAX: usize = 256;
 
 /// Copies the durable ticks of a class that `cut` means. Returns how many batches that are, which the next commit makes durable.
 ///
@@ -107,7 +110,7 @@ fn runs(
     for range in journal.held(stream).into_iter().rev() {
         let end = Seq(range.last.0.saturating_add(1)).min(journal.durable(stream));
         let mut end = end_of(journal, (range.first, end));
-        while range.first < end && run_count < RUN_COUNT_MAX {
+        while range.first < end && run_count < RUN_COUNT_MAX && runs.len() < COPIED_COUNT_MAX {
             run_count += 1;
             let Ok(Some(first)) = journal.run_of(now, stream, Seq(end.0 - 1)) else { break };
             let stamp = stamp_of(journal, now, stream, first, &mut record).filter(|_| first >= range.first);

@@ -105,14 +105,18 @@ impl Watch {
     }
 
     /// Takes a trouble that was found elsewhere.
-    pub fn note(&mut self, now: Instant, trouble: Trouble) {
-        push(&mut self.events, &mut self.limit, now, Event::Trouble { trouble });
+    pub fn note(&mut self, now: Instant, trouble: Trouble, change: Change) {
+        push(&mut self.events, &mut self.limit, now, event(trouble, change));
     }
 
     /// Takes windows that have ended, oldest first. `dictionary` names their slots.
     pub fn take(&mut self, now: Instant, dictionary: &Dictionary, ended: &Ended<'_>) {
         let Watch { series, host, limit, events, .. } = self;
-        let mut say = |event| push(events, limit, now, event);
+        let mut say = |event| {
+            if !push(events, limit, now, event) {
+                limit.count(now);
+            }
+        };
         match ended.resolution {
             Resolution::Hour => series.take(dictionary, ended, &mut say),
             Resolution::FiveMinutes => {
@@ -159,10 +163,14 @@ fn event(trouble: Trouble, change: Change) -> Event {
     }
 }
 
-fn push(events: &mut VecDeque<Event>, limit: &mut Limit, now: Instant, event: Event) {
-    if limit.admits(now) && events.len() < EVENT_COUNT_MAX {
+/// Whether an event may be said. The end of what was said may.
+fn push(events: &mut VecDeque<Event>, limit: &mut Limit, now: Instant, event: Event) -> bool {
+    let is_end = matches!(event, Event::TroubleOver { .. });
+    let is_said = events.len() < EVENT_COUNT_MAX && (is_end || limit.admits(now));
+    if is_said {
         events.push_back(event);
     }
+    is_said
 }
 
 /// Seconds by which a detector knows the time of day: those of the calendar, of the boot where it is not known.

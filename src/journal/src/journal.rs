@@ -160,27 +160,47 @@ struct Batch {
 struct Volume {
     name: Name,
     bytes: u64,
-    /// Since when the disk refuses to read it, and when it last did.
-    failing_since: Option<(Instant, Instant)>,
+    /// How the disk refuses to read it.
+    refusals: Option<Refusals>,
 }
 
 impl Volume {
     fn new(name: Name, bytes: u64) -> Volume {
-        Volume { name, bytes, failing_since: None }
+        Volume { name, bytes, refusals: None }
     }
 
     fn is_given_up(&self, now: Stamp) -> bool {
-        self.failing_since.is_some_and(|(since, _)| now.uptime - since >= READ_PATIENCE)
+        self.refusals.is_some_and(|Refusals { first, since, count, .. }| {
+            let is_many = count >= REFUSAL_COUNT && now.uptime - first >= READ_PATIENCE;
+            is_many || now.uptime - since >= READ_PATIENCE
+        })
     }
 
     /// The disk refuses to read it. Of two refusals that lie far apart nobody knows what was between them: whoever looks at what is old
     /// looks at it seldom.
     fn fail(&mut self, now: Stamp) {
-        let goes_on = |(_, last): &(Instant, Instant)| now.uptime - *last < Span(READ_PATIENCE.0 / 2);
-        let since = self.failing_since.filter(goes_on).map_or(now.uptime, |(since, _)| since);
-        self.failing_since = Some((since, now.uptime));
+        let new = Refusals { first: now.uptime, since: now.uptime, last: now.uptime, count: 0 };
+        let refusals = self.refusals.get_or_insert(new);
+        if now.uptime - refusals.last >= Span(READ_PATIENCE.0 / 2) {
+            refusals.since = now.uptime;
+        }
+        refusals.last = now.uptime;
+        refusals.count = refusals.count.saturating_add(1);
     }
 }
+
+/// Reads of a volume that the disk refused, and none between them that it allowed.
+#[derive(Clone, Copy, Debug)]
+struct Refusals {
+    first: Instant,
+    /// The first of those that follow one another closely.
+    since: Instant,
+    last: Instant,
+    count: u32,
+}
+
+/// So many refusals without a success are enough, however far apart: a machine may look but once an hour.
+const REFUSAL_COUNT: u32 = 5;
 
 /// One stream's numbers, progress and place in the tail.
 #[derive(Debug, Default)]
@@ -585,7 +605,7 @@ impl Journal {
         let name = self.volumes[index].name;
         match self.read_volume(name, stream, seq, record) {
             Ok(is_found) if is_found || self.done(stream).contains(seq) => {
-                self.volumes[index].failing_since = None;
+                self.volumes[index].refusals = None;
                 return Ok(is_found);
             }
             // A damaged page can hide batches from redb, and it does not notice: their bytes may be whole.

@@ -147,7 +147,7 @@ impl fmt::Display for Trouble {
             }),
             Trouble::ReadOnly { mountpoint } => write!(
                 f,
-                "file system {mountpoint} takes no writes any more: the kernel does so after an error, see its log"
+                "file system {mountpoint} takes no writes any more: after an error the kernel does so, see its log"
             ),
             Trouble::CardErrors { count, line } => {
                 write!(f, "the kernel reports {count} errors of a memory card or disk: {line}")

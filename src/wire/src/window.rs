@@ -58,6 +58,10 @@ impl Extent {
     }
 }
 
+/// What a counter grows by from tick to tick at the most when it comes to its end: 27 MB a second at a tick every 10 s. One that falls
+/// by less than nearly all of its range was reset.
+const TICK_GROWTH_MAX: f64 = 268_435_456.0;
+
 /// What one series did in one window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Window {
@@ -86,7 +90,7 @@ impl Window {
     ///
     /// One that fell in this boot came to its end and went on, or it was reset and has grown from zero since: see [`query::counter`].
     pub fn count_up(&mut self, before: Option<i64>, value: i64) {
-        let over_end = |before: i64| growth_over_end(before as f64, value as f64, 1.0, f64::INFINITY);
+        let over_end = |before: i64| growth_over_end(before as f64, value as f64, 1.0, TICK_GROWTH_MAX);
         let grown = match before {
             Some(before) if value >= before => value.wrapping_sub(before) as u64,
             Some(before) => over_end(before).map_or(value as u64, |grown| grown as u64),

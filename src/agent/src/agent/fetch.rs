@@ -24,8 +24,11 @@ impl Agent {
             return;
         }
         let Some(fetch) = self.fetch.take() else { return };
-        if self.fetched.contains(&fetch.number) {
-            return;
+        // Answered and asked again: the hub has lost the answer.
+        let known = self.fetched.iter().find(|(number, _)| *number == fetch.number).copied();
+        if let Some((number, batch_count)) = known {
+            self.say(now, &Event::Fetched { number, batch_count });
+            return self.commit(now, false);
         }
         let batch_count = match Selector::parse(&fetch.selector) {
             Ok(selector) if fetch.is_valid() => match self.copy_meant(now, &fetch, &selector) {
@@ -44,7 +47,7 @@ impl Agent {
         if self.fetched.is_full() {
             self.fetched.remove(0);
         }
-        self.fetched.push(fetch.number).expect("there is room for one");
+        self.fetched.push((fetch.number, batch_count)).expect("there is room for one");
         self.commit(now, false);
     }
 

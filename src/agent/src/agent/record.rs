@@ -19,6 +19,7 @@ use crate::sampler::Batch;
 use crate::shortfall::Shortfall;
 use crate::summary::Sealed;
 use crate::tier::Tier;
+use crate::watch::lasting::Change;
 
 /// Bytes of one dictionary batch, roughly.
 const DICTIONARY_BYTES_TARGET: usize = 16 * 1024;
@@ -234,7 +235,9 @@ impl Agent {
             self.journal.set_slot(TIERS_SLOT, &self.way.memory().encode());
         }
         self.journal.set_slot(CONTEXT_SLOT, &self.context.encode());
-        self.boots.lasts(now.uptime);
+        if let Some(trouble) = self.boots.lasts(now.uptime) {
+            self.watch.note(now.uptime, trouble, Change::Ends);
+        }
         self.journal.set_slot(BOOTS_SLOT, &self.boots.encode());
         match self.journal.commit(now) {
             Ok(()) => {

@@ -80,6 +80,8 @@ struct Group {
     process_count: i64,
     /// When a child of init of this name started that this walk was the first to meet.
     started_jiffies: Option<u32>,
+    /// Whether another one was there before.
+    has_older: bool,
 }
 
 /// A service's process that the last walk was the first to meet.
@@ -120,11 +122,11 @@ impl Processes {
         self.put_groups(page_bytes, put);
     }
 
-    /// The services' processes that are new since the walk before: one of each name, and each once.
+    /// The services that are new since the walk before, none of whose processes is older: each once.
     pub fn take_started(&mut self) -> impl Iterator<Item = Started<'_>> {
         self.groups.iter_mut().filter_map(|group| {
-            let at = Instant(u64::from(group.started_jiffies.take()?) * JIFFY.0);
-            Some(Started { name: &group.name, at })
+            let started_jiffies = group.started_jiffies.take().filter(|_| !group.has_older)?;
+            Some(Started { name: &group.name, at: Instant(u64::from(started_jiffies) * JIFFY.0) })
         })
     }
 
@@ -158,11 +160,12 @@ impl Processes {
             };
             // A step back, which the kernel avoids, is not half of 2^32 jiffies.
             let used_jiffies = if used_jiffies > u32::MAX / 2 { 0 } else { i64::from(used_jiffies) };
-            let is_started = known.is_none() && known_count > 0 && process.parent == INIT;
+            let (is_service, is_new) = (process.parent == INIT, known.is_none() && known_count > 0);
             match self.group(process.name) {
                 Some(group) => {
                     group.add(&process, used_jiffies);
-                    if is_started {
+                    group.has_older |= is_service && !is_new;
+                    if is_service && is_new {
                         group.started_jiffies = Some(process.start_jiffies);
                     }
                 }
@@ -374,7 +377,9 @@ mod tests {
         };
         let child = |pid: u32, start: i64| line(pid, "job", 0, start, 1).replace(" S 1 ", " S 77 ");
         assert_eq!(started(&mut processes, &[line(10, "sshd", 1, 100, 1)]), []);
-        let lines = [line(10, "sshd", 1, 100, 1), line(11, "web", 1, 900, 1), child(12, 950)];
+        // Of one that was there already there may be more.
+        let sshd = [line(10, "sshd", 1, 100, 1), line(13, "sshd", 1, 900, 1)].concat();
+        let lines = [sshd, line(11, "web", 1, 900, 1), child(12, 950)];
         assert_eq!(started(&mut processes, &lines), [("web".to_owned(), 9_000)]);
         assert_eq!(processes.take_started().count(), 0);
         assert_eq!(started(&mut processes, &lines), []);

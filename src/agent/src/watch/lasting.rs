@@ -29,19 +29,20 @@ pub enum Change {
 }
 
 impl Lasting {
-    /// Takes whether it holds now.
-    pub fn update(&mut self, now: Instant, holds: bool, patience: Patience) -> Option<Change> {
+    /// Takes whether it holds now, and says what is to be said. `say` tells whether it was heard; if not, it is said again.
+    pub fn update(&mut self, now: Instant, holds: bool, patience: Patience, say: impl FnOnce(Change) -> bool) {
         if holds {
             self.held_last = now;
             let since = *self.held_since.get_or_insert(now);
-            let is_news = !self.is_said && now - since >= patience.hold;
-            self.is_said |= is_news;
-            return is_news.then_some(Change::Begins);
+            if !self.is_said && now - since >= patience.hold {
+                self.is_said = say(Change::Begins);
+            }
+            return;
         }
         self.held_since = None;
-        let is_over = self.is_said && now - self.held_last >= patience.rest;
-        self.is_said &= !is_over;
-        is_over.then_some(Change::Ends)
+        if self.is_said && now - self.held_last >= patience.rest {
+            self.is_said = !say(Change::Ends);
+        }
     }
 
     /// Whether it was said and is not over.
@@ -58,9 +59,27 @@ mod tests {
 
     /// The moments at which something is said; it holds at those in `holds`, of 40 that are ten apart.
     fn said(holds: &[u64]) -> Vec<(u64, Change)> {
-        let mut lasting = Lasting::default();
-        let at = |moment| lasting.update(Instant(moment * 10), holds.contains(&moment), PATIENCE);
-        (0..40).map(at).enumerate().filter_map(|(moment, change)| Some((moment as u64, change?))).collect()
+        let (mut lasting, mut said) = (Lasting::default(), Vec::new());
+        for moment in 0..40 {
+            let is_held = holds.contains(&moment);
+            lasting.update(Instant(moment * 10), is_held, PATIENCE, |change| {
+                said.push((moment, change));
+                true
+            });
+        }
+        said
+    }
+
+    #[test]
+    fn what_is_not_heard_is_said_again() {
+        let (mut lasting, mut said_count) = (Lasting::default(), 0);
+        for moment in 0..10 {
+            lasting.update(Instant(moment * 10), true, PATIENCE, |_| {
+                said_count += 1;
+                said_count == 3
+            });
+        }
+        assert_eq!(said_count, 3);
     }
 
     #[test]

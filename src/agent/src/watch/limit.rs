@@ -1,4 +1,5 @@
-//! How fast anomalies and troubles are said: a handful at once, then one an hour, and how many were not.
+//! How fast anomalies and troubles are said: a handful at once, then one an hour, and how many were not. A trouble that lasts waits until it
+//! may be said.
 //!
 //! A machine that breaks has many at a time, and the first ones tell what it is. A link that costs bears so many.
 
@@ -23,7 +24,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Whether one more may be said now; else it is counted.
+    /// Whether one more may be said now.
     pub fn admits(&mut self, now: Instant) -> bool {
         let refill_count = (now - self.refilled_at).0 / REFILL.0;
         self.refilled_at = self.refilled_at + Span(refill_count * REFILL.0);
@@ -31,15 +32,17 @@ impl Limit {
         if self.used_count == 0 {
             self.refilled_at = now;
         }
-        if self.used_count < BURST {
-            self.used_count += 1;
-            return true;
-        }
+        let is_admitted = self.used_count < BURST;
+        self.used_count += u32::from(is_admitted);
+        is_admitted
+    }
+
+    /// One was not said, and will not be.
+    pub fn count(&mut self, now: Instant) {
         if self.unsaid_count == 0 {
             self.told_at = now + SETTLE;
         }
-        self.unsaid_count += 1;
-        false
+        self.unsaid_count = self.unsaid_count.saturating_add(1);
     }
 
     /// How many were not said, when it is time to tell.
@@ -57,10 +60,18 @@ mod tests {
         Instant(minute * 60_000)
     }
 
+    fn is_said(limit: &mut Limit, now: Instant) -> bool {
+        let is_admitted = limit.admits(now);
+        if !is_admitted {
+            limit.count(now);
+        }
+        is_admitted
+    }
+
     #[test]
     fn a_storm_is_a_handful_and_a_number() {
         let mut limit = Limit::default();
-        let said = (0..100).filter(|_| limit.admits(minute(500))).count();
+        let said = (0..100).filter(|_| is_said(&mut limit, minute(500))).count();
         assert_eq!(
             (said, limit.poll(minute(559)), limit.poll(minute(560)), limit.poll(minute(561))),
             (8, None, Some(92), None)
@@ -73,7 +84,7 @@ mod tests {
         let mut told = 0;
         let said = (0..24 * 60).filter(|at| {
             told += limit.poll(minute(*at)).unwrap_or_default();
-            limit.admits(minute(*at))
+            is_said(&mut limit, minute(*at))
         });
         let said = said.count() as u32;
         assert!((8 + 22..=8 + 24).contains(&said), "{said}");

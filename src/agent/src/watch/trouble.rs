@@ -4,13 +4,13 @@
 //! |---|---|---|
 //! | disk filling | the trend of 24 minutes fills it in 2 hours and 30 % are left, or that of 6 hours in a day and 40 % | 26 minutes, 6.5 hours |
 //! | memory leak | in 6 hours or more the processes of a name have grown all the time, by a quarter and by 2 % of all memory | 6.5 hours |
-//! | restart loop | a service's processes were new in 5 walks, or a machine's boots lasted a quarter of an hour or less 3 times | 10 minutes |
+//! | restart loop | a service had none but new processes in 5 walks, or a machine's boots lasted a quarter of an hour or less 3 times | 10 minutes |
 //! | slowed down | the firmware or a voltage's sensor says so | a tick |
-//! | read-only | a file system that took writes takes none | a tick |
+//! | read-only | a file system that took writes for half an hour takes none | a tick |
 //! | card errors | the kernel's log has them | a tick |
 //! | flapping | 6 changes of the carrier, less one every other minute | a tick after the sixth |
 //! | modem offline | a modem's interface that had a carrier has none | a minute |
-//! | out of memory | the kernel counts a process that it killed | a tick |
+//! | out of memory | the kernel counts a process that it killed, over an hour without one | a tick |
 //! | stuck on I/O | a load of 1.5 for each processor, half of it waiting, and the processors idle, for 3 minutes | 4 minutes |
 //! | clock jump | civil time moved against the boot's clock by two seconds: `Event::ClockStepped` | a tick |
 //!
@@ -39,8 +39,8 @@ mod stuck;
 
 pub use restart::Boots;
 
-/// Takes a trouble that begins or, so far as the second word says, is over.
-pub type Say<'a> = dyn FnMut(Trouble, Change) + 'a;
+/// Takes a trouble that begins or is over, and says whether it was heard.
+pub type Say<'a> = dyn FnMut(Trouble, Change) -> bool + 'a;
 
 /// Subjects of each kind that are looked at; further ones are not.
 const SUBJECT_COUNT_MAX: usize = 16;
@@ -79,7 +79,6 @@ impl Troubles {
                 self.interfaces.put(metric, label(labels, "device"), value);
             }
             Metric::Throttled => self.put_condition(label(labels, "condition"), value),
-            // That of an interval between two ticks is over when it is seen, and is seen but once.
             Metric::HwmonInLcritAlarm => self.put_condition(b"under_voltage", value),
             Metric::VmstatOomKill => self.kernel.put_killed(value),
             Metric::Load1 | Metric::ProcsBlocked | Metric::CpuSeconds | Metric::ProcessesState => {
@@ -115,9 +114,8 @@ impl Troubles {
         self.stuck.end_tick(now, say);
         for (name, condition) in self.board.iter_mut() {
             let is_met = std::mem::take(&mut condition.is_met);
-            if let Some(change) = condition.lasting.update(now, is_met, BOARD) {
-                say(Trouble::SlowedDown { condition: name.clone() }, change);
-            }
+            let trouble = || Trouble::SlowedDown { condition: name.clone() };
+            condition.lasting.update(now, is_met, BOARD, |change| say(trouble(), change));
         }
     }
 }

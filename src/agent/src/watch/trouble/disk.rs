@@ -24,6 +24,12 @@ const OUTLOOKS: [(Span, Outlook); 2] = [
 /// A file system that is emptied and filled, as by a queue, is said once.
 const FILLING: Patience = Patience { hold: Span(0), rest: Span::minutes(120) };
 
+/// A file system that takes writes for less is being changed by somebody, as a read-only image by its update.
+const USED: Span = Span::minutes(30);
+
+/// What is not mounted for so long makes room for others.
+const GONE: Span = Span::minutes(60);
+
 /// What is full no longer fills up, and is no better for it.
 const FULL_PERCENT: f32 = 2.0;
 
@@ -41,9 +47,12 @@ struct Disk {
     filling: Lasting,
     /// How long it will take, when it was last looked at.
     left: Option<Span>,
+    /// Whether it was used for writing before it took none, and since when it takes some.
     took_writes: bool,
+    writable_since: Option<Instant>,
     is_read_only: bool,
     read_only: Lasting,
+    seen: Instant,
 }
 
 impl Default for Disk {
@@ -55,8 +64,10 @@ impl Default for Disk {
             filling: Lasting::default(),
             left: None,
             took_writes: false,
+            writable_since: None,
             is_read_only: false,
             read_only: Lasting::default(),
+            seen: Instant(0),
         }
     }
 }
@@ -67,32 +78,35 @@ impl Disks {
         match metric {
             Metric::FilesystemAvail => disk.avail = Some(value as f32),
             Metric::FilesystemSize => disk.size = value as f32,
-            _ => {
-                disk.is_read_only = value != 0;
-                disk.took_writes |= value == 0;
-            }
+            // Of several at one place the last one is seen.
+            _ => disk.is_read_only = value != 0,
         }
     }
 
     pub(super) fn end_tick(&mut self, now: Instant, say: &mut Say<'_>) {
         for (mountpoint, disk) in self.0.iter_mut() {
-            if let Some(avail) = disk.avail.take()
-                && disk.is_looked_at(now, avail)
-            {
-                disk.left = disk.time_left(avail);
+            if let Some(avail) = disk.avail.take() {
+                disk.seen = now;
+                if disk.is_looked_at(now, avail) {
+                    disk.left = disk.time_left(avail);
+                }
             }
-            if let Some(change) = disk.filling.update(now, disk.left.is_some(), FILLING) {
-                say(
-                    Trouble::DiskFilling { mountpoint: mountpoint.clone(), left: disk.left.unwrap_or_default() },
-                    change,
-                );
+            if now - disk.seen >= GONE {
+                (disk.left, disk.took_writes) = (None, false);
             }
-            // What never took any is meant to be like that.
+            let left = disk.left.unwrap_or_default();
+            let filling = || Trouble::DiskFilling { mountpoint: mountpoint.clone(), left };
+            disk.filling.update(now, disk.left.is_some(), FILLING, |change| say(filling(), change));
+            if disk.is_read_only {
+                disk.writable_since = None;
+            } else {
+                disk.took_writes |= now - *disk.writable_since.get_or_insert(now) >= USED;
+            }
+            let read_only = || Trouble::ReadOnly { mountpoint: mountpoint.clone() };
             let has_lost = disk.took_writes && disk.is_read_only;
-            if let Some(change) = disk.read_only.update(now, has_lost, READ_ONLY) {
-                say(Trouble::ReadOnly { mountpoint: mountpoint.clone() }, change);
-            }
+            disk.read_only.update(now, has_lost, READ_ONLY, |change| say(read_only(), change));
         }
+        self.0.retain(|disk| now - disk.seen < GONE || disk.filling.is_said() || disk.read_only.is_said());
     }
 }
 

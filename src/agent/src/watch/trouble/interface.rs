@@ -19,6 +19,9 @@ const FLAPPING: Patience = Patience { hold: Span(0), rest: Span::minutes(10) };
 /// A modem that looks for another cell is back by then.
 const MODEM: Patience = Patience { hold: Span::minutes(1), rest: Span(0) };
 
+/// One that is gone for so long makes room for others.
+const GONE: Span = Span::minutes(10);
+
 /// What interfaces of modems are called: by the kernel's drivers, by udev, by pppd, on phones' chips.
 const MODEM_NAMES: [&str; 5] = ["wwan", "wwp", "wwx", "ppp", "rmnet"];
 
@@ -38,11 +41,14 @@ struct Interface {
     has_carrier: bool,
     had_carrier: bool,
     offline: Lasting,
+    seen: Instant,
+    is_seen: bool,
 }
 
 impl Interfaces {
     pub(super) fn put(&mut self, metric: Metric, device: &[u8], value: i64) {
         let Some(interface) = self.0.entry(device) else { return };
+        interface.is_seen = true;
         if metric == Metric::NetworkCarrier {
             interface.has_carrier = value != 0;
         } else if let Some(before) = interface.changes.replace(value) {
@@ -55,22 +61,32 @@ impl Interfaces {
     }
 
     pub(super) fn end_tick(&mut self, now: Instant, say: &mut Say<'_>) {
+        let is_any_online = self.0.iter_mut().any(|(name, interface)| is_modem(name) && interface.has_carrier);
         for (name, interface) in self.0.iter_mut() {
+            if std::mem::take(&mut interface.is_seen) {
+                interface.seen = now;
+            }
             interface.forget(now);
             let is_flapping = interface.recent_count >= if interface.flapping.is_said() { 1 } else { CHANGE_COUNT };
-            if let Some(change) = interface.flapping.update(now, is_flapping, FLAPPING) {
-                let within = now - interface.spell_began;
-                say(Trouble::Flapping { interface: name.clone(), count: interface.spell_count, within }, change);
-            }
+            let (count, within) = (interface.spell_count, now - interface.spell_began);
+            let flapping = || Trouble::Flapping { interface: name.clone(), count, within };
+            interface.flapping.update(now, is_flapping, FLAPPING, |change| say(flapping(), change));
             let has_carrier = std::mem::take(&mut interface.has_carrier);
             interface.had_carrier |= has_carrier;
-            let is_modem = MODEM_NAMES.iter().any(|modem| name.starts_with(modem));
-            let is_offline = is_modem && interface.had_carrier && !has_carrier;
-            if let Some(change) = interface.offline.update(now, is_offline, MODEM) {
-                say(Trouble::ModemOffline { interface: name.clone() }, change);
-            }
+            // One that came back under another name is the same modem.
+            let is_replaced = interface.seen != now && is_any_online;
+            let is_offline = is_modem(name) && interface.had_carrier && !has_carrier && !is_replaced;
+            let offline = || Trouble::ModemOffline { interface: name.clone() };
+            interface.offline.update(now, is_offline, MODEM, |change| say(offline(), change));
         }
+        // Those of containers come and go.
+        let is_said = |interface: &Interface| interface.flapping.is_said() || interface.offline.is_said();
+        self.0.retain(|interface| now - interface.seen < GONE || is_said(interface));
     }
+}
+
+fn is_modem(name: &str) -> bool {
+    MODEM_NAMES.iter().any(|modem| name.starts_with(modem))
 }
 
 impl Interface {

@@ -12,22 +12,28 @@ use wire::time::{Instant, Span};
 use wire::trouble::{Subject, Trouble, subject};
 
 use super::Say;
-use crate::watch::lasting::{Change, Lasting, Patience};
+use crate::watch::lasting::{Lasting, Patience};
 
 /// Less important messages, from `notice` on, are no errors (`include/linux/kern_levels.h`).
 const WARNING: u32 = 4;
 
-/// Both words of one pair say that a card or disk has failed.
+/// Both words of one pair say that a card or disk has failed, in small letters.
 const ERRORS: [(&str, &str); 6] = [
     ("mmc", "error"),
     ("mmc", "timeout"),
-    ("mmc", "CRC"),
-    ("I/O error", "dev "),
-    ("EXT4-fs error", ""),
-    ("JBD2", "I/O error"),
+    ("mmc", "crc"),
+    ("i/o error", "dev "),
+    ("ext4-fs error", ""),
+    ("jbd2", "i/o error"),
 ];
 
+/// Drives that are empty, and devices that are none.
+const NO_CARDS: [&str; 4] = ["dev fd", "dev sr", "dev loop", "dev nbd"];
+
 const CARD: Patience = Patience { hold: Span(0), rest: Span::minutes(60) };
+
+/// A container that runs against its own bound time and again is said once.
+const MEMORY: Patience = Patience { hold: Span(0), rest: Span::minutes(60) };
 
 /// What the kernel said since it was last asked.
 #[derive(Debug, Default)]
@@ -35,6 +41,7 @@ pub(super) struct Kernel {
     error_count: u32,
     error_line: Text,
     card: Lasting,
+    memory: Lasting,
     killed: Option<i64>,
     killed_count: u32,
     victim: Option<Subject>,
@@ -50,8 +57,10 @@ impl Kernel {
                     victim.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(name, _)| name);
                 self.victim = Some(subject(name.as_bytes()));
             }
-            let is_error = |(one, other): &(&str, &str)| message.contains(one) && message.contains(other);
-            if level <= WARNING && ERRORS.iter().any(is_error) {
+            let lower = message.to_ascii_lowercase();
+            let is_error = |(one, other): &(&str, &str)| lower.contains(one) && lower.contains(other);
+            let is_none = NO_CARDS.iter().any(|device| lower.contains(device));
+            if level <= WARNING && !is_none && ERRORS.iter().any(is_error) {
                 if self.error_count == 0 {
                     self.error_line = text(message);
                 }
@@ -68,13 +77,11 @@ impl Kernel {
 
     pub(super) fn end_tick(&mut self, now: Instant, say: &mut Say<'_>) {
         let count = std::mem::take(&mut self.error_count);
-        if let Some(change) = self.card.update(now, count > 0, CARD) {
-            say(Trouble::CardErrors { count, line: self.error_line.clone() }, change);
-        }
+        let errors = || Trouble::CardErrors { count, line: self.error_line.clone() };
+        self.card.update(now, count > 0, CARD, |change| say(errors(), change));
         let count = std::mem::take(&mut self.killed_count);
-        if count > 0 {
-            say(Trouble::OutOfMemory { count, victim: self.victim.take() }, Change::Begins);
-        }
+        let killed = || Trouble::OutOfMemory { count, victim: self.victim.clone() };
+        self.memory.update(now, count > 0, MEMORY, |change| say(killed(), change));
     }
 }
 
@@ -102,7 +109,10 @@ mod tests {
         kernel.read(&records);
         assert!(kernel.error_count > 0 && kernel.victim.is_some());
         let mut said = 0;
-        kernel.end_tick(Instant(0), &mut |_, _| said += 1);
+        kernel.end_tick(Instant(0), &mut |_, _| {
+            said += 1;
+            true
+        });
         assert_eq!(said, 1);
     }
 

@@ -69,16 +69,14 @@ impl Leaks {
                     group.is_leaking = is_leak(group.trend.points(), total);
                 }
             }
-            if let Some(change) = group.lasting.update(now, group.is_leaking, LEAK) {
-                let first = group.trend.points().first().copied().unwrap_or_default();
-                let leak = Trouble::MemoryLeak {
-                    group: name.clone(),
-                    bytes: group.latest as u64,
-                    grown_bytes: (group.latest - first).max(0.0) as u64,
-                    within: Span(STEP.0 * group.trend.points().len() as u64),
-                };
-                say(leak, change);
-            }
+            let (latest, points) = (group.latest, group.trend.points());
+            let leak = || Trouble::MemoryLeak {
+                group: name.clone(),
+                bytes: latest as u64,
+                grown_bytes: (latest - points.first().copied().unwrap_or_default()).max(0.0) as u64,
+                within: Span(STEP.0 * points.len() as u64),
+            };
+            group.lasting.update(now, group.is_leaking, LEAK, |change| say(leak(), change));
             // A name that is gone has no leak.
             group.is_leaking &= now - group.seen < STEP;
         }

@@ -56,10 +56,9 @@ impl Restarts {
     pub(super) fn end_tick(&mut self, now: Instant, say: &mut Say<'_>) {
         for (name, service) in self.0.iter_mut() {
             service.is_looping &= now - service.seen <= APART_MAX;
-            if let Some(change) = service.lasting.update(now, service.is_looping, LOOP) {
-                let within = now - service.first;
-                say(Trouble::RestartLoop { group: Some(name.clone()), count: service.count, within }, change);
-            }
+            let (count, within) = (service.count, now - service.first);
+            let looping = || Trouble::RestartLoop { group: Some(name.clone()), count, within };
+            service.lasting.update(now, service.is_looping, LOOP, |change| say(looping(), change));
         }
         self.0.retain(|service| now - service.seen <= APART_MAX || service.lasting.is_said());
     }
@@ -102,12 +101,24 @@ impl Boots {
         let (short_count, short) =
             if is_short { (self.short_count + 1, self.short + self.lasted) } else { (0, Span(0)) };
         *self = Boots { boot, lasted: Span(0), short_count, short };
-        let is_loop = self.short_count >= SHORT_BOOT_COUNT;
-        is_loop.then_some(Trouble::RestartLoop { group: None, count: self.short_count, within: self.short })
+        // Each time that there are twice as many: a machine that starts again and again can afford little.
+        let times = self.short_count / SHORT_BOOT_COUNT;
+        let is_news = self.short_count.is_multiple_of(SHORT_BOOT_COUNT) && times.is_power_of_two();
+        is_news.then(|| self.trouble())
     }
 
-    /// The process still runs: to the minute, so that little is written.
-    pub fn lasts(&mut self, now: Instant) {
+    /// The process still runs, to the minute, so that little is written. Says which loop is over with that.
+    pub fn lasts(&mut self, now: Instant) -> Option<Trouble> {
         self.lasted = Span((now.0 / 60_000 * 60_000).min(SHORT_BOOT.0));
+        if self.lasted < SHORT_BOOT || self.short_count == 0 {
+            return None;
+        }
+        let over = (self.short_count >= SHORT_BOOT_COUNT).then(|| self.trouble());
+        (self.short_count, self.short) = (0, Span(0));
+        over
+    }
+
+    fn trouble(&self) -> Trouble {
+        Trouble::RestartLoop { group: None, count: self.short_count, within: self.short }
     }
 }

@@ -56,10 +56,9 @@ impl Stuck {
         let cpu_count = std::mem::take(&mut self.cpu_count).max(1);
         let blocked_count = self.blocked_count.max(self.sleeping_count);
         let is_stuck = is_idle && self.load_100 >= LOAD_100 * cpu_count && blocked_count * 200 >= self.load_100;
-        if let Some(change) = self.lasting.update(now, is_stuck, STUCK) {
-            let load_100 = u32::try_from(self.load_100).unwrap_or(u32::MAX);
-            let blocked_count = u32::try_from(blocked_count).unwrap_or(u32::MAX);
-            say(Trouble::StuckOnIo { load_100, blocked_count }, change);
-        }
+        let load_100 = u32::try_from(self.load_100).unwrap_or(u32::MAX);
+        let blocked_count = u32::try_from(blocked_count).unwrap_or(u32::MAX);
+        let stuck = Trouble::StuckOnIo { load_100, blocked_count };
+        self.lasting.update(now, is_stuck, STUCK, |change| say(stuck, change));
     }
 }
