@@ -16,8 +16,8 @@ use crate::losses::Losses;
 use crate::power::SMALL;
 use crate::rng::Rng;
 
-/// How long after a refusal it is tried again.
-const TRY_AGAIN: Span = Span::minutes(2);
+/// How long after a refusal it is tried again: by who samples every ten seconds, and by who does once an hour.
+const TRY_AGAIN: [Span; 3] = [Span::minutes(2), Span::minutes(10), Span::minutes(60)];
 
 /// What became of the batches of one journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub fn history(seed: u64) -> Result<Tally, String> {
         let mut at = now;
         let mut read = journal.read(at, *stream, *seq, &mut record);
         while read.is_err() && at.uptime < later.uptime {
-            at = now.at((at.uptime + TRY_AGAIN).min(later.uptime));
+            at = now.at((at.uptime + TRY_AGAIN[seed as usize % TRY_AGAIN.len()]).min(later.uptime));
             read = journal.read(at, *stream, *seq, &mut record);
         }
         if !read.map_err(|error| error.to_string())? {
