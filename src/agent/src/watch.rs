@@ -191,6 +191,11 @@ fn level(window: &Window, is_counter: bool, span: Span) -> Option<f64> {
     Some(value)
 }
 
+/// A series as people write it.
+fn written(name: &str, labels: &str) -> String {
+    if labels.is_empty() { name.to_owned() } else { format!("{name}{{{labels}}}") }
+}
+
 /// For each slot of each class, what it is to somebody; grows with the list.
 #[derive(Debug)]
 struct Marks([Vec<u8>; CLASS_COUNT]);

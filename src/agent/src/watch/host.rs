@@ -9,7 +9,7 @@ use wire::metric::Metric;
 use wire::series::{Kind, Series};
 use wire::trouble::{Subject, subject};
 
-use super::{Ended, Marks, NOTHING, at_s, level};
+use super::{Ended, Marks, NOTHING, at_s, level, written};
 use crate::dictionary::Dictionary;
 
 /// What of a metric's series counts, by a piece of their labels.
@@ -98,8 +98,7 @@ impl HostWatch {
     fn blamed(&self) -> heapless::Vec<Subject, BLAMED_COUNT_MAX> {
         let name = |index: usize| {
             let (metric, part) = NUMBERS[index];
-            let name = metric.definition().name;
-            subject(if part.is_empty() { name.to_owned() } else { format!("{name}{{{part}}}") }.as_bytes())
+            subject(written(metric.definition().name, part).as_bytes())
         };
         self.score.blamed().into_iter().take(BLAMED_COUNT_MAX).map(name).collect()
     }

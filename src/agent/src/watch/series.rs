@@ -8,7 +8,7 @@ use wire::event::{Event, text};
 use wire::limits::WATCHED_COUNT_MAX;
 use wire::series::{Kind, Series};
 
-use super::{Ended, Marks, NOTHING, at_s, level};
+use super::{Ended, Marks, NOTHING, at_s, level, written};
 use crate::dictionary::{Dictionary, Slot};
 use crate::importance::is_among;
 
@@ -84,12 +84,11 @@ fn hash(series: &Series<&str>) -> u64 {
 
 fn anomaly(series: &Series<&str>, is_rate: bool, value: f64, verdict: &Verdict) -> Event {
     let Series { name, labels, scale, .. } = *series;
-    let name = if labels.is_empty() { name.to_owned() } else { format!("{name}{{{labels}}}") };
     let digits = if is_rate { RATE_DIGITS } else { 0 };
     let fixed = |value: f64| (if is_rate { value * 1e3 } else { value }).round() as i64;
     let (low, high) = verdict.expected.map_or((0.0, 0.0), |band| (band.low, band.high));
     Event::Anomaly {
-        series: text(&name),
+        series: text(&written(name, labels)),
         is_rate,
         score_1000: (verdict.score * 1000.0) as u16,
         observed: fixed(value),

@@ -8,17 +8,19 @@ use super::{Say, Table};
 use crate::watch::lasting::{Lasting, Patience};
 use crate::watch::trend::{Trend, is_steady};
 
-/// A way to see one coming: so many points of a trend, so little time left, and so many percent.
+/// A way to see one coming: so little time left, and so many percent.
 struct Outlook {
-    points_min: usize,
     left_max: Span,
     percent_max: f32,
 }
 
+/// The latest points of a trend, all of which must be there.
+const POINT_COUNT: usize = 12;
+
 /// What fills up within hours, and what within a day. Copies of large files fill up as well, but not what has more room.
 const OUTLOOKS: [(Span, Outlook); 2] = [
-    (Span::minutes(2), Outlook { points_min: 12, left_max: Span::minutes(120), percent_max: 30.0 }),
-    (Span::minutes(30), Outlook { points_min: 12, left_max: Span::minutes(24 * 60), percent_max: 40.0 }),
+    (Span::minutes(2), Outlook { left_max: Span::minutes(120), percent_max: 30.0 }),
+    (Span::minutes(30), Outlook { left_max: Span::minutes(24 * 60), percent_max: 40.0 }),
 ];
 
 /// A file system that is emptied and filled, as by a queue, is said once.
@@ -124,10 +126,10 @@ impl Disk {
         let soon = self.trends.iter().zip(&OUTLOOKS).filter_map(|(trend, (_, outlook))| {
             let (slope, points) = (trend.slope(), trend.points());
             // The latest ones must fall, not some before: a copy ends.
-            let latest = &points[points.len().saturating_sub(outlook.points_min)..];
+            let latest = &points[points.len().saturating_sub(POINT_COUNT)..];
             let minutes = avail / -slope;
             let is_soon = slope < 0.0
-                && latest.len() == outlook.points_min
+                && latest.len() == POINT_COUNT
                 && is_steady(latest, |step| step < 0.0)
                 && minutes * 60_000.0 < outlook.left_max.0 as f32
                 && avail * 100.0 < self.size * outlook.percent_max;
