@@ -1,6 +1,7 @@
 //! Windows of earlier days, read from the journal.
 
 use journal::Journal;
+use wire::batch::take_mark;
 use wire::class::Class;
 use wire::id::Seq;
 use wire::record::Record;
@@ -42,8 +43,7 @@ pub(super) fn windows(
         // Without the calendar boots cannot be told apart by their times.
         let is_named = is_keyframe
             && stamp.unix.is_some()
-            && reader.check(payload, true).is_ok()
-            && reader.mark().generation == generation;
+            && take_mark(&mut &*payload).is_ok_and(|mark| mark.generation == generation);
         if !is_named {
             continue;
         }
